@@ -1,0 +1,107 @@
+"""
+What can go wrong, and whose fault is it?
+
+Every connection ends with one `Reason`.  Its code is the word that operators meet in the access log,
+in the metrics and in messages; its fault says where to look first.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import frozen
+
+
+class Fault(enum.Enum):
+    """Whose doing the end of a connection was."""
+
+    NOBODY = "nobody"
+    CLIENT = "client"
+    SERVER = "server"
+    PROXY = "proxy"
+
+
+class Reason(enum.Enum):
+    """Why a connection ended: a code, whose fault it was, and a sentence for people."""
+
+    code: str
+    fault: Fault
+    text: str
+
+    CLIENT_FINISHED = ("client_finished", Fault.NOBODY, "both sides finished, the client first")
+    SERVER_FINISHED = ("server_finished", Fault.NOBODY, "both sides finished, the server first")
+    CLIENT_RESET = ("client_reset", Fault.CLIENT, "the client's side was reset or lost")
+    SERVER_RESET = ("server_reset", Fault.SERVER, "the server's side was reset or lost")
+    CLIENT_GONE = ("client_gone", Fault.CLIENT, "the client left before a server was reached")
+    IDLE_TIMEOUT = ("idle_timeout", Fault.NOBODY, "no byte in either direction for idle_timeout")
+    CLIENT_UNFINISHED = (
+        "client_unfinished",
+        Fault.CLIENT,
+        "the server finished, and the client was silent for half_closed_timeout",
+    )
+    SERVER_UNFINISHED = (
+        "server_unfinished",
+        Fault.SERVER,
+        "the client finished, and the server was silent for half_closed_timeout",
+    )
+    CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
+    CONNECT_TIMEOUT = (
+        "connect_timeout",
+        Fault.SERVER,
+        "the server did not answer within connect_timeout",
+    )
+    CONNECT_FAILED = ("connect_failed", Fault.SERVER, "the server could not be reached")
+    NAME_FAILED = ("name_failed", Fault.SERVER, "the server's name did not resolve")
+    NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up")
+    DESCRIPTORS = ("descriptors", Fault.PROXY, "the process had no file descriptor left")
+    DRAINED = ("drained", Fault.PROXY, "the proxy stopped, and drain_timeout had run out")
+    INTERNAL = ("internal", Fault.PROXY, "a fault in the proxy itself; the log has the traceback")
+
+    def __init__(self, code: str, fault: Fault, text: str) -> None:
+        self.code = code
+        self.fault = fault
+        self.text = text
+
+
+@frozen
+class Problem:
+    """One thing that is wrong in a configuration, and where: ``file:line: [section] option: text``."""
+
+    path: str
+    line: int
+    text: str
+    section: str = ""
+    option: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}: " if self.line else f"{self.path}: "
+        if self.section:
+            place += f"[{self.section}] "
+        if self.option:
+            place += f"{self.option}: "
+        return place + self.text
+
+
+class ConfigError(Exception):
+    """The operator's configuration cannot be used; carries every problem that was found."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class StartError(Exception):
+    """The daemon cannot start (a port is taken, a log cannot be opened); carries a line for each cause."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class DialFailed(Exception):
+    """A server could not be reached; the reason says how, the detail is the system's own word for it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.code}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,93 @@
+"""
+Which seams have two implementations, and which values cross them?
+
+Rooms that must not know each other meet here: the relay tells its observers how each connection ended,
+and `service` hands out snapshots of what is going on.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from attrs import frozen
+from zope.interface import Interface
+
+from proxyd.errors import Reason
+
+
+@frozen
+class Record:
+    """
+    All that is known of one connection when it has ended.
+
+    Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
+    long the dial that succeeded took.  Bytes are counted as received: ``bytes_in`` from the client,
+    ``bytes_out`` from the server.  ``retries`` counts the servers that were tried in vain.
+    """
+
+    started: float
+    listener: str
+    client: str
+    reason: Reason
+    total_seconds: float
+    pool: str = ""
+    server: str = ""
+    server_address: str = ""
+    connect_seconds: Optional[float] = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    retries: int = 0
+    detail: str = ""
+
+
+class IObserver(Interface):
+    """One who is told how connections end.  It must be quick, must not raise, and must not block."""
+
+    def closed(record: Record) -> None:
+        """A connection has ended; this is called exactly once for each that was accepted."""
+
+
+class IBalancer(Interface):
+    """A way to choose among servers that are all fit to be chosen."""
+
+    def choose(servers: list) -> object:
+        """Return one of the servers, a list of at least one `proxyd.policy.pool.Server`."""
+
+
+@frozen
+class ListenerSnapshot:
+    """
+    A listener as it is now: its open connections, and what has passed.
+
+    ``live`` has one ``(pool, server, bytes_in, bytes_out)`` for each connection that is still open and
+    has a server.
+    """
+
+    name: str
+    open: int
+    live: tuple[tuple[str, str, int, int], ...] = ()
+
+
+@frozen
+class ServerSnapshot:
+    """A server as its pool sees it now; ``standing`` is up, down or checking, ``why`` says since what."""
+
+    pool: str
+    name: str
+    address: str
+    standing: str
+    weight: int
+    backup: bool
+    open: int
+    why: str = ""
+
+
+@frozen
+class Snapshot:
+    """What the daemon is doing at this moment."""
+
+    listeners: tuple[ListenerSnapshot, ...]
+    servers: tuple[ServerSnapshot, ...]
+
+
+TakeSnapshot = Callable[[], Snapshot]

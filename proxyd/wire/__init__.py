@@ -1,0 +1,1 @@
+"""What do these bytes mean?  Parsers without I/O: feed them, they answer; always bounded."""
