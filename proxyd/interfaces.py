@@ -7,7 +7,7 @@ and `service` hands out snapshots of what is going on.
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from attrs import frozen
 from zope.interface import Interface
@@ -22,7 +22,7 @@ class Record:
 
     Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
     long the dial that succeeded took.  Bytes are counted as received: ``bytes_in`` from the client,
-    ``bytes_out`` from the server.  ``retries`` counts the servers that were tried in vain.
+    ``bytes_out`` from the server.  ``retries`` counts the dials after the first.
     """
 
     started: float
@@ -50,8 +50,12 @@ class IObserver(Interface):
 class IBalancer(Interface):
     """A way to choose among servers that are all fit to be chosen."""
 
-    def choose(servers: list) -> object:
-        """Return one of the servers, a list of at least one `proxyd.policy.pool.Server`."""
+    def choose(servers: list[Any]) -> Any:
+        """
+        Return one of the servers, a list of at least one `proxyd.policy.pool.Server` of weight 1 or more.
+
+        The caller never changes a list it has passed: the same list has the same members and weights.
+        """
 
 
 @frozen

@@ -1,0 +1,95 @@
+"""
+When has something waited too long?
+
+One coarse wheel holds the deadlines of all connections, because a `DelayedCall` for each, moved with
+every chunk, costs more than the chunk.  Deadlines are kept in sets by the tick they fall due on, so
+arming and disarming is one dict access, and a disarmed entry leaves nothing behind.  The wheel asks the
+reactor for a call only while it holds something.
+
+An entry is armed for one deadline at a time.  It is never early, and late by at most a tick (and by
+however late the reactor itself is).
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+TICK_SECONDS = 0.25
+
+
+class Timed(Protocol):
+    """What can be put on the wheel: ``due`` belongs to the wheel and starts as 0."""
+
+    due: int
+
+    def overdue(self) -> None:
+        """The deadline has passed; the entry is off the wheel and may be armed again."""
+
+
+class Wheel:
+    """The deadlines of all connections, rounded up to ticks."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, tick: float = TICK_SECONDS) -> None:
+        self.clock = clock
+        self.tick = tick
+        self._slots: dict[int, set[Timed]] = {}
+        self._turned = 0  # the last tick that was served
+        self._call: Optional[IDelayedCall] = None
+
+    def __repr__(self) -> str:
+        return f"<Wheel {len(self)} armed>"
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+    def arm(self, entry: Timed, seconds: float) -> None:
+        """Call ``entry.overdue()`` once ``seconds`` have passed, instead of any deadline it had."""
+        if entry.due:
+            self.disarm(entry)
+        now = self.clock.seconds()
+        if self._call is None:
+            self._turned = int(now / self.tick)
+            self._call = self.clock.callLater(self.tick, self._turn)
+        due = max(int((now + seconds) / self.tick) + 1, self._turned + 1)
+        entry.due = due
+        slot = self._slots.get(due)
+        if slot is None:
+            self._slots[due] = {entry}
+        else:
+            slot.add(entry)
+
+    def disarm(self, entry: Timed) -> None:
+        """Forget the entry's deadline, if it has one."""
+        due, entry.due = entry.due, 0
+        slot = self._slots.get(due)
+        if slot is not None:
+            slot.discard(entry)
+            if not slot:
+                del self._slots[due]
+        if not self._slots and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _turn(self) -> None:
+        self._call = None
+        now = int(self.clock.seconds() / self.tick)
+        # Step by slots, not by ticks, when the clock has jumped: a suspended host would spin here.
+        if now - self._turned > len(self._slots):
+            passed = sorted(due for due in self._slots if due <= now)
+        else:
+            passed = list(range(self._turned + 1, now + 1))
+        self._turned = now
+        for due in passed:
+            for entry in self._slots.pop(due, ()):
+                entry.due = 0
+                try:
+                    entry.overdue()
+                except Exception:
+                    self.log.failure("A deadline could not be served; the others go on.")
+        if self._slots and self._call is None:
+            self._call = self.clock.callLater(self.tick, self._turn)

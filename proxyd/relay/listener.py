@@ -1,0 +1,343 @@
+"""
+How are clients accepted?
+
+A listener is bound before the daemon goes to the background and drops its privileges, and fails loudly
+there; it accepts once it is started.  It takes a small fixed batch of clients a turn, so that a flood of
+new ones does not delay those that are being served (Twisted's own port takes 100 and more).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Any, Callable, Mapping, Optional, Protocol, Union, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+    IReadDescriptor,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from proxyd.config.address import Bind, EndpointBind, FdBind, SystemdBind, TcpBind, UnixBind
+from proxyd.errors import StartError
+from proxyd.relay.capacity import RETRY_SECONDS, Capacity
+from proxyd.relay.streams import tune_socket
+
+ACCEPTS_PER_TURN = 16
+
+FIRST_SYSTEMD_FD = 3  # sd_listen_fds(3)
+
+
+def open_socket(bind: Bind, environ: Mapping[str, str]) -> socket.socket:
+    """A listening socket for a bind, or `StartError` with a line that says what is wrong."""
+    try:
+        if isinstance(bind, TcpBind):
+            return _open_tcp(bind)
+        if isinstance(bind, UnixBind):
+            return _open_unix(bind)
+        if isinstance(bind, SystemdBind):
+            return _inherited(_systemd_fd(bind, environ))
+        assert isinstance(bind, FdBind)
+        return _inherited(bind.fd)
+    except OSError as error:
+        raise StartError((f"cannot listen on {bind.text}: {_explained(error)}",)) from None
+
+
+def _explained(error: OSError) -> str:
+    text = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return f"{text} (another process listens there)"
+    if error.errno == errno.EACCES:
+        return f"{text} (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{text} (no interface of this host has that address)"
+    return text
+
+
+def _open_tcp(bind: TcpBind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+    skt = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # tcp and tcp6 may then share a port number, as with nginx's ipv6only=on.
+            skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        tune_socket(skt)
+        where = socket.getaddrinfo(bind.host, bind.port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        skt.bind(where[0][4])
+        skt.listen(bind.backlog)
+        skt.setblocking(False)
+    except BaseException:
+        skt.close()
+        raise
+    return skt
+
+
+def _open_unix(bind: UnixBind) -> socket.socket:
+    _remove_stale(bind.path)
+    skt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        skt.bind(bind.path)
+        os.chmod(bind.path, bind.mode)
+        skt.listen(bind.backlog)
+        skt.setblocking(False)
+    except BaseException:
+        skt.close()
+        raise
+    return skt
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that a killed process left behind; a file, or a socket in use, is left alone."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "a file that is no socket is in the way")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+def _inherited(fd: int) -> socket.socket:
+    skt = socket.socket(fileno=os.dup(fd))
+    try:
+        listening = skt.type == socket.SOCK_STREAM and skt.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if not listening:
+            raise OSError(errno.EINVAL, "the inherited descriptor is no listening stream socket")
+        tune_socket(skt)
+        skt.setblocking(False)
+    except BaseException:
+        skt.close()
+        raise
+    return skt
+
+
+def _systemd_fd(bind: SystemdBind, environ: Mapping[str, str]) -> int:
+    """The descriptor that systemd passed, by sd_listen_fds(3)."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
+        raise OSError(errno.ENOENT, "systemd has passed no socket to this process")
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    index = bind.index
+    if index is None:
+        if bind.name not in names:
+            raise OSError(errno.ENOENT, f"systemd has passed no socket named {bind.name!r}, only {names}")
+        index = names.index(bind.name)
+    if index >= int(count):
+        raise OSError(errno.ENOENT, f"systemd has passed {count} sockets; there is none at index {index}")
+    return FIRST_SYSTEMD_FD + index
+
+
+class AcceptingFactory(Protocol):
+    """A protocol factory that wants to know of clients that had to be turned away."""
+
+    def shed(self, address: IAddress) -> None:
+        """A client was turned away because the process has no descriptor left."""
+
+
+Accept = Callable[[socket.socket, Any, IProtocolFactory], None]
+
+
+@implementer(IListeningPort, IReadDescriptor)
+class Listener:
+    """
+    A listening socket, and the factory whose protocols speak with those who connect.
+
+    ``accept`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
+    while the process is full.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        skt: socket.socket,
+        factory: IProtocolFactory,
+        accept: Accept,
+        capacity: Optional[Capacity] = None,
+    ) -> None:
+        self._reactor = reactor
+        self._socket = skt
+        self._factory = factory
+        self._accept = accept
+        self._capacity = capacity
+        self._accepting = False
+        self._retry: Optional[IDelayedCall] = None
+        self._path = self._own_path()
+        if capacity is not None:
+            capacity.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.getHost()}>"
+
+    def startListening(self) -> None:
+        """Begin to accept."""
+        self._factory.doStart()
+        self.resume()
+
+    def stopListening(self) -> None:
+        """Accept no more, and close the socket; accepted connections go on."""
+        if self._socket.fileno() < 0:
+            return
+        self.pause()
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._socket.close()
+        if self._path is not None:
+            path, inode = self._path
+            try:
+                if os.stat(path).st_ino == inode:
+                    os.unlink(path)
+            except OSError:
+                pass  # gone already, or no longer ours to remove
+        self._factory.doStop()
+
+    def getHost(self) -> IAddress:
+        """The address that is listened on."""
+        return _address(self._socket.family, self._socket.getsockname())
+
+    def pause(self) -> None:
+        """Accept nothing for now; clients wait in the backlog."""
+        self._accepting = False
+        self._reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """Accept again."""
+        if self._socket.fileno() >= 0:
+            self._accepting = True
+            self._reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "Listener"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor is done with the socket."""
+        self.stopListening()
+
+    def doRead(self) -> None:
+        """Accept a batch of clients."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._accepting:
+                return
+            try:
+                skt, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._out_of_descriptors()
+                    return
+                continue  # this client is gone again, accept(2) says: the next one may not be
+            self._serve(skt, peer)
+
+    def _serve(self, skt: socket.socket, peer: Any) -> None:
+        try:
+            skt.setblocking(False)
+            self._accept(skt, peer, self._factory)
+        except Exception:
+            self.log.failure("A client could not be served.")
+            skt.close()
+
+    def _out_of_descriptors(self) -> None:
+        if self._capacity is not None:
+            self._capacity.exhausted(self._shed)
+        else:
+            self.pause()
+            self._retry = self._reactor.callLater(RETRY_SECONDS, self.resume)
+
+    def _shed(self) -> None:
+        try:
+            skt, peer = self._socket.accept()
+        except OSError:
+            return
+        skt.close()
+        cast(AcceptingFactory, self._factory).shed(_address(skt.family, peer))
+
+    def _own_path(self) -> Optional[tuple[str, int]]:
+        if self._socket.family != socket.AF_UNIX:
+            return None
+        path = self._socket.getsockname()
+        return (path, os.stat(path).st_ino) if isinstance(path, str) and path else None
+
+
+def _address(family: int, name: Any) -> IAddress:
+    if family == socket.AF_UNIX:
+        return UNIXAddress(name or None)
+    if family == socket.AF_INET6:
+        return IPv6Address("TCP", *name)
+    return IPv4Address("TCP", *name)
+
+
+@implementer(IListeningPort)
+class EndpointListener:
+    """A listener of a kind that only Twisted knows; its bind is a server endpoint string."""
+
+    def __init__(
+        self, reactor: Any, bind: EndpointBind, factory: IProtocolFactory, capacity: Optional[Capacity] = None
+    ) -> None:
+        """Bind at once, or fail with `StartError`."""
+        self._port: Any = None
+        failures: list[Failure] = []
+        try:
+            listening = serverFromString(reactor, bind.text).listen(factory)
+        except Exception as error:  # whatever the endpoint's own parser finds wrong
+            raise StartError((f"cannot listen on {bind.text}: {error}",)) from None
+        listening.addCallbacks(self._bound, failures.append)
+        if failures:
+            raise StartError((f"cannot listen on {bind.text}: {failures[0].getErrorMessage()}",))
+        if self._port is None:
+            listening.cancel()
+            raise StartError((f"cannot listen on {bind.text}: it was not bound at once",))
+        if capacity is not None:
+            capacity.add(self)
+
+    def _bound(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def startListening(self) -> None:
+        """Twisted accepts as soon as the reactor runs."""
+
+    def stopListening(self) -> Any:
+        """Accept no more; fires when the port is closed, if that takes time."""
+        return self._port.stopListening()
+
+    def getHost(self) -> IAddress:
+        """The address that is listened on."""
+        return cast(IAddress, self._port.getHost())
+
+    def pause(self) -> None:
+        """Accept nothing for now."""
+        self._port.pauseProducing()
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._port.resumeProducing()
+
+
+def bound_listener(
+    reactor: Any,
+    bind: Bind,
+    environ: Mapping[str, str],
+    factory: IProtocolFactory,
+    accept: Accept,
+    capacity: Optional[Capacity] = None,
+) -> Union[Listener, EndpointListener]:
+    """A listener that is bound and waits to be started, or `StartError`."""
+    if isinstance(bind, EndpointBind):
+        return EndpointListener(reactor, bind, factory, capacity)
+    return Listener(reactor, open_socket(bind, environ), factory, accept, capacity)

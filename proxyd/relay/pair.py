@@ -1,0 +1,316 @@
+"""
+How are bytes copied between a client and a server, no faster than the slower of the two takes them?
+
+Each side is the producer of the other side's transport.  When one side's send buffer fills, its
+transport pauses the reading of the other; when it has drained, it resumes it.  So a connection holds at
+most 64 KiB in user space in each direction, whatever its peers do.
+
+What this file guards against:
+
+- One side ends while the other has paused it.  A transport that is told to close waits for its
+  registered producer, which is gone, so it would wait for ever (Twisted #6461).  We unregister first.
+- A side closes its writing half and goes on listening for the answer.  The half-close is passed on, and
+  the connection ends when both sides have said all they have to say.
+- A side is reset.  The reset is passed on, but not before the other side has acknowledged what came
+  before it, because a reset destroys what is still under way.
+- A side falls silent.  `Pair.overdue` looks at plain counters a few times in each time limit, so that a
+  chunk costs no timer.  Progress is any byte received and any byte that the peer took from us: a slow
+  reader that still drains the last megabyte is not silent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from proxyd.errors import Reason
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.streams import CHUNK, can_half_close, unsent
+
+LOOKS = 8  # looks in one time limit: a silent connection is closed between 1 and 1 1/8 of its limit
+
+HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class Side:
+    """One end of a relayed connection: what arrives here leaves at its peer."""
+
+    __slots__ = ("finished", "gone", "held", "pair", "paused", "peer", "received", "transport")
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.peer: Optional[Side] = None  # set when the two sides are joined
+        self.transport: Any = None
+        self.received = 0
+        self.held = b""
+        self.paused = False  # by the peer's transport, which is full
+        self.finished = False  # its FIN has arrived
+        self.gone = False  # its transport is closed
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a transport that has not been lost."""
+        return self.transport is not None and not self.gone
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """The transport is connected."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
+        peer = self.peer
+        if peer is not None:
+            peer.transport.write(data)
+            return
+        self.held += data
+        if len(self.held) >= HELD:
+            self.transport.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        self.finished = True
+        self.pair.side_finished(self)
+
+    def writeConnectionLost(self) -> None:
+        """Everything we were asked to send has left; the other direction goes on."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.gone = True
+        # An abort is always our own doing, so it is as orderly as a close: neither is the peer's reset.
+        self.pair.side_lost(self, reason.check(ConnectionDone, ConnectionAborted) is not None)
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+        if self.connected:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        # A side that has finished must not be resumed: it would read its end a second time.
+        if self.connected and not self.finished:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The peer's transport is lost; `Pair.side_lost` has what follows."""
+
+
+class ProxyServer(Side):
+    """The side that faces the client."""
+
+    __slots__ = ()
+
+    def connectionMade(self) -> None:
+        self.pair.client_connected()
+
+
+class ProxyClient(Side):
+    """The side that faces the server; ``arrived`` fires when a dial has brought it there."""
+
+    __slots__ = ("arrived",)
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.arrived: Optional[Deferred[None]] = None
+
+    def connectionMade(self) -> None:
+        arrived, self.arrived = self.arrived, None
+        if arrived is not None:
+            arrived.callback(None)
+
+
+class Pair:
+    """
+    Two sides that feed each other, and the rules by which they end.
+
+    ``idle_timeout`` and ``half_closed_timeout`` are seconds.  After the first FIN the second replaces
+    the first, and every byte starts it anew.  A subclass is told by `ended` how it went.
+    """
+
+    __slots__ = (
+        "client",
+        "detail",
+        "due",
+        "first",
+        "half_closed_timeout",
+        "idle_timeout",
+        "looks",
+        "over",
+        "reason",
+        "resetting",
+        "seen",
+        "server",
+        "wheel",
+    )
+
+    def __init__(self, wheel: Wheel, idle_timeout: float, half_closed_timeout: float) -> None:
+        self.wheel = wheel
+        self.idle_timeout = idle_timeout
+        self.half_closed_timeout = half_closed_timeout
+        self.client = ProxyServer(self)
+        self.server = ProxyClient(self)
+        self.due = 0
+        self.reason: Optional[Reason] = None
+        self.detail = ""
+        self.first: Optional[Side] = None  # the side that finished first
+        self.resetting: Optional[Side] = None  # the side that a reset is being passed on to
+        self.seen = (0, 0)
+        self.looks = 0
+        self.over = False
+
+    def client_connected(self) -> None:
+        """The client's transport is connected."""
+
+    def ended(self, reason: Reason, detail: str) -> None:
+        """Both transports are gone; called once."""
+
+    def join(self) -> None:
+        """Make the two sides feed each other; both must be connected."""
+        client, server = self.client, self.server
+        client.peer, server.peer = server, client
+        client.transport.registerProducer(server, True)
+        server.transport.registerProducer(client, True)
+        self._arm()
+        for side in (client, server):
+            self._release(side)
+
+    def _release(self, side: Side) -> None:
+        """Pass on what the side has said so far, and let it go on."""
+        held, side.held = side.held, b""
+        if held and side.peer is not None:
+            side.peer.transport.write(held)
+        if side.finished:
+            self.side_finished(side)
+        elif not side.paused:
+            side.resumeProducing()
+
+    def side_finished(self, side: Side) -> None:
+        """A side has sent its FIN."""
+        peer = side.peer
+        if peer is None:
+            return  # not joined yet: the half-close is held, and passed on by join
+        if self.first is None:
+            self.first = side
+        if not peer.connected:
+            return
+        peer.transport.unregisterProducer()
+        if not peer.finished and can_half_close(peer.transport):
+            peer.transport.loseWriteConnection()
+            self._arm()
+            return
+        # Closing a transport whose write side is shut calls connectionLost before it returns.
+        for transport in (side.transport, peer.transport):
+            transport.loseConnection()
+
+    def side_lost(self, side: Side, orderly: bool) -> None:
+        """A side's transport is closed; orderly means not by a reset or an error."""
+        peer = side.peer
+        if self.reason is None:
+            if orderly:
+                self.first = self.first or side
+            else:
+                self.reason = Reason.CLIENT_RESET if side is self.client else Reason.SERVER_RESET
+                if side.finished:
+                    self.detail = "after its own end"
+        if peer is None:
+            self._end_if_over()
+            return
+        if peer.connected:
+            peer.transport.unregisterProducer()
+            if orderly:
+                peer.transport.loseConnection()
+            elif self.resetting is None:
+                peer.transport.pauseProducing()  # what it still says has nowhere to go
+                self.resetting = peer
+                self._pass_reset_on()
+        self._end_if_over()
+
+    def cut(self, reason: Reason, detail: str = "") -> None:
+        """End the connection now, for a reason of ours: in order if nothing is unsent, else by reset."""
+        if self.reason is None:
+            self.reason = reason
+            self.detail = detail
+        self.resetting = None
+        for side in (self.client, self.server):
+            if side.connected:
+                side.transport.unregisterProducer()
+        for side in (self.client, self.server):
+            if side.connected:
+                # Left to linger, a peer that never reads would hold its buffers for minutes more.
+                if unsent(side.transport):
+                    side.transport.abortConnection()
+                else:
+                    side.transport.loseConnection()
+
+    def overdue(self) -> None:
+        """Look whether anything has moved since the last look, and end the connection if it is silent."""
+        if self.resetting is not None:
+            self._pass_reset_on()
+        elif self._is_silent():
+            if self.first is None:
+                self.cut(Reason.IDLE_TIMEOUT)
+            elif self.first is self.client:
+                self.cut(Reason.SERVER_UNFINISHED)
+            else:
+                self.cut(Reason.CLIENT_UNFINISHED)
+        else:
+            self.wheel.arm(self, self._limit() / LOOKS)
+
+    def _limit(self) -> float:
+        return self.idle_timeout if self.first is None else self.half_closed_timeout
+
+    def _arm(self) -> None:
+        self.looks = 0
+        self.seen = self._progress()
+        self.wheel.arm(self, self._limit() / LOOKS)
+
+    def _progress(self) -> tuple[int, int]:
+        left = sum(unsent(side.transport) for side in (self.client, self.server) if side.connected)
+        return self.client.received + self.server.received, left
+
+    def _is_silent(self) -> bool:
+        now = self._progress()
+        if now == self.seen:
+            self.looks += 1
+        else:
+            self.seen = now
+            self.looks = 0
+        return self.looks >= LOOKS
+
+    def _pass_reset_on(self) -> None:
+        """Reset the other side too once it has all that came before, or when it stops taking it."""
+        side = self.resetting
+        if side is None or not side.connected:
+            return
+        now = self._progress()
+        if now != self.seen:
+            self.seen = now
+            self.looks = 0
+        self.looks += 1
+        if now[1] == 0 or self.looks * self.wheel.tick > self.half_closed_timeout:
+            self.wheel.disarm(self)
+            side.transport.abortConnection()
+        else:
+            self.wheel.arm(self, self.wheel.tick)
+
+    def _end_if_over(self) -> None:
+        if self.over or self.client.connected or self.server.connected:
+            return
+        self.over = True
+        self.wheel.disarm(self)
+        reason = self.reason
+        if reason is None:
+            reason = Reason.SERVER_FINISHED if self.first is self.server else Reason.CLIENT_FINISHED
+        # The sides, their transports and the pair refer to each other: undone by hand, they cost the
+        # garbage collector nothing.
+        for side in (self.client, self.server):
+            side.peer = None
+            side.transport = None
+        self.ended(reason, self.detail)

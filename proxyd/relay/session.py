@@ -1,0 +1,244 @@
+"""
+What is the whole life of one connection, in the order it happens?
+
+`Session.serve` is that life, read top to bottom, up to the point where the two streams are joined.  From
+there on no coroutine is kept (it would cost 2 KB a connection): the session goes on as the slim `Pair`
+that it is, and writes its record when both sides are gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Protocol, Sequence
+
+from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+from proxyd.config.address import Address
+from proxyd.config.listener import ListenerSpec
+from proxyd.errors import DialFailed, Reason
+from proxyd.interfaces import IObserver, Record
+from proxyd.policy.pool import Pool, Server
+from proxyd.relay.capacity import Capacity
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, Side
+
+
+class Datapath(Protocol):
+    """What reaches servers for us."""
+
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
+        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+
+
+class Session(Pair):
+    """One client's connection, from accept to record."""
+
+    __slots__ = ("_dialing", "_story", "address", "connect_seconds", "factory", "picked", "retries", "started")
+
+    log = Logger()
+
+    def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
+        spec = factory.spec
+        super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
+        self.factory = factory
+        self.address = address
+        self.picked: Optional[Server] = None
+        self.connect_seconds: Optional[float] = None
+        self.retries = 0
+        self.started = factory.seconds()
+        self._dialing: Optional[Deferred[None]] = None
+        self._story: Optional[Deferred[None]] = None
+
+    def client_connected(self) -> None:
+        self.factory.entered(self)
+        story = Deferred.fromCoroutine(self.serve())
+        if not story.called:
+            self._story = story
+
+    async def serve(self) -> None:
+        """Choose a server, reach it, and join the two streams; or end with the reason why not."""
+        try:
+            await self._reach_a_server()
+        except DialFailed as failed:
+            self.cut(failed.reason, failed.detail)
+        except CancelledError:
+            pass  # the client left, or we were told to cut: whoever cancelled has given the reason
+        except Exception:
+            self.log.failure("A session failed.")
+            self.cut(Reason.INTERNAL)
+        else:
+            self.join()
+        finally:
+            self._story = None
+
+    async def _reach_a_server(self) -> None:
+        """Dial the pool's servers one after another, each at most once, until one answers."""
+        pool = self.factory.pool
+        tried: list[Server] = []
+        failed = DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
+        while len(tried) <= pool.spec.retries:
+            server = pool.pick(tried)
+            if server is None:
+                break
+            self.picked = server
+            self.retries = len(tried)
+            server.open += 1
+            try:
+                return await self._dial(server, pool.spec.connect_timeout)
+            except DialFailed as this:
+                failed = this
+            finally:
+                # While it is connected, the slot is the server's until it has closed its side.
+                if not self.server.connected:
+                    server.open -= 1
+            if failed.reason is Reason.DESCRIPTORS:
+                break  # no fault of the server's, and no other could be reached either
+            tried.append(server)
+        raise failed
+
+    async def _dial(self, server: Server, timeout: float) -> None:
+        began = self.factory.seconds()
+        self.wheel.arm(self, timeout)
+        self._dialing = self.factory.datapath.dial(server.address, self.server)
+        try:
+            await self._dialing
+        except CancelledError:
+            if self.reason is not None:
+                raise
+            raise DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s") from None
+        finally:
+            self._dialing = None
+            self.wheel.disarm(self)
+        self.connect_seconds = self.factory.seconds() - began
+
+    def overdue(self) -> None:
+        if self._dialing is not None:
+            self._dialing.cancel()
+        else:
+            super().overdue()
+
+    def side_finished(self, side: Side) -> None:
+        super().side_finished(side)
+        if side.peer is None and self.factory.spec.abort_on_close:
+            self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
+
+    def side_lost(self, side: Side, orderly: bool) -> None:
+        if side is self.server and self.picked is not None:
+            self.picked.open -= 1
+        if side.peer is None and self.reason is None:
+            self.reason = Reason.CLIENT_GONE
+        self._give_up_dialing()
+        super().side_lost(side, orderly)
+
+    def cut(self, reason: Reason, detail: str = "") -> None:
+        super().cut(reason, detail)
+        self._give_up_dialing()
+
+    def _give_up_dialing(self) -> None:
+        story, self._story = self._story, None
+        if story is not None:
+            story.cancel()
+
+    def ended(self, reason: Reason, detail: str) -> None:
+        factory, picked = self.factory, self.picked
+        record = Record(
+            started=self.started,
+            listener=factory.spec.name,
+            client=address_text(self.address),
+            reason=reason,
+            total_seconds=factory.seconds() - self.started,
+            pool=factory.pool.name,
+            server=picked.name if picked is not None else "",
+            server_address=str(picked.address) if picked is not None else "",
+            connect_seconds=self.connect_seconds,
+            bytes_in=self.client.received,
+            bytes_out=self.server.received,
+            retries=self.retries,
+            detail=detail,
+        )
+        factory.left(self, record)
+
+
+class ProxyFactory(ServerFactory):
+    """Makes a session of each connection that its listener accepts, and knows those that are open."""
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        spec: ListenerSpec,
+        pool: Pool,
+        datapath: Datapath,
+        wheel: Wheel,
+        seconds: Callable[[], float],
+        capacity: Capacity,
+        observers: Sequence[IObserver],
+    ) -> None:
+        self.spec = spec
+        self.pool = pool
+        self.datapath = datapath
+        self.wheel = wheel
+        self.seconds = seconds
+        self.capacity = capacity
+        self.observers = tuple(observers)
+        self.sessions: set[Session] = set()
+        self._empty: Optional[Deferred[None]] = None
+
+    def buildProtocol(self, addr: IAddress) -> ProxyServer:  # type: ignore[override]
+        return Session(self, addr).client
+
+    def entered(self, session: Session) -> None:
+        """A session begins."""
+        self.sessions.add(session)
+        self.capacity.enter()
+
+    def left(self, session: Session, record: Record) -> None:
+        """A session has ended; the observers are told."""
+        self.sessions.discard(session)
+        self.capacity.leave()
+        self.tell(record)
+        if self._empty is not None and not self.sessions:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def tell(self, record: Record) -> None:
+        """Give a record to the observers."""
+        for observer in self.observers:
+            try:
+                observer.closed(record)
+            except Exception:
+                self.log.failure("An observer failed.")
+
+    def shed(self, address: IAddress) -> None:
+        """A client was turned away because the process has no descriptor left."""
+        self.tell(
+            Record(
+                started=self.seconds(),
+                listener=self.spec.name,
+                client=address_text(address),
+                reason=Reason.DESCRIPTORS,
+                total_seconds=0.0,
+            )
+        )
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when no session is open; may be asked for once at a time."""
+        self._empty = Deferred()
+        if not self.sessions:
+            self._empty.callback(None)
+            empty, self._empty = self._empty, None
+            return empty
+        return self._empty
+
+
+def address_text(address: Any) -> str:
+    """An address as operators write it: 10.0.0.1:5432, [::1]:5432, or unix:PATH."""
+    if isinstance(address, UNIXAddress):
+        return f"unix:{(address.name or b'').decode(errors='replace')}"
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    return f"{address.host}:{address.port}"

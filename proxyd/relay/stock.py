@@ -1,0 +1,122 @@
+"""
+How do the bytes move on Twisted's own transports?
+
+The stock datapath makes a transport of each socket that was accepted, and dials servers.  It works under
+every reactor that has ``connectTCP``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Optional, cast
+
+from twisted.internet import tcp, unix
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
+from twisted.internet.interfaces import IAddress, IConnector, IProtocol, IProtocolFactory
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+
+from proxyd.config.address import Address, UnixAddress
+from proxyd.errors import DialFailed, Reason
+from proxyd.relay.dial import client_endpoint
+from proxyd.relay.pair import ProxyClient
+from proxyd.relay.streams import CHUNK, tune_socket
+
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+class ProxyClientFactory(ClientFactory):
+    """Brings one `ProxyClient` to its server; its ``arrived`` fires when it is there, or could not be."""
+
+    noisy = False
+    connector: Optional[IConnector] = None
+
+    def __init__(self, side: ProxyClient) -> None:
+        self.side = side
+        self.arrived: Deferred[None] = Deferred(lambda _: self._stop())
+        side.arrived = self.arrived
+
+    def _stop(self) -> None:
+        if self.connector is not None:
+            self.connector.stopConnecting()
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        self.connector = connector
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> IProtocol:
+        return cast(IProtocol, self.side)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self.side.arrived = None
+        self.arrived.errback(reason)
+
+
+class Stock:
+    """The datapath over Twisted's transports."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
+        """
+        Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
+
+        The socket is closed when the factory does not want it.
+        """
+        if skt.family == socket.AF_UNIX:
+            address: IAddress = UNIXAddress(None)
+        elif skt.family == socket.AF_INET6:
+            address = IPv6Address("TCP", *peer)
+        else:
+            address = IPv4Address("TCP", *peer)
+        protocol = factory.buildProtocol(address)
+        if protocol is None:
+            skt.close()
+            return
+        server = unix.Server if skt.family == socket.AF_UNIX else tcp.Server
+        transport = server(skt, protocol, peer, None, 0, self._reactor)  # type: ignore[arg-type]
+        transport.repstr = f"<{server.__module__}.Server for {address}>"
+        transport.bufferSize = CHUNK
+        protocol.makeConnection(transport)
+
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
+        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+        factory = ProxyClientFactory(side)
+        if isinstance(address, UnixAddress):
+            self._reactor.connectUNIX(address.path, factory, timeout=None)
+        elif isIPAddress(address.host) or isIPv6Address(address.host):
+            self._reactor.connectTCP(address.host, address.port, factory, timeout=None)
+        else:
+            return self._dial_by_name(address, factory)
+        return factory.arrived.addCallbacks(lambda _: _tuned(side), _dial_failed)
+
+    def _dial_by_name(self, address: Address, factory: ProxyClientFactory) -> Deferred[None]:
+        factory.side.arrived = None
+        connecting = client_endpoint(self._reactor, address, None).connect(factory)
+        return connecting.addCallbacks(lambda _: _tuned(factory.side), _dial_failed)
+
+
+def _tuned(side: ProxyClient) -> None:
+    side.transport.bufferSize = CHUNK
+    tune_socket(side.transport.getHandle())
+
+
+def _dial_failed(failure: Failure) -> None:
+    """Say in our words what Twisted says in many."""
+    if failure.check(CancelledError):
+        failure.raiseException()
+    error = failure.value
+    code = getattr(error, "osError", None)
+    detail = os.strerror(code) if isinstance(code, int) else str(error)
+    if isinstance(error, DNSLookupError):
+        raise DialFailed(Reason.NAME_FAILED, detail) from None
+    if isinstance(error, ConnectionRefusedError):
+        raise DialFailed(Reason.CONNECT_REFUSED, detail) from None
+    if isinstance(error, ConnectError) and error.osError in OUT_OF_DESCRIPTORS:
+        raise DialFailed(Reason.DESCRIPTORS, detail) from None
+    raise DialFailed(Reason.CONNECT_FAILED, detail) from None

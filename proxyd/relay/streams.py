@@ -1,0 +1,85 @@
+"""
+What does the relay need of a transport?
+
+A stream is a transport that can be written to, paused, half-closed and aborted.  Twisted's interfaces
+have these verbs spread over five; `IStream` names them together, and adds the one that Twisted lacks:
+how much of what was written is still on our side of the network.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import termios
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.protocols.policies import ProtocolWrapper
+
+# A transport pauses its producer above this many unsent bytes, and reads at most as many at once, so
+# that user space holds at most 64 KiB in each direction.
+CHUNK = 32 * 1024
+
+KEEPALIVE_IDLE = 60  # seconds; a dead peer is noticed after 60 + 4 x 15, the kernel's own 2 h help nobody
+KEEPALIVE_INTERVAL = 15
+KEEPALIVE_PROBES = 4
+
+
+class IStream(ITCPTransport, IConsumer, IPushProducer):  # type: ignore[misc]
+    """A TCP or unix transport as the relay uses it."""
+
+
+def tune_socket(skt: socket.socket) -> None:
+    """
+    Send small writes at once and notice dead peers; unix sockets need neither.
+
+    Set on a listening socket, Linux hands the options on to every connection it accepts.
+    """
+    if skt.family == socket.AF_UNIX:
+        return
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def can_half_close(stream: Any) -> bool:
+    """
+    Whether the stream can close its writing half alone.
+
+    Under TLS it cannot: Twisted's TLS transport hands the call to the TCP transport beneath, which cuts
+    the stream without close_notify (twisted/protocols/tls.py).
+    """
+    return not isinstance(stream, ProtocolWrapper)
+
+
+def buffered(stream: Any) -> int:
+    """How many bytes written to the stream are still in user space."""
+    if isinstance(stream, ProtocolWrapper):
+        return buffered(stream.transport)
+    if isinstance(stream, FileDescriptor):
+        # Twisted keeps what it has not yet joined to dataBuffer under a private name.
+        return len(stream.dataBuffer) - stream.offset + stream._tempDataLen
+    return int(stream.buffered())
+
+
+def unacknowledged(stream: Any) -> int:
+    """How many bytes the kernel holds that the peer has not acknowledged (SIOCOUTQ, tcp(7))."""
+    if isinstance(stream, ProtocolWrapper):
+        return unacknowledged(stream.transport)
+    if not isinstance(stream, FileDescriptor):
+        return int(stream.unacknowledged())
+    left = array.array("i", [0])
+    try:
+        fcntl.ioctl(stream.fileno(), termios.TIOCOUTQ, left)
+    except (OSError, AttributeError, ValueError):  # already closed
+        return 0
+    return left[0]
+
+
+def unsent(stream: Any) -> int:
+    """How many bytes written to the stream have not reached the peer, as far as we can know."""
+    return buffered(stream) + unacknowledged(stream)
