@@ -1,0 +1,50 @@
+# `make help` lists the targets.  PYTHON=python3.12 make test runs them on another Python.
+
+PYTHON ?= python3
+TESTS ?= tests
+VENV := .venv
+BIN := $(VENV)/bin
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+
+run: $(VENV)/.fresh ## serve etc/proxy.ini in the foreground
+	$(BIN)/twistd -n tcpproxy --config etc/proxy.ini
+
+test: $(VENV)/.fresh ## the whole suite, or TESTS=tests.policy.test_balance
+	$(BIN)/python -m twisted.trial -j2 $(TESTS)
+
+test39: ## the unit and contract tests on the floor: Python 3.9 with Twisted 25.5
+	.ci/test39
+
+check: $(VENV)/.dev ## style, types, who imports whom, documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m twisted.trial --reporter=text tests.test_architecture tests.test_documents
+
+proof: $(VENV)/.fresh ## the long proofs of tests/proof, or PROOFS="memory soak"
+	$(BIN)/python -m tests.proof $(PROOFS)
+
+bench: $(VENV)/.fresh ## measure, and print the numbers with the machine and the commit
+	$(BIN)/python -m tests.bench
+
+services: ## install the servers and clients that the functional tests talk to (root, Debian)
+	.ci/services
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-3.9 build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache
+
+# pip is brought up to date first: Debian 11's cannot install a checkout in place from setup.cfg.
+$(VENV)/.fresh: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.fresh
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.PHONY: help run test test39 check proof bench services clean
