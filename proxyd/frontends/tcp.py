@@ -1,0 +1,25 @@
+"""What does a client of a plain TCP listener get?  Its bytes go to a server of the listener's pool."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+from proxyd.config.listener import ListenerSpec
+from proxyd.interfaces import IObserver
+from proxyd.policy.pool import Pool
+from proxyd.relay.capacity import Capacity
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.session import Datapath, ProxyFactory
+
+
+def tcp_frontend(
+    spec: ListenerSpec,
+    pool: Pool,
+    datapath: Datapath,
+    wheel: Wheel,
+    seconds: Callable[[], float],
+    capacity: Capacity,
+    observers: Sequence[IObserver],
+) -> ProxyFactory:
+    """The factory behind a listener with ``protocol = tcp``."""
+    return ProxyFactory(spec, pool, datapath, wheel, seconds, capacity, observers)

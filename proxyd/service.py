@@ -1,0 +1,257 @@
+"""
+How do the rooms become one daemon?
+
+Assembly, start and stop; no other behaviour lives here.  `ProxyService.bind` takes every port and opens
+every log while the process is still in the foreground and has its privileges; what fails there fails the
+start.  `startService` begins to serve.  `stopService` goes in this order:
+
+1. The listeners close: new clients are refused by the kernel, and go elsewhere.
+2. Connections end by themselves, for up to ``drain_timeout``.
+3. The rest are cut, with the reason ``drained``.
+4. The checks end; until now they told which servers were up, to sessions that were still dialing.
+5. The metrics close; until now the drain could be watched.
+6. The access log is written out, with the last record in it.
+7. The demo servers close; until now sessions may have been talking to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Union
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+
+import proxyd
+from proxyd.config.address import Bind
+from proxyd.config.document import Config
+from proxyd.demo import demo_site
+from proxyd.errors import Reason, StartError
+from proxyd.frontends.tcp import tcp_frontend
+from proxyd.interfaces import IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.ops.accesslog import AccessLog
+from proxyd.ops.metrics import Metrics, metrics_site
+from proxyd.policy.balance import BALANCERS
+from proxyd.policy.pool import Pool
+from proxyd.relay.capacity import Capacity, connections_for, raise_limit
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.listener import EndpointListener, Listener, bound_listener
+from proxyd.relay.session import ProxyFactory
+from proxyd.relay.stock import Stock
+from proxyd.upkeep.health import HealthChecks
+
+FRONTENDS = {"tcp": tcp_frontend}
+
+LAST_SECONDS = 2.0  # for connections that were cut to be gone
+
+AnyListener = Union[Listener, EndpointListener]
+
+
+class ProxyService(Service):
+    """
+    The daemon.
+
+    ``random`` gives numbers from 0 up to 1.  ``draining`` is called when a stop has begun.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        environ: Mapping[str, str],
+        random: Callable[[], float],
+        draining: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._environ = environ
+        self._draining = draining
+        self._drain: Deferred[Any] = Deferred()
+        self._datapath = Stock(reactor)
+        descriptors = raise_limit()
+        self.capacity = Capacity(reactor, config.daemon.max_connections or connections_for(descriptors))
+        if self.capacity.most > connections_for(descriptors):
+            self.log.warn(
+                "max_connections = {most} may not be reached: each connection takes two descriptors, and "
+                "the limit is {descriptors} (LimitNOFILE= or ulimit -n raises it)",
+                most=self.capacity.most,
+                descriptors=descriptors,
+            )
+        self.pools = {
+            spec.name: Pool(spec, BALANCERS[spec.balance](random)) for spec in config.pools
+        }
+        self._checks = HealthChecks(reactor, random, list(self.pools.values()))
+        self._metrics = Metrics(self.snapshot)
+        self._access_log = None
+        if config.daemon.access_log is not None:
+            self._access_log = AccessLog(config.daemon.access_log, reactor)
+        self.frontends = self._make_frontends()
+        self.listeners: list[AnyListener] = []
+        self._metrics_listeners: list[AnyListener] = []
+        self._demo_listeners: list[AnyListener] = []
+
+    def _make_frontends(self) -> tuple[ProxyFactory, ...]:
+        wheel = Wheel(self._reactor)
+        observers: list[IObserver] = [self._metrics]
+        if self._access_log is not None:
+            observers.append(self._access_log)
+        return tuple(
+            FRONTENDS[spec.protocol](
+                spec,
+                self.pools[spec.pool],
+                self._datapath,
+                wheel,
+                self._reactor.seconds,
+                self.capacity,
+                observers,
+            )
+            for spec in self._config.listeners
+        )
+
+    def bind(self) -> None:
+        """Take every port and open every log, or take none and raise `StartError` with all that failed."""
+        wrong: list[str] = []
+        if self._access_log is not None:
+            try:
+                self._access_log.open()
+            except StartError as error:
+                wrong += error.lines
+        for frontend in self.frontends:
+            for bind in frontend.spec.binds:
+                self._bind(bind, frontend, self.listeners, wrong, self.capacity)
+        if self._config.daemon.metrics is not None:
+            site = metrics_site(self._metrics, self._reactor)
+            self._bind(self._config.daemon.metrics, site, self._metrics_listeners, wrong)
+        for server in self._config.demo.servers if self._config.demo is not None else ():
+            site = demo_site(server.name, self._reactor)
+            self._bind(server.bind, site, self._demo_listeners, wrong)
+        if wrong:
+            self._release()
+            raise StartError(tuple(wrong))
+
+    def _bind(
+        self,
+        bind: Bind,
+        factory: IProtocolFactory,
+        bound: list[AnyListener],
+        wrong: list[str],
+        capacity: Union[Capacity, None] = None,
+    ) -> None:
+        try:
+            bound.append(
+                bound_listener(self._reactor, bind, self._environ, factory, self._datapath.accept, capacity)
+            )
+        except StartError as error:
+            wrong += error.lines
+
+    def _release(self) -> None:
+        for listener in self._all_listeners():
+            listener.stopListening()
+        if self._access_log is not None:
+            self._access_log.close()
+        self.capacity.stop()
+
+    def _all_listeners(self) -> list[AnyListener]:
+        return self.listeners + self._metrics_listeners + self._demo_listeners
+
+    def startService(self) -> None:
+        super().startService()
+        self.log.info(
+            "proxyd {version}: {listeners} listeners, {pools} pools, up to {most} connections",
+            version=proxyd.__version__,
+            listeners=len(self.frontends),
+            pools=len(self.pools),
+            most=self.capacity.most,
+        )
+        for frontend in self.frontends:
+            self.log.info(
+                "[listener {name}] on {binds} leads to {pool}",
+                name=frontend.spec.name,
+                binds=", ".join(bind.text for bind in frontend.spec.binds),
+                pool=frontend.pool,
+            )
+        for listener in self._all_listeners():
+            listener.startListening()
+        self._checks.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in the order that this module's docstring gives; fires when all is still."""
+        super().stopService()
+        self._draining()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for listener in self.listeners:
+            await maybeDeferred(listener.stopListening)
+        await self._drain_sessions()
+        await self._checks.stop()
+        for listener in self._metrics_listeners:
+            await maybeDeferred(listener.stopListening)
+        if self._access_log is not None:
+            self._access_log.close()
+        for listener in self._demo_listeners:
+            await maybeDeferred(listener.stopListening)
+        self.capacity.stop()
+
+    def hurry(self) -> None:
+        """Cut the drain short."""
+        self._drain.cancel()
+
+    async def _drain_sessions(self) -> None:
+        timeout = self._config.daemon.drain_timeout
+        if self.capacity.open:
+            self.log.info(
+                "stopping: {open} connections are open and have up to {timeout:g} s to end",
+                open=self.capacity.open,
+                timeout=timeout,
+            )
+        await self._empty_within(timeout)
+        left = [session for frontend in self.frontends for session in frontend.sessions]
+        if left:
+            self.log.warn("stopping: {left} connections are cut", left=len(left))
+        for session in left:
+            session.cut(Reason.DRAINED)
+        await self._empty_within(LAST_SECONDS)
+
+    async def _empty_within(self, seconds: float) -> None:
+        self._drain = gatherResults([frontend.when_empty() for frontend in self.frontends])
+        self._drain.addTimeout(seconds, self._reactor)
+        try:
+            await self._drain
+        except (TimeoutError, CancelledError):
+            pass
+
+    def snapshot(self) -> Snapshot:
+        """What the daemon is doing at this moment."""
+        return Snapshot(
+            listeners=tuple(_look_at(frontend) for frontend in self.frontends),
+            servers=tuple(
+                ServerSnapshot(
+                    pool=pool.name,
+                    name=server.name,
+                    address=str(server.address),
+                    standing=server.standing.value,
+                    weight=server.weight,
+                    backup=server.backup,
+                    open=server.open,
+                    why=server.why,
+                )
+                for pool in self.pools.values()
+                for server in pool.servers
+            ),
+        )
+
+
+def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
+    return ListenerSnapshot(
+        name=frontend.spec.name,
+        open=len(frontend.sessions),
+        live=tuple(
+            (frontend.pool.name, session.picked.name, session.client.received, session.server.received)
+            for session in frontend.sessions
+            if session.picked is not None
+        ),
+    )

@@ -1,0 +1,83 @@
+"""
+How does twistd start the daemon?
+
+``twistd -n tcpproxy --config etc/proxy.ini`` serves; ``--check`` only says whether the configuration is
+right.  Whatever is wrong with it, or with a port, is said in plain lines on standard error, and the exit
+status is 1: nothing is started, and no traceback is shown.  This is the only module that imports the
+reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from typing import Iterable, NoReturn, Optional
+
+from twisted.python import usage
+
+import proxyd
+from proxyd.config import load
+from proxyd.config.document import Config
+from proxyd.config.summary import summary
+from proxyd.errors import ConfigError, StartError
+from proxyd.service import ProxyService
+
+
+def fail(lines: Iterable[object]) -> NoReturn:
+    """Say what is wrong, a line each, and exit with status 1."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    raise SystemExit(1)
+
+
+class Options(usage.Options):
+    """The options of ``twistd tcpproxy``."""
+
+    synopsis = "Usage: twistd [twistd's options] tcpproxy --config FILE"
+    longdesc = (
+        "Serve as a TCP reverse proxy and load balancer, as one ini file says.  "
+        "Example: twistd -n tcpproxy --config etc/proxy.ini"
+    )
+    optParameters = [["config", "c", None, "The ini file that says what to serve."]]
+    optFlags = [["check", None, "Only say whether the configuration is right: exit status 0 or 1."]]
+
+    config: Optional[Config] = None
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"proxyd {proxyd.__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        # A UsageError would print the whole usage, and on Twisted 25.5 exit with status 0.
+        if not self["config"]:
+            fail(["tcpproxy: --config FILE is missing; see twistd tcpproxy --help"])
+        try:
+            self.config = load(self["config"], os.environ)
+        except ConfigError as error:
+            fail(error.problems)
+        if self["check"]:
+            print("ok")
+            print(summary(self.config))
+            raise SystemExit(0)
+
+
+def makeService(options: Options) -> ProxyService:
+    """The daemon that the options ask for, with every port bound; exits when it cannot start."""
+    from twisted.internet import reactor
+
+    assert options.config is not None
+
+    def draining() -> None:
+        # Twisted's own answer to a second signal is a traceback; ours cuts the drain short.
+        for which in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(which, lambda *_: reactor.callFromThread(service.hurry))  # type: ignore[attr-defined]
+
+    service = ProxyService(reactor, options.config, os.environ, random.random, draining)
+    try:
+        service.bind()
+    except StartError as error:
+        fail(error.lines)
+    return service
