@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Optional, Union
+import ipaddress
+import os
+import re
+from typing import ClassVar, Optional, Union
 
 from attrs import frozen
 
+from proxyd.config.options import OneWord
+from proxyd.config.reader import Word
+from proxyd.config.words import Invalid, quoted
+
+LONGEST_UNIX_PATH = 107  # bytes; sun_path of Linux is 108 with the NUL that ends it
 BACKLOG = 511  # nginx's and httpd's; the kernel caps it at net.core.somaxconn
 
 
@@ -78,3 +86,70 @@ class UnixAddress:
 
 
 Address = Union[TcpAddress, UnixAddress]
+
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
+_ONLY_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
+
+
+@frozen
+class ServerAddress(OneWord):
+    """Where a server lives: ``HOST:PORT``, ``[IPv6]:PORT`` or ``unix:PATH``."""
+
+    shape: ClassVar[str] = "`HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`"
+
+    def read(self, word: Word) -> Address:
+        if word.text.startswith("unix:"):
+            return UnixAddress(unix_path(word.text[len("unix:") :], word))
+        host, colon, port = word.text.rpartition(":")
+        if "/" in word.text or host.partition(":")[0] in ("tcp", "tcp6", "http", "https"):
+            raise Invalid(f"{quoted(word.text)} is not an address; write HOST:PORT alone, or unix:PATH")
+        if host.startswith("[") and host.endswith("]"):
+            return TcpAddress(ip_address(host[1:-1], 6), port_number(port))
+        if ":" in host:
+            raise Invalid(f"{quoted(word.text)}: an IPv6 address stands in brackets, as in [::1]:5432")
+        if not colon or not host or word.text.endswith("]"):
+            raise Invalid(f"{quoted(word.text)} is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH")
+        if _ONLY_DIGITS.fullmatch(host):
+            return TcpAddress(ip_address(host, 4), port_number(port))
+        if not _HOST_NAME.fullmatch(host) or len(host) > 253:
+            raise Invalid(f"{quoted(host)} is neither an IP address nor the name of a host")
+        return TcpAddress(host, port_number(port))
+
+
+def ip_address(text: str, version: int = 0) -> str:
+    """The IP address in its shortest form; of the given version if it is not 0.  Raises `Invalid`."""
+    kind = f"IPv{version}" if version else "IP"
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise Invalid(f"{quoted(text)} is not an {kind} address") from None
+    if version not in (0, address.version):
+        raise Invalid(f"{quoted(text)} is not an {kind} address")
+    return str(address)
+
+
+def port_number(text: str, lowest: int = 1) -> int:
+    """A TCP port.  Raises `Invalid`."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not lowest <= int(text) <= 65535:
+        raise Invalid(f"{quoted(text)} is not a port; ports are {lowest} to 65535")
+    return int(text)
+
+
+def file_path(text: str, word: Word) -> str:
+    """The absolute path of a file that is named in ini text, relative to the folder of that ini file."""
+    return os.path.abspath(os.path.join(os.path.dirname(word.path), text))
+
+
+def unix_path(text: str, word: Word) -> str:
+    """The absolute path of a unix socket.  Raises `Invalid`."""
+    if not text or text.endswith("/"):
+        raise Invalid("the path of the socket is missing; write unix:/run/name.sock, for example")
+    path = file_path(text, word)
+    size = len(os.fsencode(path))
+    if size > LONGEST_UNIX_PATH:
+        raise Invalid(
+            f"{quoted(path)} is {size} bytes long; a unix socket's path has at most {LONGEST_UNIX_PATH}"
+        )
+    return path

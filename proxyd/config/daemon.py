@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Bind
+from proxyd.config.address import Bind, file_path
+from proxyd.config.bind import BindForm
+from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
+from proxyd.config.reader import Word
+
+FORMATS = ("text", "json")
+TWISTD = "twistd"
 
 
 @frozen
@@ -25,3 +31,53 @@ class DaemonSpec:
     metrics: Optional[Bind] = None
     drain_timeout: float = 30.0
     max_connections: int = 0
+
+
+class AccessLog(Form):
+    """``PATH format=json``, or ``twistd``."""
+
+    shape: ClassVar[str] = "a file's path, or `twistd` for the log of twistd; then the parameter below"
+    parameters: ClassVar[tuple[Option, ...]] = (
+        Option("format", Choice(FORMATS), "How a line is written.", "format=json", default="text"),
+    )
+
+    def parse(self, words: Sequence[Word], fail: Fail) -> Optional[AccessLogSpec]:
+        first, *rest = words
+        values = parameters(rest, self.parameters, fail)
+        if not first.text or first.text.endswith("/") or first.text.startswith("format="):
+            fail(first.line, f"begins with the path of a file, or with {TWISTD} for the log of twistd")
+        if values is None:
+            return None
+        return AccessLogSpec("" if first.text == TWISTD else file_path(first.text, first), **values)
+
+
+OPTIONS = (
+    Option(
+        "access_log",
+        AccessLog(),
+        "Write one line for each connection that has ended.",
+        "access_log = /var/log/proxyd/access.log format=json",
+        otherwise="no access log",
+    ),
+    Option(
+        "metrics",
+        BindForm(),
+        "Serve metrics to Prometheus here, at `/metrics`. Keep it away from strangers.",
+        "metrics = tcp:9901:interface=127.0.0.1",
+        otherwise="no metrics are served",
+    ),
+    Option(
+        "drain_timeout",
+        Duration(may_be_zero=True),
+        "When the daemon stops, it lets open connections finish for so long before it cuts them.",
+        "drain_timeout = 2m",
+        default="30s",
+    ),
+    Option(
+        "max_connections",
+        Count(1, 10_000_000),
+        "So many clients are served at once, over all listeners; more wait in the kernel's backlog.",
+        "max_connections = 20000",
+        otherwise="as many as the limit on file descriptors allows",
+    ),
+)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Iterator, Optional
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from proxyd.config import daemon, demo, listener, pool
+from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.daemon import DaemonSpec
-from proxyd.config.demo import DemoSpec
+from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
-from proxyd.config.pool import PoolSpec
+from proxyd.config.options import NAME, Option, unfit_name, unknown, values
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.reader import Reading, Section, Word
+from proxyd.errors import ConfigError, Problem
 
 
 @frozen
@@ -21,3 +26,140 @@ class Config:
     pools: tuple[PoolSpec, ...]
     demo: Optional[DemoSpec] = None
     files: tuple[str, ...] = ()
+
+
+@frozen
+class Kind:
+    """A kind of section: what it is for, which options it has, and whether there are several, by name."""
+
+    doc: str
+    options: tuple[Option, ...]
+    named: bool = False
+    inherited: tuple[Option, ...] = ()
+
+
+KINDS = {
+    "proxyd": Kind("The daemon as a whole.", daemon.OPTIONS, inherited=listener.INHERITED),
+    "listener": Kind("Where clients connect, and the pool they are led to.", listener.OPTIONS, named=True),
+    "pool": Kind(
+        "Servers that do the same work, and how clients are spread over them.", pool.OPTIONS, named=True
+    ),
+    "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
+}
+
+
+@frozen
+class _Judged:
+    """A section, and the values in it that are right."""
+
+    section: Section
+    values: dict[str, Any]
+
+
+def configuration(reading: Reading) -> Config:
+    """The configuration that was read.  Raises `ConfigError` with all problems, in the order of the files."""
+    problems = list(reading.problems)
+    judged = list(_judge(reading, problems))
+    _check_binds(judged, problems)
+    # What could not be read may be just what is missing here, so then these would be false alarms.
+    if not reading.problems:
+        _check_pools(judged, problems)
+        if not any(one.section.kind == "listener" for one in judged):
+            text = "has no [listener NAME] section, so there is nothing to do"
+            problems.append(Problem(reading.files[0], 0, text))
+    if problems:
+        order = {path: place for place, path in reversed(list(enumerate(reading.files)))}
+        problems.sort(key=lambda problem: (order.get(problem.path, 0), problem.line))
+        raise ConfigError(tuple(problems))
+    return evolve(_build(judged), files=reading.files)
+
+
+def _judge(reading: Reading, problems: list[Problem]) -> Iterator[_Judged]:
+    """Each section of a known kind with the values in it that are right."""
+    seen: dict[str, Section] = {}
+    for section in reading.sections:
+        kind = KINDS.get(section.kind)
+        first = seen.setdefault(section.title, section)
+        if kind is None:
+            text = f"this kind of section {unknown(section.kind, KINDS).partition(' ')[2]}"
+        elif kind.named and not section.name:
+            text = f"needs a name; write [{section.kind} NAME]"
+        elif section.name and not kind.named:
+            text = f"has no name; write [{section.kind}]"
+        elif section.name and not NAME.fullmatch(section.name):
+            text = unfit_name(section.name)
+        elif first is not section:
+            text = f"is given twice; the first is in {first.path}:{first.line}"
+        else:
+            yield _Judged(section, values(section, kind.options + kind.inherited, problems))
+            continue
+        problems.append(section.problem(section.line, text))
+
+
+def _check_pools(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Every pool that a listener names must be there."""
+    pools = [one.section.name for one in judged if one.section.kind == "pool"]
+    for one in judged:
+        if one.section.kind == "listener" and "pool" in one.values and one.values["pool"] not in pools:
+            line = next(entry.words[0].line for entry in one.section.entries if entry.key == "pool")
+            problems.append(one.section.problem(line, unknown(one.values["pool"], pools), "pool"))
+
+
+def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
+    """No two may listen in the same place."""
+    seen: dict[object, Word] = {}
+    for one in judged:
+        for option, word, bind in _binds(one):
+            if isinstance(bind, TcpBind) and bind.port == 0:
+                continue  # the kernel gives each a port of its own
+            first = seen.setdefault(_place(bind), word)
+            if first is not word:
+                text = f'"{word.text}" is bound twice; the first is in {first.path}:{first.line}'
+                problems.append(one.section.problem(word.line, text, option))
+
+
+def _binds(one: _Judged) -> Iterator[tuple[str, Word, Bind]]:
+    """The option, word and value of each bind in a section."""
+    for entry in one.section.entries:
+        value = one.values.get(entry.key)
+        if one.section.kind == "demo" and value and entry.name in value:
+            yield entry.title, entry.words[0], value[entry.name]
+        elif one.section.kind == "proxyd" and entry.key == "metrics" and value:
+            yield entry.title, entry.words[0], value
+        elif one.section.kind == "listener" and entry.key == "bind" and value:
+            yield from ((entry.title, word, bind) for word, bind in zip(entry.words, value))
+
+
+def _place(bind: Bind) -> object:
+    """What is the same for binds that cannot be had together."""
+    if isinstance(bind, TcpBind):
+        return bind.host, bind.port
+    if isinstance(bind, UnixBind):
+        return bind.path
+    if isinstance(bind, EndpointBind):
+        return bind.text
+    return evolve(bind, text="")
+
+
+def _build(judged: list[_Judged]) -> Config:
+    """The values of all sections, put together; called only when nothing is wrong."""
+    inherited: dict[str, Any] = {}
+    daemon_values: dict[str, Any] = {}
+    for one in judged:
+        if one.section.kind == "proxyd":
+            names = {option.name for option in listener.INHERITED}
+            inherited = {name: value for name, value in one.values.items() if name in names}
+            daemon_values = {name: value for name, value in one.values.items() if name not in names}
+    listeners, pools, demo_spec = [], [], None
+    for one in judged:
+        given = dict(one.values)
+        if one.section.kind == "listener":
+            listeners.append(
+                ListenerSpec(one.section.name, binds=given.pop("bind"), **{**inherited, **given})
+            )
+        elif one.section.kind == "pool":
+            servers = tuple(ServerSpec(name, **server) for name, server in given.pop("server").items())
+            pools.append(PoolSpec(one.section.name, servers, **given))
+        elif one.section.kind == "demo":
+            demo_spec = DemoSpec(tuple(DemoServerSpec(name, bind) for name, bind in given["server"].items()))
+    return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), demo_spec)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Optional, Sequence
+
 from attrs import frozen
+
+from proxyd.config.options import Count, Duration, Fail, Form, Option, parameters, unknown
+from proxyd.config.reader import Word
+
+KINDS = ("tcp",)
+_MOST = 1000
 
 
 @frozen
@@ -19,3 +27,57 @@ class CheckSpec:
     timeout: float = 2.0
     rise: int = 2
     fall: int = 3
+
+
+PARAMETERS = (
+    Option(
+        "interval",
+        Duration(),
+        "The time from one check of a server to the next, give or take a fifth.",
+        "interval=10s",
+        default="5s",
+    ),
+    Option(
+        "timeout",
+        Duration(),
+        "A check that has no answer by then has failed. It must be shorter than the interval.",
+        "timeout=500ms",
+        default="2s",
+    ),
+    Option(
+        "rise",
+        Count(1, _MOST),
+        "So many checks in a row must pass to bring a server up.",
+        "rise=3",
+        default="2",
+    ),
+    Option(
+        "fall",
+        Count(1, _MOST),
+        "So many checks in a row must fail to take a server down.",
+        "fall=2",
+        default="3",
+    ),
+)
+
+
+class Check(Form):
+    """``KIND interval=5s timeout=2s rise=2 fall=3``."""
+
+    shape: ClassVar[str] = "`tcp`, then any of the parameters below"
+    parameters: ClassVar[tuple[Option, ...]] = PARAMETERS
+
+    def parse(self, words: Sequence[Word], fail: Fail) -> Optional[CheckSpec]:
+        kind, *rest = words
+        if "=" in kind.text:
+            fail(kind.line, "begins with the kind of check; write tcp before the parameters")
+            return None
+        if kind.text not in KINDS:
+            fail(kind.line, unknown(kind.text, KINDS))
+        values = parameters(rest, PARAMETERS, fail)
+        if values is None:
+            return None
+        spec = CheckSpec(kind.text, **values)
+        if spec.timeout >= spec.interval:
+            fail(kind.line, "timeout must be shorter than interval")
+        return spec

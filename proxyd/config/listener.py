@@ -5,6 +5,10 @@ from __future__ import annotations
 from attrs import frozen
 
 from proxyd.config.address import Bind
+from proxyd.config.bind import Binds
+from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
+
+PROTOCOLS = ("tcp",)
 
 
 @frozen
@@ -18,3 +22,44 @@ class ListenerSpec:
     idle_timeout: float = 600.0
     half_closed_timeout: float = 30.0
     abort_on_close: bool = False
+
+
+INHERITED = (
+    Option(
+        "protocol",
+        Choice(PROTOCOLS),
+        "What clients speak. `tcp` relays any protocol as it is.",
+        "protocol = tcp",
+        default="tcp",
+    ),
+    Option(
+        "idle_timeout",
+        Duration(),
+        "A connection on which no byte has moved for so long, in either direction, is closed.",
+        "idle_timeout = 1h",
+        default="10m",
+    ),
+    Option(
+        "half_closed_timeout",
+        Duration(),
+        "Once one side has finished sending, this takes the place of `idle_timeout`: when the other side "
+        "has sent nothing for so long, the connection is closed.",
+        "half_closed_timeout = 5m",
+        default="30s",
+    ),
+    Option(
+        "abort_on_close",
+        YesNo(),
+        "What it means when a client finishes sending before a server is reached. With `no` the client may "
+        "still wait for the answer, and the server is told once it is reached; with `yes` the client has "
+        "gone, and no server is bothered.",
+        "abort_on_close = yes",
+        default="no",
+    ),
+)
+
+OPTIONS = (
+    Option("bind", Binds(), "Where clients connect.", "bind = tcp:5432", required=True),
+    Option("pool", Reference("pool"), "Which servers clients are led to.", "pool = postgres", required=True),
+    *INHERITED,
+)

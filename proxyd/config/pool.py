@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, ClassVar, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Address
-from proxyd.config.health import CheckSpec
+from proxyd.config.address import Address, ServerAddress
+from proxyd.config.balance import BALANCES
+from proxyd.config.health import Check, CheckSpec
+from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, parameters
+from proxyd.config.reader import Word
 
 
 @frozen
@@ -30,3 +33,70 @@ class PoolSpec:
     check: Optional[CheckSpec] = None
     connect_timeout: float = 5.0
     retries: int = 2
+
+
+class Server(Form):
+    """``ADDRESS weight=N backup``, without the server's name: the address, and the other values by name."""
+
+    shape: ClassVar[str] = "an [address of a server](#addresses), then any of the parameters below"
+    parameters: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "weight",
+            Count(0, 256),  # HAProxy's bounds
+            "Its share, beside the weights of the others. With 0 it gets no new connections.",
+            "weight=2",
+            default="1",
+        ),
+        Option(
+            "backup",
+            Flag(),
+            "It gets connections only when no server without this word is up.",
+            "backup",
+            otherwise="it takes its share like the others",
+        ),
+    )
+
+    def parse(self, words: Sequence[Word], fail: Fail) -> dict[str, Any]:
+        address = ServerAddress().parse(words[:1], fail)
+        return {"address": address, **(parameters(words[1:], self.parameters, fail) or {})}
+
+
+OPTIONS = (
+    Option(
+        "server",
+        Server(),
+        "A server of the pool, under a name that logs and metrics call it by.",
+        "server a = 10.0.0.1:5432 weight=2",
+        required=True,
+        named=True,
+    ),
+    Option(
+        "balance",
+        Choice(BALANCES),
+        "How a server is chosen for a connection. `roundrobin`: each in turn; `random`: any; `p2c`: of two "
+        "taken at random, the one with fewer open connections. All three heed weights.",
+        "balance = roundrobin",
+        default="p2c",
+    ),
+    Option(
+        "check",
+        Check(),
+        "Check whether the servers are up. `tcp`: a connection is made and closed.",
+        "check = tcp interval=2s timeout=1s",
+        otherwise="no checks; every server counts as up",
+    ),
+    Option(
+        "connect_timeout",
+        Duration(),
+        "A server that has not accepted a connection by then is given up, and another is tried.",
+        "connect_timeout = 1s",
+        default="5s",
+    ),
+    Option(
+        "retries",
+        Count(0, 100),
+        "So many other servers are tried when one cannot be reached.",
+        "retries = 0",
+        default="2",
+    ),
+)

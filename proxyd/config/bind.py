@@ -1,0 +1,179 @@
+"""
+What does a bind string mean?
+
+It is a server endpoint string of Twisted's: a kind and its parameters, split at ``:``, by place or as
+``name=value``; a backslash takes away the meaning of ``:``, ``=`` and itself.  Of our own is only that an
+IPv6 address may stand in brackets instead of having each colon escaped.
+
+We read ``tcp``, ``tcp6``, ``unix``, ``systemd`` and ``fd`` ourselves, because for these we bind sockets of
+our own; any other kind is Twisted's to judge when it is bound.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Callable, ClassVar, Optional, Sequence
+
+from attrs import frozen
+
+from proxyd.config.address import (
+    BACKLOG,
+    Bind,
+    EndpointBind,
+    FdBind,
+    SystemdBind,
+    TcpBind,
+    UnixBind,
+    ip_address,
+    port_number,
+    unix_path,
+)
+from proxyd.config.options import Fail, Form, OneWord, unknown
+from proxyd.config.reader import Word
+from proxyd.config.words import Invalid, quoted
+
+TWISTED_KINDS = ("ssl", "tls", "haproxy", "stdio")
+_KIND = re.compile(r"[a-z][a-z0-9_+-]*", re.ASCII)
+_MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
+_FAMILIES = ("INET", "INET6", "UNIX")
+_LARGEST = 65535
+
+
+@frozen
+class BindForm(OneWord):
+    """One address to listen on."""
+
+    shape: ClassVar[str] = "an [address to listen on](#addresses)"
+
+    def read(self, word: Word) -> Bind:
+        kind, colon, rest = word.text.partition(":")
+        read = _KINDS.get(kind)
+        if read is not None and colon:
+            try:
+                return read(word, rest)
+            except Invalid as why:
+                raise Invalid(f"{quoted(word.text)}: {why}") from None
+        known = [*_KINDS, *TWISTED_KINDS]
+        if not colon or not _KIND.fullmatch(kind) or kind == "localhost":
+            raise Invalid(
+                f"{quoted(word.text)} is not an address to listen on; "
+                "write tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/name.sock, for example"
+            )
+        if kind not in known and difflib.get_close_matches(kind, known, n=1):
+            raise Invalid(unknown(kind, known))
+        return EndpointBind(word.text)
+
+
+@frozen
+class Binds(Form):
+    """Several addresses to listen on; each word is one."""
+
+    shape: ClassVar[str] = "[addresses to listen on](#addresses), on one line or on several"
+
+    def parse(self, words: Sequence[Word], fail: Fail) -> tuple[Bind, ...]:
+        return tuple(BindForm().parse([word], fail) for word in words)
+
+
+def _tcp(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("port", "interface", "backlog"))
+    interface = fields.get("interface", "")
+    host = ip_address(interface) if interface else "0.0.0.0"
+    return TcpBind(word.text, host, port_number(_needed("port", fields), 0), _backlog(fields))
+
+
+def _tcp6(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("port", "backlog", "interface"))
+    host = ip_address(fields.get("interface") or "::", 6)
+    return TcpBind(word.text, host, port_number(_needed("port", fields), 0), _backlog(fields))
+
+
+def _unix(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("address", "mode", "backlog"))
+    mode = fields.get("mode", "666")
+    if not _MODE.fullmatch(mode):
+        raise Invalid(f"{quoted(mode)} is not a file mode; write mode=660, for example")
+    return UnixBind(word.text, unix_path(fields.get("address", ""), word), int(mode, 8), _backlog(fields))
+
+
+def _fd(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("fd",))
+    return FdBind(word.text, _count("fd", _needed("fd", fields), 0))
+
+
+def _systemd(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("domain", "index", "name"))
+    if fields.get("domain", "INET") not in _FAMILIES:
+        raise Invalid("domain: " + unknown(fields["domain"], _FAMILIES))
+    if bool(fields.get("index")) == bool(fields.get("name")):
+        raise Invalid("needs either index=N or name=NAME, the place or the name that systemd passes it by")
+    index = fields.get("index")
+    return SystemdBind(word.text, _count("index", index, 0) if index else None, fields.get("name", ""))
+
+
+_KINDS: dict[str, Callable[[Word, str], Bind]] = {
+    "tcp": _tcp,
+    "tcp6": _tcp6,
+    "unix": _unix,
+    "systemd": _systemd,
+    "fd": _fd,
+}
+
+
+def _needed(name: str, fields: dict[str, str]) -> str:
+    if not fields.get(name):
+        raise Invalid(f"has no {name}")
+    return fields[name]
+
+
+def _backlog(fields: dict[str, str]) -> int:
+    return _count("backlog", fields["backlog"], 1) if "backlog" in fields else BACKLOG
+
+
+def _count(name: str, text: str, low: int) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not low <= int(text) <= _LARGEST:
+        raise Invalid(f"{name} is a whole number, {low} to {_LARGEST}")
+    return int(text)
+
+
+def _fields(text: str, names: tuple[str, ...]) -> dict[str, str]:
+    """The parameters of an endpoint string by name; those without a name take the names in their order."""
+    fields: dict[str, str] = {}
+    for place, (name, value) in enumerate(_pieces(text)):
+        if name is None and place >= len(names):
+            raise Invalid(f"has {quoted(value)} too many; an IPv6 address stands in brackets, as in [::1]")
+        name = names[place] if name is None else name
+        if name not in names:
+            raise Invalid(unknown(name, names))
+        if name in fields:
+            raise Invalid(f"has {name} twice; an IPv6 address stands in brackets, as in [::1]")
+        fields[name] = value
+    return fields
+
+
+def _pieces(text: str) -> list[tuple[Optional[str], str]]:
+    """What stands between the colons: a value with its name, or with None."""
+    pieces: list[tuple[Optional[str], str]] = []
+    name: Optional[str] = None
+    value, place = "", 0
+    while place < len(text):
+        char = text[place]
+        if char == "\\":
+            if place + 1 == len(text):
+                raise Invalid("ends with a backslash")
+            place += 1
+            value += text[place]
+        elif char == "[" and not value:
+            end = text.find("]", place)
+            if end < 0:
+                raise Invalid("has a [ that is not closed")
+            value, place = text[place + 1 : end], end
+        elif char == "=" and name is None:
+            name, value = value, ""
+        elif char == ":":
+            pieces.append((name, value))
+            name, value = None, ""
+        else:
+            value += char
+        place += 1
+    return [*pieces, (name, value)]
