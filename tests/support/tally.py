@@ -43,11 +43,10 @@ def count(output: str) -> Tally:
     A run without one has died, and one that says FAILED without a number has failed all the same:
     both count as one failure.
     """
-    found = None
-    for found in _SUMMARY.finditer(output):
-        pass
-    if found is None:
+    summaries = list(_SUMMARY.finditer(output))
+    if not summaries:
         return Tally(failed=1)
+    found = summaries[-1]
     numbers = {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", found[2] or "")}
 
     def total(words: Iterable[str]) -> int:
