@@ -23,6 +23,8 @@ class Case(SynchronousTestCase):
     Such a class is therefore refused where it is defined.
     """
 
+    maxDiff = None  # show all of what differs
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         for name in dir(cls):
