@@ -1,0 +1,1 @@
+`metrics` serves counters and durations to Prometheus.
