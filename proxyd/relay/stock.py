@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any, Optional, cast
+from typing import Any, Callable, Optional, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -31,29 +31,37 @@ OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class ProxyClientFactory(ClientFactory):
-    """Brings one `ProxyClient` to its server; its ``arrived`` fires when it is there, or could not be."""
+    """Brings one `ProxyClient` to its server; ``arrived`` fires when it is there, or could not be."""
 
     noisy = False
-    connector: Optional[IConnector] = None
 
     def __init__(self, side: ProxyClient) -> None:
         self.side = side
-        self.arrived: Deferred[None] = Deferred(lambda _: self._stop())
+        self.arrived: Deferred[None] = Deferred(lambda _: self.give_up())
+        self.given_up = False
+        self.stop: Callable[[], object] = lambda: None
         side.arrived = self.arrived
 
-    def _stop(self) -> None:
-        if self.connector is not None:
-            self.connector.stopConnecting()
+    def give_up(self) -> None:
+        """End the attempt; whatever Twisted calls that failure then is nobody's concern."""
+        self.given_up = True
+        self.side.arrived = None
+        self.stop()
+
+    def failed(self, reason: Failure) -> None:
+        """The server was not reached."""
+        self.side.arrived = None
+        if not self.given_up:
+            self.arrived.errback(reason)
 
     def startedConnecting(self, connector: IConnector) -> None:
-        self.connector = connector
+        self.stop = connector.stopConnecting
 
     def buildProtocol(self, addr: Optional[IAddress]) -> IProtocol:
         return cast(IProtocol, self.side)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self.side.arrived = None
-        self.arrived.errback(reason)
+        self.failed(reason)
 
 
 class Stock:
@@ -92,13 +100,10 @@ class Stock:
         elif isIPAddress(address.host) or isIPv6Address(address.host):
             self._reactor.connectTCP(address.host, address.port, factory, timeout=None)
         else:
-            return self._dial_by_name(address, factory)
+            connecting = client_endpoint(self._reactor, address, None).connect(factory)
+            factory.stop = connecting.cancel
+            connecting.addErrback(factory.failed)
         return factory.arrived.addCallbacks(lambda _: _tuned(side), _dial_failed)
-
-    def _dial_by_name(self, address: Address, factory: ProxyClientFactory) -> Deferred[None]:
-        factory.side.arrived = None
-        connecting = client_endpoint(self._reactor, address, None).connect(factory)
-        return connecting.addCallbacks(lambda _: _tuned(factory.side), _dial_failed)
 
 
 def _tuned(side: ProxyClient) -> None:
@@ -109,7 +114,7 @@ def _tuned(side: ProxyClient) -> None:
 def _dial_failed(failure: Failure) -> None:
     """Say in our words what Twisted says in many."""
     if failure.check(CancelledError):
-        failure.raiseException()
+        raise CancelledError from None
     error = failure.value
     code = getattr(error, "osError", None)
     detail = os.strerror(code) if isinstance(code, int) else str(error)

@@ -1,0 +1,122 @@
+"""A full process stops accepting, says so once, and goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from proxyd.relay.capacity import QUIET_SECONDS, RETRY_SECONDS, Capacity, connections_for, raise_limit
+from tests.support.case import Case
+
+
+class Door:
+    """A listener that notes whether it accepts."""
+
+    accepting = True
+
+    def pause(self) -> None:
+        self.accepting = False
+
+    def resume(self) -> None:
+        self.accepting = True
+
+
+class CapacityTests(Case):
+    """Two listeners that share room for three connections."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.capacity = Capacity(self.clock, 3)
+        self.addCleanup(self.capacity.stop)
+        self.doors = Door(), Door()
+        for door in self.doors:
+            self.capacity.add(door)
+        self.said: list[str] = []
+        globalLogPublisher.addObserver(self._note)
+        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+
+    def _note(self, event: dict[str, str]) -> None:
+        if event.get("log_namespace", "").startswith("proxyd"):
+            self.said.append(event.get("why", ""))
+
+    def accepting(self) -> list[bool]:
+        return [door.accepting for door in self.doors]
+
+    def test_all_listeners_pause_when_the_last_place_is_taken(self) -> None:
+        """The boundary: with all but one taken they accept, with all taken none does."""
+        self.capacity.enter()
+        self.capacity.enter()
+        self.assertEqual(self.accepting(), [True, True])
+        self.capacity.enter()
+        self.assertEqual(self.accepting(), [False, False])
+        self.capacity.leave()
+        self.assertEqual(self.accepting(), [True, True])
+
+    def test_it_is_said_once_a_minute(self) -> None:
+        """At the limit every client that leaves lets one in; the log is not told of each."""
+        for _ in range(3):
+            self.capacity.enter()
+        for _ in range(50):
+            self.capacity.leave()
+            self.capacity.enter()
+        self.assertEqual(len(self.said), 1)
+        self.assertIn("max_connections", self.said[0])
+        self.clock.advance(QUIET_SECONDS)
+        self.capacity.leave()
+        self.capacity.enter()
+        self.assertEqual(len(self.said), 2)
+
+    def test_no_descriptor_left(self) -> None:
+        """The head of the line is turned away by means of the reserve, the others wait until it is tried again."""
+        shed: list[int] = []
+
+        def turn_away() -> None:
+            shed.append(len(os.listdir("/proc/self/fd")))
+
+        before = len(os.listdir("/proc/self/fd"))
+        self.capacity.enter()
+        self.capacity.exhausted(turn_away)
+        self.assertEqual(shed, [before - 1])
+        self.assertEqual(self.accepting(), [False, False])
+        self.assertIn("file descriptor", self.said[0])
+        self.capacity.exhausted(turn_away)
+        self.assertEqual(len(shed), 1)
+        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.accepting(), [True, True])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(len(self.said), 1)
+
+    def test_a_connection_that_ends_frees_its_descriptors(self) -> None:
+        """Nobody waits for the timer when it is known that there is room."""
+        self.capacity.enter()
+        self.capacity.exhausted(lambda: None)
+        self.capacity.leave()
+        self.assertEqual(self.accepting(), [True, True])
+
+    def test_stopping_leaves_nothing(self) -> None:
+        """Neither a timer nor the reserved descriptor outlives a stop."""
+        before = len(os.listdir("/proc/self/fd"))
+        capacity = Capacity(self.clock, 1)
+        capacity.exhausted(lambda: None)
+        capacity.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+
+class LimitTests(Case):
+    """The descriptors that the host grants."""
+
+    def test_the_soft_limit_is_raised_to_the_hard_one(self) -> None:
+        """What the host grants is used in full."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+        self.assertEqual(raise_limit(), hard)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
+
+    def test_two_descriptors_a_connection(self) -> None:
+        """A fifth of the descriptors is kept for everything else."""
+        self.assertEqual([connections_for(n) for n in (20_000, 1024, 2, 0)], [8000, 409, 1, 1])

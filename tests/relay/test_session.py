@@ -1,0 +1,341 @@
+"""The story of one connection: which server it gets, when it is tried elsewhere, and what its record says."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from proxyd.config.address import Address, TcpAddress
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.errors import DialFailed, Reason
+from proxyd.interfaces import IObserver, Record
+from proxyd.policy.balance import RoundRobin
+from proxyd.policy.health import Standing
+from proxyd.policy.pool import Pool
+from proxyd.relay.capacity import Capacity
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.pair import ProxyClient
+from proxyd.relay.session import ProxyFactory, Session, address_text
+from tests.support.case import Case
+from tests.support.streams import FakePeer, Network
+
+
+@implementer(IObserver)
+class Notebook:
+    """An observer that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def closed(self, record: Record) -> None:
+        self.records.append(record)
+
+
+@implementer(IObserver)
+class Broken:
+    """An observer that breaks its promise."""
+
+    def closed(self, record: Record) -> None:
+        raise ValueError("broken observer")
+
+
+class FakeDatapath:
+    """Servers that answer, refuse or stay silent, by port: 1 answers, 2 refuses, 3 is silent, 4 breaks."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.dialed: list[int] = []
+        self.cancelled = 0
+        self.peers: list[FakePeer] = []
+
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
+        assert isinstance(address, TcpAddress)
+        self.dialed.append(address.port)
+        dialing: Deferred[None] = Deferred(self._cancel)
+        if address.port == 1:
+            side.arrived = dialing
+            self.peers.append(self.network.connect(side))
+        elif address.port == 2:
+            dialing.errback(DialFailed(Reason.CONNECT_REFUSED, "connection refused"))
+        elif address.port == 4:
+            raise RuntimeError("broken datapath")
+        elif address.port == 5:
+            dialing.errback(DialFailed(Reason.DESCRIPTORS, "Too many open files"))
+        return dialing
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1
+
+
+class SessionTests(Case):
+    """Sessions on the verified fake, with a clock that the test moves."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = Network(self.clock)
+        self.datapath = FakeDatapath(self.network)
+        self.capacity = Capacity(self.clock, 100)
+        self.addCleanup(self.capacity.stop)
+        self.notebook = Notebook()
+        self.wheel = Wheel(self.clock)
+
+    def serve(self, ports: Sequence[int], retries: int = 2, **listener: Any) -> FakePeer:
+        """A client of a pool whose servers behave as their ports say."""
+        servers = tuple(
+            ServerSpec(f"s{place}", TcpAddress("10.0.0.1", port)) for place, port in enumerate(ports)
+        )
+        spec = PoolSpec("web", servers, balance="roundrobin", retries=retries, connect_timeout=5.0)
+        self.pool = Pool(spec, RoundRobin(lambda: 0.0))
+        self.factory = ProxyFactory(
+            ListenerSpec("front", (), "web", **listener),
+            self.pool,
+            self.datapath,
+            self.wheel,
+            self.clock.seconds,
+            self.capacity,
+            [Broken(), self.notebook] if listener.pop("broken", False) else [self.notebook],
+        )
+        return self.connect()
+
+    def connect(self) -> FakePeer:
+        side = self.factory.buildProtocol(IPv4Address("TCP", "10.9.9.9", 4711))
+        peer = self.network.connect(side)
+        self.network.flush()
+        return peer
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(int(seconds / 0.25)):
+            self.clock.advance(0.25)
+            self.network.flush()
+
+    def the_record(self) -> Record:
+        """The one record, once everything is over and nothing is left."""
+        self.network.flush()
+        self.assertEqual(len(self.notebook.records), 1)
+        self.assertEqual(self.network.open(), [])
+        self.assertEqual((len(self.wheel), self.clock.getDelayedCalls()), (0, []))
+        self.assertEqual([server.open for server in self.pool.servers], [0] * len(self.pool.servers))
+        self.assertEqual((self.capacity.open, self.factory.sessions), (0, set()))
+        return self.notebook.records[0]
+
+    def test_a_whole_connection(self) -> None:
+        """A client's bytes reach the server and the answer comes back; the record has it all."""
+        client = self.serve([1])
+        client.send(b"question")
+        self.network.flush()
+        server = self.datapath.peers[0]
+        self.assertEqual(server.received, b"question")
+        self.assertEqual(self.pool.servers[0].open, 1)
+        server.send(b"the answer")
+        self.clock.advance(2)
+        self.network.flush()
+        client.finish()
+        self.network.flush()
+        server.finish()
+        record = self.the_record()
+        self.assertEqual(client.received, b"the answer")
+        self.assertEqual(
+            record,
+            Record(
+                started=0.0,
+                listener="front",
+                client="10.9.9.9:4711",
+                reason=Reason.CLIENT_FINISHED,
+                total_seconds=2.0,
+                pool="web",
+                server="s0",
+                server_address="10.0.0.1:1",
+                connect_seconds=0.0,
+                bytes_in=8,
+                bytes_out=10,
+            ),
+        )
+
+    def test_a_refused_connection_is_tried_on_another_server(self) -> None:
+        """The client does not notice that a server was down."""
+        client = self.serve([2, 1])
+        client.send(b"hello")
+        self.network.flush()
+        self.assertEqual(self.datapath.dialed, [2, 1])
+        self.assertEqual(self.datapath.peers[0].received, b"hello")
+        self.datapath.peers[0].finish()
+        client.finish()
+        record = self.the_record()
+        self.assertEqual((record.server, record.retries), ("s1", 1))
+
+    def test_when_all_refuse_the_client_is_closed_at_once(self) -> None:
+        """Every server is tried once, and the last word is the record's."""
+        client = self.serve([2, 2, 2])
+        record = self.the_record()
+        self.assertEqual(self.datapath.dialed, [2, 2, 2])
+        self.assertEqual((record.reason, record.retries), (Reason.CONNECT_REFUSED, 2))
+        self.assertEqual(record.detail, "connection refused")
+        self.assertIsNone(record.connect_seconds)
+        self.successResultOf(client.sees_either())
+
+    def test_retries_are_bounded(self) -> None:
+        """``retries = 1`` means one more server, however many there are."""
+        self.serve([2, 2, 2, 2], retries=1)
+        self.assertEqual(self.the_record().retries, 1)
+        self.assertEqual(len(self.datapath.dialed), 2)
+
+    def test_no_server_is_up(self) -> None:
+        """Without a server that is up nothing is dialed, and the record says so."""
+        client = self.serve([1])
+        client.reset()
+        self.network.flush()
+        self.notebook.records.clear()
+        self.pool.turned(self.pool.servers[0], Standing.DOWN, "test")
+        self.connect()
+        record = self.the_record()
+        self.assertEqual((record.reason, record.server), (Reason.NO_SERVER, ""))
+
+    def test_a_silent_server_is_given_up_after_connect_timeout(self) -> None:
+        """A black hole costs one connect_timeout; then the next server is tried."""
+        client = self.serve([3, 1])
+        client.send(b"early")
+        self.pass_time(4.75)
+        self.assertEqual(self.datapath.dialed, [3])
+        self.pass_time(1)
+        self.assertEqual((self.datapath.dialed, self.datapath.cancelled), ([3, 1], 1))
+        self.assertEqual(self.datapath.peers[0].received, b"early")
+        self.datapath.peers[0].finish()
+        self.network.flush()
+        client.finish()
+        self.assertEqual(self.the_record().retries, 1)
+
+    def test_only_silent_servers(self) -> None:
+        """When none answers in time, the reason is connect_timeout, with the time that was waited."""
+        self.serve([3], retries=0)
+        self.pass_time(6)
+        record = self.the_record()
+        self.assertEqual(record.reason, Reason.CONNECT_TIMEOUT)
+        self.assertEqual(record.detail, "no answer within 5 s")
+
+    def test_a_client_that_resets_while_we_dial_ends_the_dial(self) -> None:
+        """Nobody waits for a server any more, so the dial is cancelled and no other is tried."""
+        client = self.serve([3, 1])
+        client.reset()
+        record = self.the_record()
+        self.assertEqual((record.reason, self.datapath.cancelled), (Reason.CLIENT_GONE, 1))
+        self.assertEqual(self.datapath.dialed, [3])
+
+    def test_a_client_that_finishes_while_we_dial_is_served(self) -> None:
+        """A FIN is a half-close: question and end are held, and the answer is delivered."""
+        client = self.serve([3, 1])
+        client.send(b"question")
+        client.finish()
+        self.network.flush()
+        self.pass_time(6)
+        server = self.datapath.peers[0]
+        self.assertEqual(server.received, b"question")
+        self.successResultOf(server.sees_end())
+        server.send(b"answer")
+        server.finish()
+        self.assertEqual(self.the_record().reason, Reason.CLIENT_FINISHED)
+        self.assertEqual(client.received, b"answer")
+
+    def test_abort_on_close(self) -> None:
+        """With abort_on_close a FIN while we dial means that the client has left."""
+        client = self.serve([3, 1], abort_on_close=True)
+        client.send(b"question")
+        client.finish()
+        record = self.the_record()
+        self.assertEqual((record.reason, self.datapath.cancelled), (Reason.CLIENT_GONE, 1))
+
+    def test_early_bytes_are_bounded(self) -> None:
+        """A client that talks on while we dial is stopped before 64 KiB, and loses nothing."""
+        client = self.serve([3, 1])
+        sent = bytes(range(256)) * 2048
+        client.send(sent)
+        self.network.flush()
+        (session,) = self.factory.sessions
+        self.assertLessEqual(len(session.client.held), 64 * 1024)
+        self.pass_time(6)
+        self.assertEqual(self.datapath.peers[0].received, sent)
+        self.datapath.peers[0].finish()
+        client.finish()
+        self.assertEqual(self.the_record().bytes_in, len(sent))
+
+    def test_a_server_that_speaks_first(self) -> None:
+        """SMTP, MySQL and FTP greet before the client says a word."""
+        client = self.serve([1])
+        self.datapath.peers[0].send(b"220 welcome\r\n")
+        self.network.flush()
+        self.assertEqual(client.received, b"220 welcome\r\n")
+        self.datapath.peers[0].finish()
+        self.network.flush()
+        client.finish()
+        self.assertEqual(self.the_record().reason, Reason.SERVER_FINISHED)
+
+    def test_being_cut_while_dialing(self) -> None:
+        """A stop of the daemon ends the dial too, with its own reason."""
+        self.serve([3])
+        (session,) = self.factory.sessions
+        session.cut(Reason.DRAINED)
+        record = self.the_record()
+        self.assertEqual((record.reason, self.datapath.cancelled), (Reason.DRAINED, 1))
+
+    def test_no_descriptor_for_a_dial(self) -> None:
+        """That we ran out is no fault of the server's: no other is tried, and the fault is ours."""
+        self.serve([5, 1])
+        record = self.the_record()
+        self.assertEqual((record.reason, self.datapath.dialed), (Reason.DESCRIPTORS, [5]))
+
+    def test_a_fault_of_our_own(self) -> None:
+        """A bug closes its own connection, is logged once, and leaves nothing behind."""
+        self.serve([4])
+        self.assertEqual(self.the_record().reason, Reason.INTERNAL)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_an_observer_that_fails_does_not_keep_the_others_from_their_record(self) -> None:
+        """A broken observer is logged; the next still gets the record."""
+        client = self.serve([1])
+        self.factory.observers = (Broken(), self.notebook)
+        client.reset()
+        self.assertEqual(self.the_record().reason, Reason.CLIENT_RESET)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_the_slot_is_free_when_the_server_has_closed(self) -> None:
+        """A client that lingers does not count against the server any more."""
+        client = self.serve([1], half_closed_timeout=1000.0)
+        client.stop_reading()
+        server = self.datapath.peers[0]
+        server.send(b"x" * 140_000)
+        self.network.flush()
+        server.reset()
+        self.network.flush()
+        self.assertEqual(self.pool.servers[0].open, 0)
+        self.assertEqual(len(self.factory.sessions), 1)
+        client.reset()
+        self.assertEqual(self.the_record().reason, Reason.SERVER_RESET)
+
+    def test_empty_is_told_when_the_last_session_has_ended(self) -> None:
+        """A drain waits for just that."""
+        client = self.serve([1])
+        empty = self.factory.when_empty()
+        self.assertNoResult(empty)
+        client.reset()
+        self.the_record()
+        self.successResultOf(empty)
+        self.successResultOf(self.factory.when_empty())
+
+
+class AddressTextTests(Case):
+    """Addresses as operators write them."""
+
+    def test_each_family(self) -> None:
+        """IPv6 has brackets, unix sockets their path or nothing."""
+        cases = [
+            (IPv4Address("TCP", "10.0.0.1", 80), "10.0.0.1:80"),
+            (IPv6Address("TCP", "::1", 80), "[::1]:80"),
+            (UNIXAddress("/run/x.sock"), "unix:/run/x.sock"),
+            (UNIXAddress(None), "unix:"),
+        ]
+        for address, text in cases:
+            self.assertEqual(address_text(address), text)
