@@ -1,0 +1,148 @@
+"""
+Who connected, where did it lead, and how did it end?  One line for each connection.
+
+A text line is a time and then ``name=value``, always all of them and in this order (one line, folded
+here)::
+
+    2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
+    connect=0.000312 total=1.204113 in=517 out=20480 retries=0 reason=client_finished fault=nobody detail=-
+
+============  ============================================================================
+the time      when the connection was accepted (UTC); lines are written when it has ended
+``client``    the client's address
+``address``   the address of the server that was tried last
+``connect``   how long the connect to the server took, seconds; ``-`` when none succeeded
+``total``     how long the connection lasted, seconds
+``in, out``   bytes received from the client, and from the server
+``retries``   servers that were tried in vain
+``reason``    why it ended, a code of `proxyd.errors.Reason`
+``fault``     where to look first: nobody, client, server or proxy
+``detail``    the system's own word for it
+============  ============================================================================
+
+The words are those of the metrics' labels.  What is unknown is ``-``.  A value with anything but plain
+visible ASCII in it is written as a JSON string, so no value can break a line or fake a field.
+
+A JSON line is an object with the names of `proxyd.interfaces.Record`; ``started`` is ISO 8601,
+``reason`` is the code, ``fault`` stands beside it, and what is not known is ``""`` or ``null``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from functools import lru_cache
+from math import isfinite
+from typing import Callable, Optional
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from proxyd.config.daemon import AccessLogSpec
+from proxyd.interfaces import IObserver, Record
+from proxyd.ops.logfile import LogFile
+
+LONGEST_VALUE = 500  # a detail is some other program's text
+
+_plain = re.compile(r"(?!-\Z)[!#-<>-\[\]-~]{1,500}").fullmatch  # visible, without " = and backslash
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
+
+
+@lru_cache(maxsize=64)
+def _second(epoch_seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_seconds))
+
+
+def moment(epoch_seconds: float) -> Optional[str]:
+    """The time as ISO 8601 in UTC with milliseconds, or None for one that no calendar has."""
+    try:
+        second, millisecond = divmod(round(epoch_seconds * 1000), 1000)
+        return f"{_second(second)}.{millisecond:03d}Z"
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def word(text: str) -> str:
+    """The value as it stands in a text line: bare if it is plain, else a JSON string, ``-`` if empty."""
+    if _plain(text):
+        return text
+    return _to_json(text[:LONGEST_VALUE]) if text else "-"
+
+
+_name = lru_cache(maxsize=1024)(word)  # for the values that the configuration bounds
+
+
+def text_line(record: Record) -> str:
+    """The record as a line of text, with its newline; ASCII."""
+    connect = record.connect_seconds
+    reason = record.reason
+    return (
+        f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
+        f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
+        f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
+        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
+        f" reason={reason.code} fault={reason.fault.value} detail={word(record.detail)}\n"
+    )
+
+
+def _seconds(value: Optional[float]) -> Optional[float]:
+    """JSON has no infinities; and nothing here is measured finer than a microsecond."""
+    return None if value is None or not isfinite(value) else round(value, 6)
+
+
+def json_line(record: Record) -> str:
+    """The record as a line with one JSON object, with its newline; ASCII."""
+    return (
+        _to_json(
+            {
+                "started": moment(record.started),
+                "listener": record.listener[:LONGEST_VALUE],
+                "client": record.client[:LONGEST_VALUE],
+                "pool": record.pool[:LONGEST_VALUE],
+                "server": record.server[:LONGEST_VALUE],
+                "server_address": record.server_address[:LONGEST_VALUE],
+                "connect_seconds": _seconds(record.connect_seconds),
+                "total_seconds": _seconds(record.total_seconds),
+                "bytes_in": record.bytes_in,
+                "bytes_out": record.bytes_out,
+                "retries": record.retries,
+                "reason": record.reason.code,
+                "fault": record.reason.fault.value,
+                "detail": record.detail[:LONGEST_VALUE],
+            }
+        )
+        + "\n"
+    )
+
+
+FORMATS: dict[str, Callable[[Record], str]] = {"text": text_line, "json": json_line}
+
+
+@implementer(IObserver)
+class AccessLog:
+    """Writes a line for each connection that has ended, to a file or to the log of twistd."""
+
+    log = Logger()
+
+    def __init__(self, spec: AccessLogSpec, clock: IReactorTime) -> None:
+        self._line = FORMATS[spec.format]
+        self._file = LogFile(spec.path, clock) if spec.path else None
+        self._append = self._tell_twistd if self._file is None else self._file.append
+
+    def open(self) -> None:
+        """Open the file, while there are the privileges to; raises `proxyd.errors.StartError`."""
+        if self._file is not None:
+            self._file.open()
+
+    def closed(self, record: Record) -> None:
+        self._append(self._line(record))
+
+    def close(self) -> None:
+        """Write all that was gathered and close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _tell_twistd(self, line: str) -> None:
+        self.log.info("{line}", line=line.rstrip("\n"))

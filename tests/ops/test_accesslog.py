@@ -1,0 +1,218 @@
+"""Does each connection leave one line that people and programs can read?"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+import attrs
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from zope.interface.verify import verifyObject
+
+from proxyd.config import daemon
+from proxyd.config.daemon import AccessLogSpec
+from proxyd.errors import Reason, StartError
+from proxyd.interfaces import IObserver, Record
+from proxyd.ops.accesslog import FORMATS, LONGEST_VALUE, AccessLog, json_line, moment, text_line, word
+from tests.ops.records import record, refused
+from tests.support.case import Case
+
+AWKWARD = [
+    "",
+    "-",
+    "two words",
+    'a "quoted" word',
+    "back\\slash",
+    "a=b",
+    "line\nbreak",
+    "\r\n2026-11-22T10:00:00.000Z listener=forged",
+    "nul\0 bell\7 escape\x1b[31m delete\x7f",
+    "next line\x85 line separator\u2028 paragraph\u2029",
+    "Grüße 你好 \U0001f600",
+    "lone surrogate \udc80",
+    "x" * 10_000,
+    '"' * 10_000,
+    "\n",
+    "-\n",
+]
+
+
+def fields(line: str) -> dict[str, str]:
+    """Read a text line back: a time, then names with bare or JSON values."""
+    found = {}
+    rest = line[line.index(" ") + 1 :].rstrip("\n")
+    while rest:
+        name, _, rest = rest.partition("=")
+        if rest.startswith('"'):
+            value, end = json.JSONDecoder().raw_decode(rest)
+            rest = rest[end + 1 :]
+        else:
+            value, _, rest = rest.partition(" ")
+        found[name] = value
+    return found
+
+
+class TextLine(Case):
+    """A line of text."""
+
+    def test_ordinary(self) -> None:
+        """An ordinary connection reads as the documentation shows it."""
+        self.assertEqual(
+            text_line(record()),
+            "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a"
+            " address=10.0.0.1:80 connect=0.000312 total=1.204113 in=517 out=20480 retries=0"
+            " reason=client_finished fault=nobody detail=-\n",
+        )
+
+    def test_unknown_is_a_dash(self) -> None:
+        """A connection that reached no server has dashes where the server would be."""
+        line = text_line(refused(pool="", retries=2, detail="all 3 servers are down"))
+        self.assertIn(" pool=- server=- address=- connect=- ", line)
+        self.assertIn(' retries=2 reason=no_server fault=server detail="all 3 servers are down"\n', line)
+
+    def test_every_reason(self) -> None:
+        """Each reason is found by its code, and so is its fault."""
+        for reason in Reason:
+            found = fields(text_line(record(reason=reason)))
+            self.assertEqual((found["reason"], found["fault"]), (reason.code, reason.fault.value))
+
+    def test_awkward_values(self) -> None:
+        """No value breaks the line, fakes a field or is lost, whatever is in it."""
+        for text in AWKWARD:
+            for name in ("listener", "client", "pool", "server", "server_address", "detail"):
+                line = text_line(record(**{name: text}))
+                self.assertTrue(line[:-1].isprintable() and line.isascii() and line.endswith("\n"), line)
+                expected = fields(text_line(record()))
+                expected[name.replace("server_address", "address")] = text[:LONGEST_VALUE] or "-"
+                self.assertEqual(fields(line), expected)
+
+    def test_a_dash_that_is_a_value(self) -> None:
+        """A value that is a dash cannot be taken for an unknown one."""
+        self.assertEqual((word(""), word("-")), ("-", '"-"'))
+
+    def test_random_values(self) -> None:
+        """Any text comes back as it was."""
+        seed = random.randrange(2**32)
+        chance = random.Random(seed)
+        for _ in range(500):
+            text = "".join(chr(chance.choice((9, 10, 32, 34, 45, 61, 92, 97, 127, 8232))) for _ in range(4))
+            self.assertEqual(fields(text_line(record(detail=text)))["detail"], text, f"seed {seed}")
+
+
+class JsonLine(Case):
+    """A line of JSON."""
+
+    def test_ordinary(self) -> None:
+        """An object has the record's names, and the fault."""
+        line = json_line(record())
+        self.assertEqual(line.count("\n"), 1)
+        self.assertEqual(
+            json.loads(line),
+            {
+                "started": "2026-11-22T10:00:00.123Z",
+                "listener": "web",
+                "client": "10.0.0.9:40312",
+                "pool": "web",
+                "server": "a",
+                "server_address": "10.0.0.1:80",
+                "connect_seconds": 0.000312,
+                "total_seconds": 1.204113,
+                "bytes_in": 517,
+                "bytes_out": 20480,
+                "retries": 0,
+                "reason": "client_finished",
+                "fault": "nobody",
+                "detail": "",
+            },
+        )
+
+    def test_all_fields(self) -> None:
+        """Nothing that the record knows is left out."""
+        names = {field.name for field in attrs.fields(Record)}
+        self.assertEqual(set(json.loads(json_line(record()))), names | {"fault"})
+
+    def test_awkward_values(self) -> None:
+        """No value breaks the line or is lost, whatever is in it."""
+        for text in AWKWARD:
+            for name in ("listener", "client", "pool", "server", "server_address", "detail"):
+                line = json_line(record(**{name: text}))
+                self.assertTrue(line[:-1].isprintable() and line.isascii() and line.endswith("\n"), line)
+                self.assertEqual(json.loads(line)[name], text[:LONGEST_VALUE])
+
+    def test_unknown_connect(self) -> None:
+        """A connect that never succeeded took no time at all."""
+        self.assertIsNone(json.loads(json_line(refused()))["connect_seconds"])
+
+    def test_numbers_that_json_lacks(self) -> None:
+        """A duration that is no number does not make a line that no program can read."""
+        line = json_line(record(total_seconds=float("inf"), connect_seconds=float("nan")))
+        found = json.loads(line, parse_constant=self.fail)
+        self.assertEqual((found["total_seconds"], found["connect_seconds"]), (None, None))
+
+
+class Moment(Case):
+    """The time of a line."""
+
+    def test_times(self) -> None:
+        """Times are UTC with milliseconds, rounded; what no calendar has is unknown."""
+        for epoch, expected in (
+            (0, "1970-01-01T00:00:00.000Z"),
+            (0.0006, "1970-01-01T00:00:00.001Z"),
+            (1795341600.9996, "2026-11-22T10:00:01.000Z"),
+            (-0.5, "1969-12-31T23:59:59.500Z"),
+            (float("nan"), None),
+            (float("inf"), None),
+            (1e30, None),
+        ):
+            self.assertEqual(moment(epoch), expected, epoch)
+        self.assertEqual(text_line(record(started=float("nan")))[:2], "- ")
+        self.assertIsNone(json.loads(json_line(record(started=float("nan"))))["started"])
+
+
+class WholeAccessLog(Case):
+    """The observer."""
+
+    def test_provides(self) -> None:
+        """It can be told of connections."""
+        verifyObject(IObserver, AccessLog(AccessLogSpec(), Clock()))
+
+    def test_formats(self) -> None:
+        """Every format that the configuration allows can be written."""
+        self.assertEqual(set(FORMATS), set(daemon.FORMATS))
+
+    def test_to_a_file(self) -> None:
+        """Lines of the format that was asked for are in the file a fifth of a second later."""
+        for name, line in ("text", text_line), ("json", json_line):
+            path, clock = self.mktemp(), Clock()
+            log = AccessLog(AccessLogSpec(path, name), clock)
+            log.open()
+            log.closed(record())
+            log.closed(refused())
+            clock.advance(0.2)
+            with open(path) as file:
+                self.assertEqual(file.read(), line(record()) + line(refused()))
+            log.close()
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_cannot_open(self) -> None:
+        """A file that cannot be opened stops the start, and the message names it and says why."""
+        path = os.path.join(self.mktemp(), "access.log")
+        error = self.assertRaises(StartError, AccessLog(AccessLogSpec(path), Clock()).open)
+        self.assertEqual(
+            error.lines,
+            (f"{os.path.abspath(path)}: cannot be opened for appending: No such file or directory",),
+        )
+
+    def test_to_twistd(self) -> None:
+        """Without a path the line is in the log of twistd, under the access log's own namespace."""
+        with capturedLogs() as events:
+            log = AccessLog(AccessLogSpec(), Clock())
+            log.open()
+            log.closed(record(detail="{braces} and % signs"))
+            log.close()
+        self.assertEqual(
+            [(event["log_namespace"], event["line"] + "\n") for event in events],
+            [("proxyd.ops.accesslog.AccessLog", text_line(record(detail="{braces} and % signs")))],
+        )
