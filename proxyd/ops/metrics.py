@@ -1,0 +1,252 @@
+"""
+What has passed, and how is it now, in numbers for Prometheus?
+
+A connection that ends costs a few additions to plain dicts.  Everything else happens at the scrape:
+what is open now is read from a snapshot, and the families are built.  Labels are the names of the
+configuration and the codes of `proxyd.errors.Reason`, so the number of series has a bound; an empty
+``server`` is a connection that no server was tried for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
+from typing import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+
+from proxyd import __version__
+from proxyd.errors import Reason
+from proxyd.interfaces import IObserver, Record, Snapshot, TakeSnapshot
+from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
+
+# Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
+CONNECT_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+# A connection lasts from one exchange on the same rack to a database session of a day.
+CONNECTION_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 3600, 14400, 86400)
+
+STANDINGS = ("up", "down", "checking")
+FAULTS = {reason.code: reason.fault.value for reason in Reason}
+
+
+class Durations:
+    """How many durations fell below each bound, and their sum: a Prometheus histogram."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Count one duration; one on a bound counts as below it, and a negative one as nothing."""
+        seconds = max(0.0, seconds)  # the clock of the reactor can be set back
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """The bounds with how many were not longer, the last one infinite."""
+        names = [floatToGoString(bound) for bound in self.bounds] + ["+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts))))
+
+
+@implementer(IObserver)
+class Metrics(Collector):
+    """
+    The daemon's metrics, in a ``registry`` of their own.
+
+    The bytes of open connections are counted as they flow.  They are taken from the snapshot until the
+    record arrives; so that a byte counter never goes back, whatever the order in which a connection
+    leaves the one and enters the other, what was shown before is a lower limit.
+    """
+
+    def __init__(self, take_snapshot: TakeSnapshot) -> None:
+        self._take_snapshot = take_snapshot
+        self._connections: Counter[tuple[str, str, str, str]] = Counter()
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._bytes: dict[tuple[str, str, str], list[int]] = {}
+        self._bytes_shown: dict[tuple[str, str, str], list[int]] = {}
+        self._connect: dict[tuple[str, str], Durations] = {}
+        self._connection: dict[str, Durations] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def closed(self, record: Record) -> None:
+        listener, pool, server = record.listener, record.pool, record.server
+        code = record.reason.code
+        self._connections[listener, pool, server, code] += 1
+        connect = record.connect_seconds
+        if connect is None:
+            self._refused[listener, code] += 1
+        else:
+            self._connect_of(pool, server).note(connect)
+        self._connection_of(listener).note(record.total_seconds)
+        if record.retries:
+            self._retries[pool] += record.retries
+        passed = self._bytes.get((listener, pool, server))
+        if passed is None:
+            passed = self._bytes[listener, pool, server] = [0, 0]
+        passed[0] += record.bytes_in
+        passed[1] += record.bytes_out
+
+    def collect(self) -> Iterator[Metric]:
+        """The families as they are now; prometheus_client calls this at every scrape."""
+        snapshot = self._take_snapshot()
+        for listener in snapshot.listeners:  # a counter that is there from the start misses no increase
+            self._connection_of(listener.name)
+        for server in snapshot.servers:
+            self._connect_of(server.pool, server.name)
+            self._retries[server.pool] += 0
+        yield InfoMetricFamily("proxyd", "The version that runs.", {"version": __version__})
+        yield from self._what_passed()
+        yield self._bytes_family(snapshot)
+        yield from _what_is(snapshot)
+
+    def _connect_of(self, pool: str, server: str) -> Durations:
+        found = self._connect.get((pool, server))
+        if found is None:
+            found = self._connect[pool, server] = Durations(CONNECT_BOUNDS)
+        return found
+
+    def _connection_of(self, listener: str) -> Durations:
+        found = self._connection.get(listener)
+        if found is None:
+            found = self._connection[listener] = Durations(CONNECTION_BOUNDS)
+        return found
+
+    def _what_passed(self) -> Iterator[Metric]:
+        connections = CounterMetricFamily(
+            "proxyd_connections",
+            "Connections that have ended, by why, and by whose fault it was.",
+            labels=("listener", "pool", "server", "reason", "fault"),
+        )
+        for (listener, pool, server, code), count in self._connections.items():
+            connections.add_metric((listener, pool, server, code, FAULTS[code]), count)
+        refused = CounterMetricFamily(
+            "proxyd_refused",
+            "Connections that never reached a server.",
+            labels=("listener", "reason"),
+        )
+        for key, count in self._refused.items():
+            refused.add_metric(key, count)
+        retries = CounterMetricFamily(
+            "proxyd_connect_retries", "Servers that were tried in vain.", labels=("pool",)
+        )
+        for pool, count in self._retries.items():
+            retries.add_metric((pool,), count)
+        connect = HistogramMetricFamily(
+            "proxyd_connect_seconds",
+            "How long the connects to a server took that succeeded.",
+            labels=("pool", "server"),
+        )
+        for server_key, durations in self._connect.items():
+            connect.add_metric(server_key, durations.buckets(), durations.total)
+        connection = HistogramMetricFamily(
+            "proxyd_connection_seconds", "How long connections lasted.", labels=("listener",)
+        )
+        for listener, durations in self._connection.items():
+            connection.add_metric((listener,), durations.buckets(), durations.total)
+        yield from (connections, refused, retries, connect, connection)
+
+    def _bytes_family(self, snapshot: Snapshot) -> Metric:
+        now = {key: list(passed) for key, passed in self._bytes.items()}
+        for listener in snapshot.listeners:
+            for pool, server, bytes_in, bytes_out in listener.live:
+                passed = now.setdefault((listener.name, pool, server), [0, 0])
+                passed[0] += bytes_in
+                passed[1] += bytes_out
+        family = CounterMetricFamily(
+            "proxyd_bytes",
+            "Bytes received from clients (in) and from servers (out), open connections included.",
+            labels=("listener", "pool", "server", "direction"),
+        )
+        for key, passed in now.items():
+            before = self._bytes_shown.get(key, passed)
+            self._bytes_shown[key] = [max(pair) for pair in zip(before, passed)]
+        for key, shown in self._bytes_shown.items():
+            for direction, count in zip(("in", "out"), shown):
+                family.add_metric((*key, direction), count)
+        return family
+
+
+def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
+    listeners = GaugeMetricFamily(
+        "proxyd_connections_open", "Connections that are open now.", labels=("listener",)
+    )
+    for listener in snapshot.listeners:
+        listeners.add_metric((listener.name,), listener.open)
+    servers = ("pool", "server")
+    opened = GaugeMetricFamily(
+        "proxyd_server_connections_open", "Connections to the server that are open now.", labels=servers
+    )
+    up = GaugeMetricFamily("proxyd_server_up", "1 if the server is up, else 0.", labels=servers)
+    standing = GaugeMetricFamily(
+        "proxyd_server_standing", "1 for the standing that the server has.", labels=(*servers, "standing")
+    )
+    weight = GaugeMetricFamily(
+        "proxyd_server_weight", "The server's share of its pool's connections.", labels=servers
+    )
+    for server in snapshot.servers:
+        key = (server.pool, server.name)
+        opened.add_metric(key, server.open)
+        up.add_metric(key, server.standing == "up")
+        for name in dict.fromkeys((*STANDINGS, server.standing)):
+            standing.add_metric((*key, name), server.standing == name)
+        weight.add_metric(key, server.weight)
+    yield from (listeners, opened, up, standing, weight)
+
+
+class MetricsPage(Page):
+    """The metrics as Prometheus reads them: OpenMetrics if it accepts that, else its own text format."""
+
+    log = Logger()
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__("")
+        self._registry = metrics.registry
+        self._failing = False
+
+    def content(self, request: Request) -> tuple[int, str, bytes]:
+        encode, content_type = _encoder(request)
+        try:
+            body = encode(self._registry)
+        except Exception:  # noqa: BLE001 - the scraper gets an answer, and the log one traceback
+            if not self._failing:
+                self.log.failure("The metrics cannot be collected")
+            self._failing = True
+            return http.INTERNAL_SERVER_ERROR, TEXT, b"500: the metrics cannot be collected, see the log\n"
+        self._failing = False
+        return http.OK, content_type, body
+
+
+def _encoder(request: Request) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    accept = b",".join(request.requestHeaders.getRawHeaders(b"accept", ()))
+    try:
+        return choose_encoder(accept.decode("ascii", "replace"))
+    except (ValueError, TypeError):  # "version=x": prometheus_client compares an unparsed one
+        return choose_encoder("")
+
+
+def metrics_site(metrics: Metrics, reactor: IReactorTime) -> Site:
+    """A site with the metrics at ``/metrics`` and a link to them at ``/``."""
+    first = '<!DOCTYPE html>\n<title>proxyd</title>\n<p><a href="/metrics">Metrics</a>\n'
+    return QuietSite(Directory({"": Page(first, HTML), "metrics": MetricsPage(metrics)}), reactor)
