@@ -1,0 +1,91 @@
+"""
+How does work that must be done again and again go on, whatever happens?
+
+A `LoopingCall` beats at a fixed interval, and each run comes a bit of chance after the beat, the first one
+too.  So what is started at one moment does not run at one moment for ever after (envoyproxy/envoy#4132).
+
+A `LoopingCall` stops for good after its first exception; what it calls here never lets one out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+
+class Periodic:
+    """
+    Some work that is done every ``interval`` seconds, give or take ``jitter`` as a part of that.
+
+    ``work`` may return a Deferred or be an ``async def``.  Runs never overlap: one that takes longer than
+    the interval leaves out beats.  A run that fails is logged, once for as long as the failure is the same,
+    and the next one comes as if nothing had happened.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        random: Callable[[], float],
+        interval: float,
+        work: Callable[[], object],
+        jitter: float = 0.2,
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._interval = interval
+        self._work = work
+        self._spread = jitter * interval
+        self._loop = LoopingCall(self._run)
+        self._loop.clock = clock
+        self._under_way: Optional[Deferred[None]] = None
+        self._stopped: Deferred[Any] = succeed(None)
+        self._failure = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not been told to stop."""
+        return self._loop.running
+
+    def start(self) -> None:
+        """Begin; the first run comes within ``jitter`` of the interval."""
+        self._stopped = self._loop.start(self._interval)
+
+    def stop(self) -> Deferred[Any]:
+        """Cancel the run that is under way, have no other, and fire when all is still."""
+        if self._loop.running:
+            self._loop.stop()
+            if self._under_way is not None:
+                self._under_way.cancel()
+        still: Deferred[Any] = Deferred()
+        self._stopped.chainDeferred(still)
+        return still
+
+    def _run(self) -> Deferred[None]:
+        self._under_way = Deferred.fromCoroutine(self._run_once())
+        return self._under_way
+
+    async def _run_once(self) -> None:
+        try:
+            await deferLater(self._clock, self._random() * self._spread)
+            await maybeDeferred(self._work)
+            self._failure = ""
+        except Exception as error:  # noqa: BLE001
+            if self._loop.running or not isinstance(error, CancelledError):
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Log the exception being handled, unless the run before has said the same."""
+        failure = f"{type(error).__name__}: {error}"
+        if failure != self._failure:
+            self._failure = failure
+            self._log.failure(
+                "{work} failed ({what}); it is tried again every {interval:g}s",
+                work=getattr(self._work, "__qualname__", self._work),
+                what=failure,
+                interval=self._interval,
+            )

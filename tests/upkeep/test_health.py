@@ -1,0 +1,601 @@
+"""Are servers that fail found out, and servers that work left alone?"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Optional, Sequence
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import (
+    ConnectBindError,
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionRefusedError,
+)
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from proxyd.config.address import Address, TcpAddress, UnixAddress
+from proxyd.config.health import KINDS, CheckSpec
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.policy.balance import PowerOfTwo
+from proxyd.policy.health import Standing
+from proxyd.policy.pool import Pool
+from proxyd.upkeep.health import PROBES, HealthChecks, tcp_probe
+from tests.support.case import AsyncCase, Case
+
+reactor: Any = installed_reactor
+UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
+
+
+def no_delay() -> float:
+    return 0.0
+
+
+def pool_of(*addresses: Address, check: Optional[CheckSpec] = CheckSpec()) -> Pool:  # noqa: B008
+    """A pool "web" of servers a, b, c … with these addresses."""
+    servers = tuple(ServerSpec(chr(ord("a") + n), address) for n, address in enumerate(addresses))
+    return Pool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay))
+
+
+class FakeTransport(StringTransport):
+    """A transport that takes its time to close; abort is quick."""
+
+    def __init__(self, closes: bool) -> None:
+        super().__init__()
+        self.closes = closes
+        self.aborted = False
+        self.protocol: Any = None
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        if self.closes:
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+@implementer(IHostResolution)
+class Resolution:
+    """A look-up in progress, which cannot be cancelled; neither can Twisted's own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        raise NotImplementedError()
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """A name service that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[IResolutionReceiver] = []
+
+    def resolveHostName(  # type: ignore[no-untyped-def]
+        self, receiver, hostName, portNumber=0, addressTypes=None, transportSemantics="TCP"
+    ) -> IHostResolution:
+        receiver.resolutionBegan(Resolution(hostName))
+        self.asked.append(receiver)
+        return Resolution(hostName)
+
+    def answer(self, *addresses: str) -> None:
+        receiver = self.asked.pop()
+        for address in addresses:
+            receiver.addressResolved(IPv4Address("TCP", address, 80))
+        receiver.resolutionComplete()
+
+
+class InMemory(Case):
+    """The checks on a reactor that only pretends; a check every 5 s, at most 2 s long, rise 2, fall 3."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.names = Names()
+        self.reactor.installNameResolver(self.names)
+        self.log: list[str] = []
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80))
+
+    def check(self) -> HealthChecks:
+        checks = HealthChecks(self.reactor, no_delay, [self.pool])
+        checks.start()
+        self.reactor.advance(0)
+        return checks
+
+    def attempts(self) -> int:
+        return len(self.reactor.tcpClients)
+
+    def accept(self, closes: bool = True) -> FakeTransport:
+        """The newest connection is accepted."""
+        transport = FakeTransport(closes)
+        transport.protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
+        transport.protocol.makeConnection(transport)
+        return transport
+
+    def fail_with(self, error: Exception) -> None:
+        """The newest connection fails."""
+        self.reactor.tcpClients[-1][2].clientConnectionFailed(self.reactor.connectors[-1], Failure(error))
+
+    def refuse(self) -> None:
+        self.fail_with(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+
+    def next_check(self) -> None:
+        before = self.attempts() + len(self.names.asked)
+        self.reactor.advance(5)
+        self.assertEqual(self.attempts() + len(self.names.asked), before + 1)
+
+    def lines(self, events: Sequence[Any]) -> list[str]:
+        return [f"{event['log_level'].name}: {formatEvent(event)}" for event in events]
+
+    def assertStill(self, checks: HealthChecks) -> None:
+        """After a stop nothing is left, and nothing more comes."""
+        attempts = self.attempts()
+        self.successResultOf(checks.stop())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.reactor.pump([1] * 20)
+        self.assertEqual(self.attempts(), attempts)
+
+
+class Standings(InMemory):
+    """What the checks do to a server, and what they say of it."""
+
+    def test_kinds(self) -> None:
+        """Each kind that `check =` accepts has a probe, and each probe a word."""
+        self.assertEqual(set(PROBES), set(KINDS))
+
+    def test_no_check(self) -> None:
+        """A pool without `check =` is left alone, and its servers are up."""
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), check=None)
+        checks = self.check()
+        self.reactor.pump([1] * 20)
+        self.assertEqual(self.attempts(), 0)
+        self.assertStill(checks)
+
+    def test_the_whole_story(self) -> None:
+        """Up with the first check, down after three that fail, up after two that pass; a line for each."""
+        (server,) = self.pool.servers
+        with capturedLogs() as events:
+            checks = self.check()
+            self.assertIs(server.standing, CHECKING)
+            self.accept()
+            self.assertIs(server.standing, UP)
+            for standing in (UP, UP, DOWN, DOWN, DOWN):
+                self.next_check()
+                self.refuse()
+                self.assertIs(server.standing, standing)
+            self.assertEqual(server.why, "connection refused (3 checks in a row)")
+            for standing in (DOWN, UP, UP):
+                self.next_check()
+                self.accept()
+                self.assertIs(server.standing, standing)
+        self.assertEqual(
+            self.lines(events),
+            [
+                "info: [pool web] server a (10.0.0.1:80) is up: check passed (first check)",
+                "warn: [pool web] server a (10.0.0.1:80) is down: connection refused (3 checks in a row)",
+                "info: [pool web] server a (10.0.0.1:80) is up: check passed (2 checks in a row)",
+            ],
+        )
+        self.assertStill(checks)
+
+    def test_first_check_fails(self) -> None:
+        """A server that refuses its first check is down at once."""
+        with capturedLogs() as events:
+            self.check()
+            self.refuse()
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertEqual(
+            self.lines(events),
+            ["warn: [pool web] server a (10.0.0.1:80) is down: connection refused (first check)"],
+        )
+
+    def test_fall_of_one(self) -> None:
+        """With fall = 1 the line does not speak of several checks."""
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(fall=1))
+        self.check()
+        self.accept()
+        self.next_check()
+        self.refuse()
+        self.assertEqual(self.pool.servers[0].why, "connection refused (1 check)")
+
+    def test_each_server_by_itself(self) -> None:
+        """Servers of one pool rise and fall each by its own checks."""
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), TcpAddress("10.0.0.2", 80))
+        checks = self.check()
+        self.assertEqual([client[0] for client in self.reactor.tcpClients], ["10.0.0.1", "10.0.0.2"])
+        self.refuse_host("10.0.0.1")
+        self.accept()
+        self.assertEqual([server.standing for server in self.pool.servers], [DOWN, UP])
+        self.assertIs(self.pool.pick(), self.pool.servers[1])
+        self.assertStill(checks)
+
+    def refuse_host(self, host: str) -> None:
+        for client, connector in zip(self.reactor.tcpClients, self.reactor.connectors):
+            if client[0] == host:
+                client[2].clientConnectionFailed(connector, Failure(ConnectionRefusedError(111, "")))
+
+    def test_black_hole(self) -> None:
+        """A server that does not answer fails its check when the time limit is over, and is let go of."""
+        checks = self.check()
+        self.reactor.advance(1.9)
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.reactor.advance(0.2)
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertEqual(self.pool.servers[0].why, "no answer within 2s (first check)")
+        self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
+        self.assertStill(checks)
+
+    def test_other_errors(self) -> None:
+        """What the system says of a failed connection is what the log says."""
+        for error, why in (
+            (ConnectError(errno.EHOSTUNREACH, "No route to host"), "no route to host (first check)"),
+            (ConnectError(errno.ENOENT, ""), "no such file or directory (first check)"),
+            (ConnectError(string="odd"), "an error occurred while connecting: odd (first check)"),
+        ):
+            self.setUp()
+            self.check()
+            self.fail_with(error)
+            self.assertEqual((self.pool.servers[0].standing, self.pool.servers[0].why), (DOWN, why))
+
+
+class OurOwnTrouble(InMemory):
+    """A check that could not be made says nothing about the server."""
+
+    def out_of_descriptors(self) -> None:
+        self.fail_with(ConnectBindError(errno.EMFILE, "Too many open files"))
+
+    def test_up_stays_up(self) -> None:
+        """When we have no descriptor left a server that is up stays up, and one line says what is wrong."""
+        with capturedLogs() as events:
+            checks = self.check()
+            self.accept()
+            for _ in range(10):
+                self.next_check()
+                self.out_of_descriptors()
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertEqual(
+            self.lines(events)[1:],
+            ["warn: [pool web] server a (10.0.0.1:80) cannot be checked, and stays up: too many open files"],
+        )
+        self.assertStill(checks)
+
+    def test_down_stays_down(self) -> None:
+        """Neither does it bring a server up that is down."""
+        self.check()
+        self.refuse()
+        for _ in range(5):
+            self.next_check()
+            self.out_of_descriptors()
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+
+    def test_not_counted(self) -> None:
+        """It neither adds to a row of failures nor ends it."""
+        self.check()
+        self.accept()
+        for fail in (self.refuse, self.out_of_descriptors, self.refuse, self.out_of_descriptors):
+            self.next_check()
+            fail()
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.next_check()
+        self.refuse()
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+
+    def test_first_check(self) -> None:
+        """A first check that cannot be made leaves the server unchecked, and so still in use."""
+        self.check()
+        self.out_of_descriptors()
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.pick(), self.pool.servers[0])
+
+    def test_every_kind(self) -> None:
+        """No descriptor in the system, no local port, no memory, and our own firewall are not its fault."""
+        for code in (
+            errno.ENFILE,
+            errno.EADDRNOTAVAIL,
+            errno.ENOBUFS,
+            errno.ENOMEM,
+            errno.EPERM,
+            errno.EACCES,
+        ):
+            self.setUp()
+            self.check()
+            self.fail_with(ConnectError(code, os.strerror(code)))
+            self.assertIs(self.pool.servers[0].standing, CHECKING, os.strerror(code))
+
+    def test_before_the_connection(self) -> None:
+        """Whatever keeps us from having a socket of our own at all is not its fault."""
+        self.check()
+        self.fail_with(ConnectBindError(errno.EADDRINUSE, "Address already in use"))
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+
+    def test_a_broken_probe(self) -> None:
+        """A fault in the probe itself is logged with its traceback, and the server stays as it is."""
+
+        async def broken(reactor: Any, address: Address) -> None:
+            raise ZeroDivisionError("a bug")
+
+        self.patch(self, "pool", pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(kind="broken")))
+        PROBES["broken"] = broken
+        self.addCleanup(PROBES.pop, "broken")
+        checks = self.check()
+        self.reactor.advance(20)
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertStill(checks)
+
+
+class ByName(InMemory):
+    """Servers that are known by a name."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = pool_of(TcpAddress("db.example", 80))
+
+    def test_resolved(self) -> None:
+        """A name is looked up for each check."""
+        checks = self.check()
+        self.names.answer("10.0.0.7")
+        self.accept()
+        self.assertEqual(self.reactor.tcpClients[0][:2], ("10.0.0.7", 80))
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertStill(checks)
+
+    def test_unknown(self) -> None:
+        """A name that is not found leaves a new server unchecked, and one that was up as it was."""
+        checks = self.check()
+        self.names.answer()
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.next_check()
+        self.names.answer("10.0.0.7")
+        self.accept()
+        with capturedLogs() as events:
+            for _ in range(5):
+                self.next_check()
+                self.names.answer()
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertEqual(len(events), 1)
+        self.assertEqual(events[0]["log_level"], LogLevel.warn)
+        self.assertSubstring(
+            "server a (db.example:80) cannot be checked, and stays up: its name did not resolve",
+            formatEvent(events[0]),
+        )
+        self.assertStill(checks)
+
+    def test_slow(self) -> None:
+        """A name service that does not answer in time takes down nobody, and may answer late."""
+        checks = self.check()
+        self.names.answer("10.0.0.7")
+        self.accept()
+        self.next_check()
+        for _ in range(5):
+            self.reactor.advance(2)
+            self.names.answer("10.0.0.7")
+            self.reactor.advance(3)
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertEqual(self.attempts(), 1)
+        self.assertStill(checks)
+
+    def test_black_hole(self) -> None:
+        """A server whose name is found, but who does not answer, is down."""
+        checks = self.check()
+        self.names.answer("10.0.0.7")
+        self.reactor.advance(2)
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertStill(checks)
+
+    def test_stopped_while_asking(self) -> None:
+        """To stop while a name is looked up leaves nothing and says nothing."""
+        with capturedLogs() as events:
+            checks = self.check()
+            self.assertStill(checks)
+            self.names.answer("10.0.0.7")
+        self.assertEqual(events, [])
+        self.assertEqual(self.attempts(), 0)
+
+
+class Closing(InMemory):
+    """How a probe takes its leave."""
+
+    def test_fin(self) -> None:
+        """A connection that was accepted is closed at once, in the ordinary way and without a word."""
+        self.check()
+        transport = self.accept()
+        self.assertTrue(transport.disconnecting)
+        self.assertFalse(transport.aborted)
+        self.assertEqual(transport.value(), b"")
+
+    def test_abort(self) -> None:
+        """One that does not close within a second is aborted; the check has passed all the same."""
+        checks = self.check()
+        transport = self.accept(closes=False)
+        self.reactor.advance(0.9)
+        self.assertFalse(transport.aborted)
+        self.reactor.advance(0.2)
+        self.assertTrue(transport.aborted)
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertStill(checks)
+
+    def test_accepted_at_the_last_moment(self) -> None:
+        """A server that accepts just before the time limit has passed, however long the closing takes."""
+        checks = self.check()
+        self.reactor.advance(1.9)
+        transport = self.accept(closes=False)
+        self.reactor.advance(0.2)
+        self.assertTrue(transport.aborted)
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertStill(checks)
+
+    def test_stopped_while_connecting(self) -> None:
+        """To stop while a connection is being made gives it up, and is no failure of the server."""
+        with capturedLogs() as events:
+            checks = self.check()
+            self.assertStill(checks)
+        self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
+        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertEqual(events, [])
+
+    def test_stopped_while_closing(self) -> None:
+        """To stop while a connection is being closed aborts it."""
+        with capturedLogs() as events:
+            checks = self.check()
+            transport = self.accept(closes=False)
+            self.assertStill(checks)
+        self.assertTrue(transport.aborted)
+        self.assertEqual(events, [])
+
+
+class Ending(Protocol):
+    """A server's side of a connection; tells the test how it ended, and what was said."""
+
+    said = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.said += data
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+        test: Any = self.factory
+        test.ended.append((reason.type, self.said))
+
+
+class WatchedPool(Pool):
+    """A pool that lets a test wait until a check changes its mind."""
+
+    waiting: Optional[Deferred[None]] = None
+
+    def next_turn(self) -> Deferred[None]:
+        self.waiting = Deferred()
+        return self.waiting
+
+    def turned(self, server: Any, standing: Standing, why: str) -> None:
+        super().turned(server, standing, why)
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+
+class RealSockets(AsyncCase):
+    """The checks on the real reactor.  trial fails a test that leaves a socket or a delayed call."""
+
+    def watch(self, *addresses: Address, check: CheckSpec = CheckSpec(interval=0.01)) -> WatchedPool:  # noqa: B008
+        """A pool whose checks have begun, and end with the test."""
+        servers = tuple(ServerSpec(str(n), address) for n, address in enumerate(addresses))
+        pool = WatchedPool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay))
+        self.checks = HealthChecks(reactor, no_delay, [pool])
+        self.addCleanup(self.checks.stop)
+        return pool
+
+    def serve(self) -> tuple[Any, list[tuple[Any, bytes]]]:
+        """A port that accepts connections until the test ends, and how each of them ended."""
+        factory: Any = Factory.forProtocol(Ending)
+        factory.ended = []
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return port, factory.ended
+
+    async def test_comes_and_goes(self) -> None:
+        """A server that stops listening goes down and comes up when it listens again."""
+        path = self.mktemp()  # relative, so it is short enough for a unix socket
+        listen = reactor.listenUNIX
+        port = listen(path, Factory.forProtocol(Protocol))
+        pool = self.watch(UnixAddress(path))
+        turn = pool.next_turn()
+        self.checks.start()
+        await turn
+        self.assertIs(pool.servers[0].standing, UP)
+        turn = pool.next_turn()
+        await port.stopListening()
+        await turn
+        self.assertIs(pool.servers[0].standing, DOWN)
+        self.assertEqual(pool.servers[0].why, "no such file or directory (3 checks in a row)")
+        turn = pool.next_turn()
+        port = listen(path, Factory.forProtocol(Protocol))
+        self.addCleanup(port.stopListening)
+        await turn
+        self.assertIs(pool.servers[0].standing, UP)
+
+    async def test_server_sees_a_fin(self) -> None:
+        """The server sees a connection that says nothing and ends in the ordinary way."""
+        port, ended = self.serve()
+        pool = self.watch(TcpAddress("127.0.0.1", port.getHost().port))
+        turn = pool.next_turn()
+        self.checks.start()
+        await turn
+        await self.checks.stop()
+        while not ended:
+            await self.a_turn()
+        self.assertEqual(set(ended), {(ConnectionDone, b"")})
+
+    def a_turn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        reactor.callLater(0, turn.callback, None)
+        return turn
+
+    async def test_refused(self) -> None:
+        """A port where nobody listens is down with the first check."""
+        bound = socket.socket()
+        self.addCleanup(bound.close)
+        bound.bind(("127.0.0.1", 0))
+        pool = self.watch(TcpAddress("127.0.0.1", bound.getsockname()[1]))
+        turn = pool.next_turn()
+        self.checks.start()
+        await turn
+        self.assertEqual(pool.servers[0].standing, DOWN)
+        self.assertEqual(pool.servers[0].why, "connection refused (first check)")
+
+    async def test_no_descriptors(self) -> None:
+        """When the system gives us no socket, Twisted's error for it is known as our own."""
+
+        def no_socket(self: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(tcp.Client, "createInternetSocket", no_socket)
+        pool = self.watch(TcpAddress("127.0.0.1", 9))
+        with capturedLogs() as events:
+            self.checks.start()
+            while not events:
+                await self.a_turn()
+        self.assertIs(pool.servers[0].standing, CHECKING)
+        self.assertSubstring(
+            "cannot be checked, and stays checking: too many open files", formatEvent(events[0])
+        )
+
+    async def test_localhost_by_name(self) -> None:
+        """A server may be given by a name, which the system resolves."""
+        port, _ = self.serve()
+        pool = self.watch(TcpAddress("localhost", port.getHost().port))
+        turn = pool.next_turn()
+        self.checks.start()
+        await turn
+        self.assertIs(pool.servers[0].standing, UP)
+
+    async def test_cancelled_at_once(self) -> None:
+        """A probe that is given up before the answer came leaves no socket."""
+        port, _ = self.serve()
+        address = TcpAddress("127.0.0.1", port.getHost().port)
+        probe = Deferred.fromCoroutine(tcp_probe(reactor, address))
+        probe.cancel()
+        await self.assertFailure(probe, ConnectingCancelledError)
+
+    async def test_many(self) -> None:
+        """A hundred servers are all checked, and one stop ends all checks under way."""
+        port, _ = self.serve()
+        address = TcpAddress("127.0.0.1", port.getHost().port)
+        pool = self.watch(*[address] * 100)
+        self.checks.start()
+        while any(server.standing is CHECKING for server in pool.servers):
+            await self.a_turn()
+        self.assertEqual(repr(pool), "<Pool web 100 up, 0 open>")
+        await self.checks.stop()
