@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, Union
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
@@ -217,7 +217,7 @@ class ProxyService(Service):
         await self._empty_within(LAST_SECONDS)
 
     async def _empty_within(self, seconds: float) -> None:
-        self._drain = gatherResults([frontend.when_empty() for frontend in self.frontends])
+        self._drain = self.capacity.when_empty()
         self._drain.addTimeout(seconds, self._reactor)
         try:
             await self._drain

@@ -12,6 +12,7 @@ import os
 import resource
 from typing import Callable, Optional, Protocol
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -61,6 +62,7 @@ class Capacity:
         self._clock = clock
         self._listeners: list[Accepting] = []
         self._retry: Optional[IDelayedCall] = None
+        self._empty: Optional[Deferred[None]] = None
         self._reserve: Optional[int] = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def __repr__(self) -> str:
@@ -83,6 +85,19 @@ class Capacity:
         self.open -= 1
         if self.full and self.open < self.most:
             self._open_doors()
+        if not self.open and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when no connection is open; the one who asks last is told."""
+        if not self.open:
+            return succeed(None)
+        self._empty = empty = Deferred(self._no_one_waits)
+        return empty
+
+    def _no_one_waits(self, empty: Deferred[None]) -> None:
+        self._empty = None
 
     def exhausted(self, shed: Callable[[], None]) -> None:
         """

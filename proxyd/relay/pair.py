@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.streams import CHUNK, can_half_close, unsent
+from proxyd.relay.streams import CHUNK, buffered, can_half_close, unsent
 
 LOOKS = 8  # looks in one time limit: a silent connection is closed between 1 and 1 1/8 of its limit
 
@@ -212,6 +212,9 @@ class Pair:
     def side_lost(self, side: Side, orderly: bool) -> None:
         """A side's transport is closed; orderly means not by a reset or an error."""
         peer = side.peer
+        if peer is not None and peer.finished and side.finished and not buffered(side.transport):
+            # Both have said all and we are closing: epoll may call that a hang-up, Twisted a lost connection.
+            orderly = True
         if self.reason is None:
             if orderly:
                 self.first = self.first or side

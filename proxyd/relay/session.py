@@ -186,7 +186,6 @@ class ProxyFactory(ServerFactory):
         self.capacity = capacity
         self.observers = tuple(observers)
         self.sessions: set[Session] = set()
-        self._empty: Optional[Deferred[None]] = None
 
     def buildProtocol(self, addr: IAddress) -> ProxyServer:  # type: ignore[override]
         return Session(self, addr).client
@@ -199,11 +198,8 @@ class ProxyFactory(ServerFactory):
     def left(self, session: Session, record: Record) -> None:
         """A session has ended; the observers are told."""
         self.sessions.discard(session)
-        self.capacity.leave()
         self.tell(record)
-        if self._empty is not None and not self.sessions:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        self.capacity.leave()
 
     def tell(self, record: Record) -> None:
         """Give a record to the observers."""
@@ -224,15 +220,6 @@ class ProxyFactory(ServerFactory):
                 total_seconds=0.0,
             )
         )
-
-    def when_empty(self) -> Deferred[None]:
-        """Fires when no session is open; may be asked for once at a time."""
-        self._empty = Deferred()
-        if not self.sessions:
-            self._empty.callback(None)
-            empty, self._empty = self._empty, None
-            return empty
-        return self._empty
 
 
 def address_text(address: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
@@ -95,6 +96,20 @@ class CapacityTests(Case):
         self.capacity.exhausted(lambda: None)
         self.capacity.leave()
         self.assertEqual(self.accepting(), [True, True])
+
+    def test_who_waits_for_the_end_is_told(self) -> None:
+        """A drain waits until the last connection is gone; who no longer waits is not told."""
+        self.successResultOf(self.capacity.when_empty())
+        self.capacity.enter()
+        self.capacity.enter()
+        given_up = self.capacity.when_empty()
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        empty = self.capacity.when_empty()
+        self.capacity.leave()
+        self.assertNoResult(empty)
+        self.capacity.leave()
+        self.successResultOf(empty)
 
     def test_stopping_leaves_nothing(self) -> None:
         """Neither a timer nor the reserved descriptor outlives a stop."""

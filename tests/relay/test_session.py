@@ -315,16 +315,6 @@ class SessionTests(Case):
         client.reset()
         self.assertEqual(self.the_record().reason, Reason.SERVER_RESET)
 
-    def test_empty_is_told_when_the_last_session_has_ended(self) -> None:
-        """A drain waits for just that."""
-        client = self.serve([1])
-        empty = self.factory.when_empty()
-        self.assertNoResult(empty)
-        client.reset()
-        self.the_record()
-        self.successResultOf(empty)
-        self.successResultOf(self.factory.when_empty())
-
 
 class AddressTextTests(Case):
     """Addresses as operators write them."""
