@@ -1,50 +1,46 @@
-"""Can an operator tell from a word what went wrong, and whose fault it was?"""
+"""Reasons and problems as operators meet them."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from proxyd.errors import ConfigError, DialFailed, Problem, Reason, StartError
+from proxyd.errors import ConfigError, Problem, Reason
 from tests.support.case import Case
 
-
-class Reasons(Case):
-    """Why a connection ended."""
-
-    def test_codes(self) -> None:
-        """Each reason has a code of its own, one word for logs and metric labels, which is its name here."""
-        for reason in Reason:
-            self.assertTrue(re.fullmatch("[a-z]+(_[a-z]+)*", reason.code), reason.code)
-            self.assertEqual(reason.code.upper(), reason.name)
-
-    def test_distinct(self) -> None:
-        """No two reasons read the same."""
-        self.assertEqual(len({reason.text for reason in Reason}), len(Reason.__members__))
+ROOT = Path(__file__).resolve().parent.parent
 
 
-class Messages(Case):
-    """What the operator reads."""
+class ReasonTests(Case):
+    """The codes that connections end with."""
 
-    def test_problem(self) -> None:
-        """A problem leads to its place, in the form that editors jump to, as far as it is known."""
-        for problem, expected in (
-            (Problem("proxy.ini", 31, "no", "pool web", "balance"), "proxy.ini:31: [pool web] balance: no"),
-            (Problem("proxy.ini", 31, "no", "pool web"), "proxy.ini:31: [pool web] no"),
-            (Problem("proxy.ini", 31, "no"), "proxy.ini:31: no"),
-            (Problem("proxy.ini", 0, "no such file"), "proxy.ini: no such file"),
-        ):
-            self.assertEqual(str(problem), expected)
+    def test_the_architecture_lists_every_reason(self) -> None:
+        """The table in the documents has each code with its fault and its sentence."""
+        page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+        listed = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]+) \|$", page, re.MULTILINE)
+        self.assertEqual(listed, [(reason.code, reason.fault.value, reason.text) for reason in Reason])
 
-    def test_all_problems(self) -> None:
-        """An error in the configuration, or at the start, shows everything that is wrong, a line each."""
-        problems = (Problem("a.ini", 1, "no"), Problem("a.ini", 2, "nor this"))
-        self.assertEqual(str(ConfigError(problems)), "a.ini:1: no\na.ini:2: nor this")
-        self.assertEqual(
-            str(StartError(("port 80 is taken", "port 81 too"))), "port 80 is taken\nport 81 too"
-        )
+    def test_codes_are_unique_words(self) -> None:
+        """A code can be grepped for and used as a label."""
+        codes = [reason.code for reason in Reason]
+        self.assertEqual(len(set(codes)), len(codes))
+        self.assertEqual([code for code in codes if not re.fullmatch(r"[a-z_]+", code)], [])
 
-    def test_dial(self) -> None:
-        """A dial that failed says how, and what the system said."""
-        self.assertEqual(
-            str(DialFailed(Reason.CONNECT_REFUSED, "ECONNREFUSED")), "connect_refused: ECONNREFUSED"
-        )
+
+class ProblemTests(Case):
+    """What is wrong in a configuration, and where."""
+
+    def test_a_problem_names_its_place(self) -> None:
+        """File, line, section and option stand before the text, as far as they are known."""
+        cases = [
+            (Problem("a.ini", 0, "cannot be read"), "a.ini: cannot be read"),
+            (Problem("a.ini", 3, "no section"), "a.ini:3: no section"),
+            (Problem("a.ini", 3, "bad", "pool web", "balance"), "a.ini:3: [pool web] balance: bad"),
+        ]
+        for problem, text in cases:
+            self.assertEqual(str(problem), text)
+
+    def test_an_error_carries_all_problems(self) -> None:
+        """One line each."""
+        error = ConfigError((Problem("a", 1, "x"), Problem("a", 2, "y")))
+        self.assertEqual(str(error), "a:1: x\na:2: y")
