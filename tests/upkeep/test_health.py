@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from typing import Any, Optional, Sequence
 
-from twisted.internet import reactor as installed_reactor
-from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
-    ConnectingCancelledError,
     ConnectionDone,
     ConnectionRefusedError,
 )
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.config.address import Address, TcpAddress, UnixAddress
+from proxyd.config.address import Address, TcpAddress
 from proxyd.config.health import KINDS, CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
-from proxyd.upkeep.health import PROBES, HealthChecks, tcp_probe
-from tests.support.case import AsyncCase, Case
+from proxyd.upkeep.health import PROBES, HealthChecks
+from tests.support.case import Case
 
-reactor: Any = installed_reactor
 UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
 
 
@@ -106,7 +99,6 @@ class InMemory(Case):
         self.reactor = MemoryReactorClock()
         self.names = Names()
         self.reactor.installNameResolver(self.names)
-        self.log: list[str] = []
         self.pool = pool_of(TcpAddress("10.0.0.1", 80))
 
     def check(self) -> HealthChecks:
@@ -455,147 +447,3 @@ class Closing(InMemory):
             self.assertStill(checks)
         self.assertTrue(transport.aborted)
         self.assertEqual(events, [])
-
-
-class Ending(Protocol):
-    """A server's side of a connection; tells the test how it ended, and what was said."""
-
-    said = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self.said += data
-
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
-        test: Any = self.factory
-        test.ended.append((reason.type, self.said))
-
-
-class WatchedPool(Pool):
-    """A pool that lets a test wait until a check changes its mind."""
-
-    waiting: Optional[Deferred[None]] = None
-
-    def next_turn(self) -> Deferred[None]:
-        self.waiting = Deferred()
-        return self.waiting
-
-    def turned(self, server: Any, standing: Standing, why: str) -> None:
-        super().turned(server, standing, why)
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-
-class RealSockets(AsyncCase):
-    """The checks on the real reactor.  trial fails a test that leaves a socket or a delayed call."""
-
-    def watch(self, *addresses: Address, check: CheckSpec = CheckSpec(interval=0.01)) -> WatchedPool:  # noqa: B008
-        """A pool whose checks have begun, and end with the test."""
-        servers = tuple(ServerSpec(str(n), address) for n, address in enumerate(addresses))
-        pool = WatchedPool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay))
-        self.checks = HealthChecks(reactor, no_delay, [pool])
-        self.addCleanup(self.checks.stop)
-        return pool
-
-    def serve(self) -> tuple[Any, list[tuple[Any, bytes]]]:
-        """A port that accepts connections until the test ends, and how each of them ended."""
-        factory: Any = Factory.forProtocol(Ending)
-        factory.ended = []
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        return port, factory.ended
-
-    async def test_comes_and_goes(self) -> None:
-        """A server that stops listening goes down and comes up when it listens again."""
-        path = self.mktemp()  # relative, so it is short enough for a unix socket
-        listen = reactor.listenUNIX
-        port = listen(path, Factory.forProtocol(Protocol))
-        pool = self.watch(UnixAddress(path))
-        turn = pool.next_turn()
-        self.checks.start()
-        await turn
-        self.assertIs(pool.servers[0].standing, UP)
-        turn = pool.next_turn()
-        await port.stopListening()
-        await turn
-        self.assertIs(pool.servers[0].standing, DOWN)
-        self.assertEqual(pool.servers[0].why, "no such file or directory (3 checks in a row)")
-        turn = pool.next_turn()
-        port = listen(path, Factory.forProtocol(Protocol))
-        self.addCleanup(port.stopListening)
-        await turn
-        self.assertIs(pool.servers[0].standing, UP)
-
-    async def test_server_sees_a_fin(self) -> None:
-        """The server sees a connection that says nothing and ends in the ordinary way."""
-        port, ended = self.serve()
-        pool = self.watch(TcpAddress("127.0.0.1", port.getHost().port))
-        turn = pool.next_turn()
-        self.checks.start()
-        await turn
-        await self.checks.stop()
-        while not ended:
-            await self.a_turn()
-        self.assertEqual(set(ended), {(ConnectionDone, b"")})
-
-    def a_turn(self) -> Deferred[None]:
-        turn: Deferred[None] = Deferred()
-        reactor.callLater(0, turn.callback, None)
-        return turn
-
-    async def test_refused(self) -> None:
-        """A port where nobody listens is down with the first check."""
-        bound = socket.socket()
-        self.addCleanup(bound.close)
-        bound.bind(("127.0.0.1", 0))
-        pool = self.watch(TcpAddress("127.0.0.1", bound.getsockname()[1]))
-        turn = pool.next_turn()
-        self.checks.start()
-        await turn
-        self.assertEqual(pool.servers[0].standing, DOWN)
-        self.assertEqual(pool.servers[0].why, "connection refused (first check)")
-
-    async def test_no_descriptors(self) -> None:
-        """When the system gives us no socket, Twisted's error for it is known as our own."""
-
-        def no_socket(self: object) -> None:
-            raise OSError(errno.EMFILE, "Too many open files")
-
-        self.patch(tcp.Client, "createInternetSocket", no_socket)
-        pool = self.watch(TcpAddress("127.0.0.1", 9))
-        with capturedLogs() as events:
-            self.checks.start()
-            while not events:
-                await self.a_turn()
-        self.assertIs(pool.servers[0].standing, CHECKING)
-        self.assertSubstring(
-            "cannot be checked, and stays checking: too many open files", formatEvent(events[0])
-        )
-
-    async def test_localhost_by_name(self) -> None:
-        """A server may be given by a name, which the system resolves."""
-        port, _ = self.serve()
-        pool = self.watch(TcpAddress("localhost", port.getHost().port))
-        turn = pool.next_turn()
-        self.checks.start()
-        await turn
-        self.assertIs(pool.servers[0].standing, UP)
-
-    async def test_cancelled_at_once(self) -> None:
-        """A probe that is given up before the answer came leaves no socket."""
-        port, _ = self.serve()
-        address = TcpAddress("127.0.0.1", port.getHost().port)
-        probe = Deferred.fromCoroutine(tcp_probe(reactor, address))
-        probe.cancel()
-        await self.assertFailure(probe, ConnectingCancelledError)
-
-    async def test_many(self) -> None:
-        """A hundred servers are all checked, and one stop ends all checks under way."""
-        port, _ = self.serve()
-        address = TcpAddress("127.0.0.1", port.getHost().port)
-        pool = self.watch(*[address] * 100)
-        self.checks.start()
-        while any(server.standing is CHECKING for server in pool.servers):
-            await self.a_turn()
-        self.assertEqual(repr(pool), "<Pool web 100 up, 0 open>")
-        await self.checks.stop()
