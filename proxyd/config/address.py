@@ -105,12 +105,12 @@ class ServerAddress(OneWord):
         host, colon, port = word.text.rpartition(":")
         if "/" in word.text or host.partition(":")[0] in ("tcp", "tcp6", "http", "https"):
             raise Invalid(f"{quoted(word.text)} is not an address; write HOST:PORT alone, or unix:PATH")
+        if not colon or not host or word.text.endswith("]"):
+            raise Invalid(f"{quoted(word.text)} is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH")
         if host.startswith("[") and host.endswith("]"):
             return TcpAddress(ip_address(host[1:-1], 6), port_number(port))
         if ":" in host:
             raise Invalid(f"{quoted(word.text)}: an IPv6 address stands in brackets, as in [::1]:5432")
-        if not colon or not host or word.text.endswith("]"):
-            raise Invalid(f"{quoted(word.text)} is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH")
         if _ONLY_DIGITS.fullmatch(host):
             return TcpAddress(ip_address(host, 4), port_number(port))
         if not _HOST_NAME.fullmatch(host) or len(host) > 253:

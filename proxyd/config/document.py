@@ -13,7 +13,7 @@ from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import NAME, Option, unfit_name, unknown, values
 from proxyd.config.pool import PoolSpec, ServerSpec
-from proxyd.config.reader import Reading, Section, Word
+from proxyd.config.reader import Entry, Reading, Section, Word
 from proxyd.errors import ConfigError, Problem
 
 
@@ -55,6 +55,11 @@ class _Judged:
     section: Section
     values: dict[str, Any]
 
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """Where the values stand, by the title of their option; of two that are the same, the first."""
+        return {entry.title: entry for entry in reversed(self.section.entries)}
+
 
 def configuration(reading: Reading) -> Config:
     """The configuration that was read.  Raises `ConfigError` with all problems, in the order of the files."""
@@ -81,7 +86,7 @@ def _judge(reading: Reading, problems: list[Problem]) -> Iterator[_Judged]:
         kind = KINDS.get(section.kind)
         first = seen.setdefault(section.title, section)
         if kind is None:
-            text = f"this kind of section {unknown(section.kind, KINDS).partition(' ')[2]}"
+            text = unknown(section.kind, KINDS)
         elif kind.named and not section.name:
             text = f"needs a name; write [{section.kind} NAME]"
         elif section.name and not kind.named:
@@ -98,10 +103,10 @@ def _judge(reading: Reading, problems: list[Problem]) -> Iterator[_Judged]:
 
 def _check_pools(judged: list[_Judged], problems: list[Problem]) -> None:
     """Every pool that a listener names must be there."""
-    pools = [one.section.name for one in judged if one.section.kind == "pool"]
+    pools = {one.section.name: one for one in judged if one.section.kind == "pool"}
     for one in judged:
         if one.section.kind == "listener" and "pool" in one.values and one.values["pool"] not in pools:
-            line = next(entry.words[0].line for entry in one.section.entries if entry.key == "pool")
+            line = one.entries["pool"].words[0].line
             problems.append(one.section.problem(line, unknown(one.values["pool"], pools), "pool"))
 
 
@@ -120,14 +125,15 @@ def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
 
 def _binds(one: _Judged) -> Iterator[tuple[str, Word, Bind]]:
     """The option, word and value of each bind in a section."""
-    for entry in one.section.entries:
-        value = one.values.get(entry.key)
-        if one.section.kind == "demo" and value and entry.name in value:
-            yield entry.title, entry.words[0], value[entry.name]
-        elif one.section.kind == "proxyd" and entry.key == "metrics" and value:
-            yield entry.title, entry.words[0], value
-        elif one.section.kind == "listener" and entry.key == "bind" and value:
-            yield from ((entry.title, word, bind) for word, bind in zip(entry.words, value))
+    values, entries = one.values, one.entries
+    if one.section.kind == "listener" and "bind" in values:
+        yield from (("bind", word, bind) for word, bind in zip(entries["bind"].words, values["bind"]))
+    elif one.section.kind == "proxyd" and "metrics" in values:
+        yield "metrics", entries["metrics"].words[0], values["metrics"]
+    elif one.section.kind == "demo":
+        for name, bind in values.get("server", {}).items():
+            title = f"server {name}"
+            yield title, entries[title].words[0], bind
 
 
 def _place(bind: Bind) -> object:

@@ -23,12 +23,13 @@ from typing import Mapping, Optional
 
 from attrs import define, field, frozen
 
-from proxyd.config.words import BLANKS, Invalid, quoted, split, unprintable
+from proxyd.config.words import BLANKS, Invalid, printable, quoted, split, unprintable
 from proxyd.errors import Problem
 
 MAX_FILE_BYTES = 1 << 20  # a hand-written file is a few KiB; a larger one is a mistaken path
 MAX_FILES = 1000
 MAX_DEPTH = 16
+LONGEST_PATH = 4096  # PATH_MAX of Linux
 
 _HEADER = re.compile(r"\[([^\]]*)\][ \t]*(?:[;#].*)?")
 _INDENTED_OPTION = re.compile(r"[A-Za-z_]+([ \t]+[A-Za-z0-9_.-]+)?[ \t]+=([ \t]|$)")
@@ -74,7 +75,7 @@ class Section:
 
     def problem(self, line: int, text: str, option: str = "") -> Problem:
         """Something that is wrong in this section."""
-        return Problem(self.path, line, text, self.title, option)
+        return Problem(self.path, line, text, printable(self.title), printable(option))
 
 
 @frozen
@@ -129,7 +130,7 @@ class _Reader:
         _File(self, path, above).read(lines)
 
     def note(self, path: str, line: int, text: str, section: str = "", option: str = "") -> None:
-        self.problems.append(Problem(path, line, text, section, option))
+        self.problems.append(Problem(path, line, text, printable(section), printable(option)))
 
 
 def _content(path: str) -> bytes:
@@ -238,11 +239,11 @@ class _File:
             raise
         if self.entry.title == "include":
             for word in words:
-                self.include(word)
+                self.include(number, word)
         else:
             self.entry.words.extend(Word(word, self.path, number) for word in words)
 
-    def include(self, name: str) -> None:
+    def include(self, number: int, name: str) -> None:
         folder = os.path.dirname(self.path)
         paths = [os.path.join(folder, name)]
         if glob.has_magic(name):
@@ -254,4 +255,4 @@ class _File:
             try:
                 self.reader.read(path, self.above)
             except Invalid as why:
-                raise Invalid(f"{path}: {why}") from None
+                self.note(number, f"{printable(path, LONGEST_PATH)}: {why}")

@@ -14,9 +14,9 @@ from proxyd.config.options import Option
 INTRODUCTION = """\
 # Options
 
-This page is printed from the tables that the configuration is read by (`python -m
-proxyd.config.reference`), so it is never out of date. `proxyctl check FILE` says whether a configuration
-can be used, and everything that is wrong in it, with file and line.
+This page is printed from the tables that the configuration is read by, so it is never out of date:
+`python -m proxyd.config.reference` does it. `proxyctl check FILE` says whether a configuration can be
+used, and everything that is wrong in it, with file and line.
 
 ## How it is written
 
@@ -30,8 +30,7 @@ pool = ${DB_POOL}              ; a variable of the environment; $$ is a dollar
 include = conf.d/*.ini         ; other files, relative to this one
 ```
 
-- A section begins with its kind and, for listeners and pools, a name: letters, digits, and any of `_ .
-  -`.
+- A section begins with its kind and, for listeners and pools, a name: letters, digits, `_`, `.`, `-`.
 - A value is split into words as a shell does it: quotes keep blanks, `;` and `#`; between single quotes
   everything is taken as it is. A backslash takes away the meaning of a blank, a quote, a backslash, `;`
   or `#`, and is an ordinary letter before anything else.

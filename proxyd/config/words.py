@@ -25,12 +25,15 @@ class Invalid(Exception):
     """What the operator wrote cannot be used; the text says why, and what can be."""
 
 
+def printable(text: str, longest: int = _SHOWN) -> str:
+    """The text as messages show it: on one line, and not too long."""
+    shown = text if len(text) <= longest else text[:longest] + "..."
+    return shown if shown.isprintable() else shown.encode("unicode_escape").decode("ascii")
+
+
 def quoted(text: str) -> str:
-    """The text as messages show it: in quotes, on one line, and not too long."""
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    if not shown.isprintable():
-        shown = shown.encode("unicode_escape").decode("ascii")
-    return f'"{shown}"'
+    """The text as messages show it, in quotes."""
+    return f'"{printable(text)}"'
 
 
 def unprintable(text: str) -> Optional[re.Match[str]]:

@@ -1,0 +1,67 @@
+"""Is ``[proxyd]`` taken for what an operator means by it?"""
+
+from __future__ import annotations
+
+import os
+
+from proxyd.config.address import TcpBind
+from proxyd.config.daemon import AccessLogSpec, DaemonSpec
+from tests.config.ini import MINIMAL, IniCase
+
+
+class DaemonTests(IniCase):
+    def daemon(self, options: str) -> DaemonSpec:
+        return self.load(f"{MINIMAL}[proxyd]\n{options}").daemon
+
+    def test_defaults(self) -> None:
+        self.assertEqual(self.load(MINIMAL).daemon, DaemonSpec(None, None, 30, 0))
+        self.assertEqual(self.daemon(""), DaemonSpec(None, None, 30, 0))
+
+    def test_all_given(self) -> None:
+        self.assertEqual(
+            self.daemon(
+                "access_log = /a.log\nmetrics = tcp:9:interface=127.0.0.1\n"
+                "drain_timeout = 0s\nmax_connections = 5\n"
+            ),
+            DaemonSpec(
+                AccessLogSpec("/a.log", "text"), TcpBind("tcp:9:interface=127.0.0.1", "127.0.0.1", 9), 0, 5
+            ),
+        )
+
+    def test_access_log(self) -> None:
+        """A path is relative to the ini file's folder; twistd is no path, but ./twistd is one."""
+        for value, path, form in [
+            ("twistd", "", "text"),
+            ("twistd format=json", "", "json"),
+            ("/var/log/a.log format=text", "/var/log/a.log", "text"),
+            ("'my logs/a.log'", os.path.join(self.folder, "my logs", "a.log"), "text"),
+            ("./twistd", os.path.join(self.folder, "twistd"), "text"),
+            ("../a.log", os.path.join(os.path.dirname(self.folder), "a.log"), "text"),
+        ]:
+            self.assertEqual(self.daemon(f"access_log = {value}\n").access_log, AccessLogSpec(path, form))
+
+    def test_path_in_an_included_file(self) -> None:
+        """A path is relative to the file that it stands in."""
+        self.write("[proxyd]\naccess_log = a.log\n", "conf.d/log.ini")
+        log = self.load(f"{MINIMAL}include = conf.d/log.ini\n").daemon.access_log
+        self.assertEqual(log, AccessLogSpec(os.path.join(self.folder, "conf.d", "a.log")))
+
+    def test_refused(self) -> None:
+        for options, problem in [
+            ("access_log = a format=xml", 'access_log: format: "xml" is not known; known here: text, json'),
+            (
+                "access_log = format=json",
+                "access_log: begins with the path of a file, or with twistd for the log of twistd",
+            ),
+            (
+                "access_log = logs/",
+                "access_log: begins with the path of a file, or with twistd for the log of twistd",
+            ),
+            ("metrics = tcp:1 tcp:2", 'metrics: takes one value, and "tcp:2" is a second'),
+            ("max_connections = 0", 'max_connections: "0" is not a whole number, 1 to 10000000'),
+            ("bind = tcp:1", '"bind" is not known; known here: access_log, metrics, drain_timeout, '
+             "max_connections, protocol, idle_timeout, half_closed_timeout, abort_on_close"),
+        ]:  # fmt: skip
+            self.assertEqual(
+                self.problems(f"{MINIMAL}[proxyd]\n{options}\n"), [f"proxy.ini:7: [proxyd] {problem}"]
+            )

@@ -1,0 +1,49 @@
+"""Is a ``[pool]`` taken for what an operator means by it?"""
+
+from __future__ import annotations
+
+from proxyd.config.address import TcpAddress
+from proxyd.config.pool import PoolSpec, ServerSpec
+from tests.config.ini import LISTENER, IniCase
+
+REFUSED = [
+    ("10.0.0.1", '"10.0.0.1" is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH'),
+    ("10.0.0.1:80 weight=257", 'weight: "257" is not a whole number, 0 to 256'),
+    ("10.0.0.1:80 backup=yes", "backup takes no value; write backup alone"),
+    ("10.0.0.1:80 10.0.0.2:80", '"10.0.0.2:80" is not known; known here: weight, backup'),
+    ("", "has no value; write server a = 10.0.0.1:5432 weight=2, for example"),
+]
+
+
+class PoolTests(IniCase):
+    def test_defaults(self) -> None:
+        pool = self.load(f"{LISTENER}[pool p]\nserver a = h:80\n").pools[0]
+        self.assertEqual(
+            pool, PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), "p2c", None, 5, 2)
+        )
+
+    def test_all_given(self) -> None:
+        pool = self.load(
+            f"{LISTENER}[pool p]\nretries = 0\nserver b = h:1 weight=0\nserver a = h:2 backup weight=256\n"
+            "balance = random\nconnect_timeout = 250ms\n"
+        ).pools[0]
+        servers = (
+            ServerSpec("b", TcpAddress("h", 1), 0, False),
+            ServerSpec("a", TcpAddress("h", 2), 256, True),
+        )
+        self.assertEqual(pool, PoolSpec("p", servers, "random", None, 0.25, 0))
+
+    def test_servers_refused(self) -> None:
+        for value, reason in REFUSED:
+            self.assertEqual(
+                self.problems(f"{LISTENER}[pool p]\nserver a = {value}\n"),
+                [f"proxy.ini:5: [pool p] server a: {reason}"],
+            )
+
+    def test_no_server(self) -> None:
+        """A pool without servers is refused; it could serve nobody."""
+        example = "server a = 10.0.0.1:5432 weight=2"
+        self.assertEqual(
+            self.problems(f"{LISTENER}[pool p]\nbalance = random\n"),
+            [f"proxy.ini:4: [pool p] server: is missing; write {example}, for example"],
+        )

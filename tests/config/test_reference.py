@@ -1,0 +1,89 @@
+"""Does docs/options.md say of each option what the code does with it?"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator
+
+import attrs
+
+from proxyd.config import reference
+from proxyd.config.daemon import AccessLogSpec, DaemonSpec
+from proxyd.config.document import KINDS
+from proxyd.config.health import CheckSpec
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.options import Choice, Flag, OneWord, Option
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.reader import Word
+from proxyd.config.words import split
+from tests.support.case import Case
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec}
+PARAMETER_SPECS = {"check": CheckSpec, "server": ServerSpec, "access_log": AccessLogSpec}
+
+
+def documented() -> Iterator[tuple[type[Any], Option]]:
+    """Every option and parameter that has a default, with the value that holds what is given for it."""
+    for name, spec in SPECS.items():
+        for option in KINDS[name].options:
+            yield spec, option
+            for parameter in option.form.parameters:
+                yield PARAMETER_SPECS[option.name], parameter
+
+
+class ReferenceTests(Case):
+    def parse(self, option: Option, text: str) -> Any:
+        words = [Word(word, "/etc/proxyd/proxy.ini", 1) for word in split(text, {})]
+        faults: list[str] = []
+        value = option.form.parse(words, lambda line, why: faults.append(why))
+        self.assertEqual(faults, [], option.name)
+        return value
+
+    def test_up_to_date(self) -> None:
+        """The page is what the tables print; print it again after a change of them."""
+        with open(os.path.join(ROOT, "docs", "options.md"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), reference.render())
+
+    def test_every_option_once(self) -> None:
+        page = reference.render()
+        for kind in KINDS.values():
+            for option in kind.options:
+                title = f"### `{option.name} NAME`\n" if option.named else f"### `{option.name}`\n"
+                times = sum(option in other.options for other in KINDS.values())
+                self.assertEqual(page.count(title + f"\n{option.doc}\n"), times, option.name)
+        for option in KINDS["proxyd"].inherited:
+            self.assertIn(option, KINDS["listener"].options)
+
+    def test_defaults(self) -> None:
+        """The default that the page names is the one that holds when nothing is given."""
+        seen = 0
+        for spec, option in documented():
+            if option.default:
+                held = attrs.fields_dict(spec)[option.name].default
+                self.assertEqual(self.parse(option, option.default), held, option.name)
+                seen += 1
+            else:
+                self.assertTrue(option.required or option.otherwise, option.name)
+        self.assertGreaterEqual(seen, 12)
+
+    def test_examples(self) -> None:
+        """Each example can be used as it stands, and is not the default (unless there is only that)."""
+        for _, option in documented():
+            name, equals, text = option.example.partition("=")
+            self.assertEqual(name.split()[0], option.name)
+            if isinstance(option.form, Flag):
+                self.assertEqual((name, equals), (option.name, ""))
+                continue
+            self.assertEqual(bool(option.named), len(name.split()) == 2)
+            value = self.parse(option, text)
+            if option.default and not (isinstance(option.form, Choice) and len(option.form.names) == 1):
+                self.assertNotEqual(value, self.parse(option, option.default), option.name)
+
+    def test_parameters_are_single_words(self) -> None:
+        """A parameter is ``name=value`` or a flag; the way it is read knows nothing else."""
+        for kind in KINDS.values():
+            for option in kind.options:
+                for parameter in option.form.parameters:
+                    self.assertIsInstance(parameter.form, (OneWord, Flag))
+                    self.assertFalse(parameter.named or parameter.required)
