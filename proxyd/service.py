@@ -80,9 +80,7 @@ class ProxyService(Service):
                 most=self.capacity.most,
                 descriptors=descriptors,
             )
-        self.pools = {
-            spec.name: Pool(spec, BALANCERS[spec.balance](random)) for spec in config.pools
-        }
+        self.pools = {spec.name: Pool(spec, BALANCERS[spec.balance](random)) for spec in config.pools}
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
         self._metrics = Metrics(self.snapshot)
         self._access_log = None

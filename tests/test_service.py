@@ -88,7 +88,7 @@ class ServiceTests(AsyncCase):
 
     async def until_open(self, service: ProxyService, count: int) -> None:
         while service.capacity.open != count:
-            await deferLater(reactor, 0)  # type: ignore[arg-type]
+            await deferLater(reactor, 0)
 
     async def test_it_serves_and_is_seen(self) -> None:
         """Clients alternate between the servers, and the snapshot and the log tell of it."""
@@ -118,7 +118,7 @@ class ServiceTests(AsyncCase):
         await self.until_open(service, 1)
         stopping: Deferred[None] = service.stopService()
         self.assertEqual(self.drains, ["begun"])
-        await deferLater(reactor, 0)  # type: ignore[arg-type]
+        await deferLater(reactor, 0)
         self.assertRaises(OSError, self.client)
         self.assertFalse(stopping.called)
         self.assertTrue(os.path.exists(self.path("metrics.sock")))
@@ -148,7 +148,7 @@ class ServiceTests(AsyncCase):
         self.client().send(b"GET / HT")
         await self.until_open(service, 1)
         stopping = service.stopService()
-        await deferLater(reactor, 0)  # type: ignore[arg-type]
+        await deferLater(reactor, 0)
         service.hurry()
         await stopping
         self.assertIn("reason=drained", (await self.log())[0])

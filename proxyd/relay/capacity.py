@@ -76,9 +76,7 @@ class Capacity:
         """A connection was accepted."""
         self.open += 1
         if self.open >= self.most and not self.full:
-            self._close_doors(
-                f"max_connections: all {self.most} are in use; new clients wait until one ends"
-            )
+            self._close_doors(f"max_connections: all {self.most} are in use; new clients wait until one ends")
 
     def leave(self) -> None:
         """A connection has ended."""
@@ -93,7 +91,8 @@ class Capacity:
         """Fires when no connection is open; the one who asks last is told."""
         if not self.open:
             return succeed(None)
-        self._empty = empty = Deferred(self._no_one_waits)
+        empty: Deferred[None] = Deferred(self._no_one_waits)
+        self._empty = empty
         return empty
 
     def _no_one_waits(self, empty: Deferred[None]) -> None:

@@ -89,7 +89,7 @@ class Wheel:
                 entry.due = 0
                 try:
                     entry.overdue()
-                except Exception:
+                except Exception:  # noqa: BLE001 - one entry must not stop the wheel
                     self.log.failure("A deadline could not be served; the others go on.")
         if self._slots and self._call is None:
             self._call = self.clock.callLater(self.tick, self._turn)

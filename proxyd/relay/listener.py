@@ -249,7 +249,7 @@ class Listener:
         try:
             skt.setblocking(False)
             self._accept(skt, peer, self._factory)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one client must not stop the listener
             self.log.failure("A client could not be served.")
             skt.close()
 
@@ -295,7 +295,7 @@ class EndpointListener:
         failures: list[Failure] = []
         try:
             listening = serverFromString(reactor, bind.text).listen(factory)
-        except Exception as error:  # whatever the endpoint's own parser finds wrong
+        except Exception as error:  # noqa: BLE001 - whatever the endpoint's own parser finds wrong
             raise StartError((f"cannot listen on {bind.text}: {error}",)) from None
         listening.addCallbacks(self._bound, failures.append)
         if failures:

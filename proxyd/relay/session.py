@@ -36,7 +36,16 @@ class Datapath(Protocol):
 class Session(Pair):
     """One client's connection, from accept to record."""
 
-    __slots__ = ("_dialing", "_story", "address", "connect_seconds", "factory", "picked", "retries", "started")
+    __slots__ = (
+        "_dialing",
+        "_story",
+        "address",
+        "connect_seconds",
+        "factory",
+        "picked",
+        "retries",
+        "started",
+    )
 
     log = Logger()
 
@@ -66,7 +75,7 @@ class Session(Pair):
             self.cut(failed.reason, failed.detail)
         except CancelledError:
             pass  # the client left, or we were told to cut: whoever cancelled has given the reason
-        except Exception:
+        except Exception:  # noqa: BLE001 - the session's last line
             self.log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
         else:
@@ -206,7 +215,7 @@ class ProxyFactory(ServerFactory):
         for observer in self.observers:
             try:
                 observer.closed(record)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one observer must not keep the others from it
                 self.log.failure("An observer failed.")
 
     def shed(self, address: IAddress) -> None:

@@ -27,7 +27,7 @@ KEEPALIVE_INTERVAL = 15
 KEEPALIVE_PROBES = 4
 
 
-class IStream(ITCPTransport, IConsumer, IPushProducer):  # type: ignore[misc]
+class IStream(ITCPTransport, IConsumer, IPushProducer):
     """A TCP or unix transport as the relay uses it."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 
 from proxyd.relay.capacity import QUIET_SECONDS, RETRY_SECONDS, Capacity, connections_for, raise_limit
 from tests.support.case import Case
@@ -36,10 +37,11 @@ class CapacityTests(Case):
         for door in self.doors:
             self.capacity.add(door)
         self.said: list[str] = []
-        globalLogPublisher.addObserver(self._note)
-        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+        observer = cast(ILogObserver, self._note)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def _note(self, event: dict[str, str]) -> None:
+    def _note(self, event: dict[str, Any]) -> None:
         if event.get("log_namespace", "").startswith("proxyd"):
             self.said.append(event.get("why", ""))
 
@@ -71,7 +73,7 @@ class CapacityTests(Case):
         self.assertEqual(len(self.said), 2)
 
     def test_no_descriptor_left(self) -> None:
-        """The head of the line is turned away by means of the reserve, the others wait until it is tried again."""
+        """The head of the line is turned away by the reserve; the others wait until it is tried again."""
         shed: list[int] = []
 
         def turn_away() -> None:

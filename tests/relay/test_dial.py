@@ -11,7 +11,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 
-from proxyd.config.address import TcpAddress, UnixAddress
+from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.relay.dial import client_endpoint
 from tests.support.case import Case
 
@@ -21,7 +21,7 @@ class ClientEndpointTests(Case):
 
     def test_each_kind(self) -> None:
         """Literals need no name service, and unix sockets no port."""
-        cases = [
+        cases: list[tuple[Address, type]] = [
             (TcpAddress("10.0.0.1", 80), TCP4ClientEndpoint),
             (TcpAddress("::1", 80), TCP6ClientEndpoint),
             (TcpAddress("db.example.com", 80), HostnameEndpoint),

@@ -1,4 +1,4 @@
-"""Binding says clearly what is wrong, and accepting takes a small batch a turn and survives a full process."""
+"""Binding says clearly what is wrong; accepting takes a small batch a turn and survives a full process."""
 
 from __future__ import annotations
 
@@ -156,17 +156,19 @@ class ListenerTests(Case):
     def setUp(self) -> None:
         self.watch = Watch()
         self.accepted: list[socket.socket] = []
-        self.addCleanup(lambda: [skt.close() for skt in self.accepted])
+        self.addCleanup(self.close_accepted)
         self.socket = open_socket(TcpBind("tcp:0", "127.0.0.1", 0), {})
         self.capacity = Capacity(self.watch.clock, 1000)
         self.addCleanup(self.capacity.stop)
         self.factory = Shedding()
-        self.listener = Listener(
-            self.watch, self.socket, self.factory, self.accept, self.capacity
-        )
+        self.listener = Listener(self.watch, self.socket, self.factory, self.accept, self.capacity)
         self.addCleanup(self.listener.stopListening)
         self.failing: list[BaseException] = []
         self.counting = False
+
+    def close_accepted(self) -> None:
+        for skt in self.accepted:
+            skt.close()
 
     def accept(self, skt: socket.socket, peer: Any, factory: object) -> None:
         if self.failing:
@@ -274,10 +276,10 @@ class EndpointListenerTests(AsyncCase):
                 arrived.callback(None)
                 self.transport.loseConnection()  # type: ignore[union-attr]
 
-        capacity = Capacity(reactor, 10)  # type: ignore[arg-type]
+        capacity = Capacity(reactor, 10)
         self.addCleanup(capacity.stop)
         bind = EndpointBind("tcp:0:interface=127.0.0.1")
-        listener = bound_listener(
+        listener: Any = bound_listener(
             reactor, bind, {}, Factory.forProtocol(Greeting), Stock(reactor).accept, capacity
         )
         self.assertIsInstance(listener, EndpointListener)
@@ -292,9 +294,7 @@ class EndpointListenerTests(AsyncCase):
     def test_what_twisted_does_not_understand(self) -> None:
         """The line has the bind and Twisted's own words."""
         for text in "nosuchkind:80", "tcp:nonsense", "ssl:443":
-            error = self.assertRaises(
-                StartError, EndpointListener, reactor, EndpointBind(text), Factory()
-            )
+            error = self.assertRaises(StartError, EndpointListener, reactor, EndpointBind(text), Factory())
             self.assertIn(f"cannot listen on {text}: ", error.lines[0])
 
     def test_a_port_in_use(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -20,7 +20,7 @@ from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.session import ProxyFactory, Session, address_text
+from proxyd.relay.session import ProxyFactory, address_text
 from tests.support.case import Case
 from tests.support.streams import FakePeer, Network
 

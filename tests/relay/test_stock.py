@@ -131,10 +131,10 @@ class StockTests(AsyncCase):
             side.transport.write(b"x" * 1000)
             self.assertEqual((buffered(side.transport), unsent(side.transport)), (1000, 1000))
             while buffered(side.transport):
-                await deferLater(reactor, 0)  # type: ignore[arg-type]
+                await deferLater(reactor, 0)
             self.assertEqual(len(accepted.recv(1000, socket.MSG_WAITALL)), 1000)
             while unsent(side.transport):
-                await deferLater(reactor, 0)  # type: ignore[arg-type]
+                await deferLater(reactor, 0)
             self.assertEqual(unacknowledged(side.transport), 0)
 
     async def test_a_refused_connection(self) -> None:
@@ -160,7 +160,7 @@ class StockTests(AsyncCase):
     async def test_no_descriptor_left(self) -> None:
         """That is our fault and not the server's."""
         (_, address), *_ = self.listening()
-        await deferLater(reactor, 0)  # type: ignore[arg-type]  # the reactor itself needs some to start
+        await deferLater(reactor, 0)  # the reactor itself needs some to start
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
         try:
@@ -183,7 +183,7 @@ class StockTests(AsyncCase):
             waiting.connect_ex(("127.0.0.1", port))
         for address in TcpAddress("127.0.0.1", port), TcpAddress("localhost", port):
             dialing = self.stock.dial(address, Lonely().server)
-            await deferLater(reactor, 0)  # type: ignore[arg-type]
+            await deferLater(reactor, 0)
             dialing.cancel()
             try:
                 await dialing

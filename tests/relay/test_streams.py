@@ -6,10 +6,10 @@ import socket
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.internet.protocol import Factory, Protocol
 
 from proxyd.relay.streams import buffered, can_half_close, tune_socket, unacknowledged, unsent
 from tests.support.case import Case
@@ -49,7 +49,7 @@ class StreamsTests(Case):
     def test_a_wrapped_stream_is_asked_beneath_and_cannot_half_close(self) -> None:
         """Under TLS a FIN would cut the stream, so it is closed as a whole instead."""
         network = Network(Clock())
-        wrapper = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
+        wrapper: Any = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
         network.connect(wrapper)
         wrapper.transport.write(b"123")
         self.assertEqual((buffered(wrapper), unsent(wrapper)), (3, 3))
