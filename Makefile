@@ -15,7 +15,7 @@ test: $(VENV)/.fresh ## the whole suite, or TESTS=tests.policy.test_balance
 	$(BIN)/python -m twisted.trial -j2 $(TESTS)
 
 test39: ## the unit and contract tests on the floor: Python 3.9 with Twisted 25.5
-	.ci/test39
+	.ci/test39 $(filter-out tests,$(TESTS))
 
 check: $(VENV)/.dev ## style, types, who imports whom, documents
 	$(BIN)/ruff check .
