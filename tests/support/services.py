@@ -1,0 +1,164 @@
+"""
+Which real servers do the tests put behind the daemon?
+
+Each function starts one on a stage, on an address of its own and with all its data in the stage's folder,
+and returns when it serves.  A server that refuses root runs as the user that its package has made.  What
+a server says is waited for, so nothing is tried in a loop.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import Optional
+
+from attrs import frozen
+from twisted.trial.unittest import SkipTest
+
+from tests.support.stage import Child, Place, Stage, program
+
+
+@frozen
+class Service:
+    """A server that runs: where, and as which process."""
+
+    place: Place
+    child: Child
+    folder: Path
+
+
+def postgres_program(name: str) -> str:
+    """The newest PostgreSQL's program of that name; Debian keeps them out of the PATH."""
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), key=lambda path: float(path.split("/")[4]))
+    if not found:
+        raise SkipTest(f"{name} is missing: it is in the Debian package postgresql (make services)")
+    return found[-1]
+
+
+async def postgresql(stage: Stage) -> Service:
+    """PostgreSQL, with a superuser ``postgres`` who needs no password."""
+    place = stage.tcp()
+    folder = stage.subfolder("postgresql", "postgres")
+    await stage.check(
+        postgres_program("initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
+        "--locale=C", "--pgdata", folder / "data",
+        user="postgres",
+    )  # fmt: skip
+    child = stage.spawn(
+        postgres_program("postgres"), "-D", folder / "data", "-p", str(place.port),
+        "-c", f"listen_addresses={place.host}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off",
+        user="postgres",
+    )  # fmt: skip
+    await child.says(rb"database system is ready to accept connections")
+    return Service(place, child, folder)
+
+
+async def mariadb(stage: Stage) -> Service:
+    """MariaDB, with a user ``probe`` whose password is ``secret``, and a database ``test``."""
+    place = stage.tcp()
+    folder = stage.subfolder("mariadb", "mysql")
+    await stage.check(
+        program("mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=mysql", "--skip-test-db",
+        "--auth-root-authentication-method=normal", f"--datadir={folder}/data",
+    )  # fmt: skip
+    first = folder / "first.sql"
+    first.write_text(
+        "CREATE USER probe IDENTIFIED BY 'secret';\nCREATE DATABASE test;\nGRANT ALL ON test.* TO probe;\n"
+    )
+    child = stage.spawn(
+        program("mariadbd", "mariadb-server"), "--no-defaults", f"--datadir={folder}/data",
+        f"--socket={folder}/sock", f"--bind-address={place.host}", f"--port={place.port}",
+        f"--init-file={first}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
+        user="mysql",
+    )  # fmt: skip
+    await child.says(rb"ready for connections")
+    return Service(place, child, folder)
+
+
+async def redis(stage: Stage) -> Service:
+    """Redis, in memory only."""
+    place = stage.tcp()
+    child = stage.spawn(
+        program("redis-server", "redis-server"), "--bind", place.host, "--port", str(place.port),
+        "--save", "", "--appendonly", "no", "--tcp-backlog", "511",
+    )  # fmt: skip
+    await child.says(rb"Ready to accept connections")
+    return Service(place, child, stage.folder)
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr notice;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 100000;
+    client_max_body_size 0;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {listen};
+        root {folder}/files;
+        dav_methods PUT;
+    }}
+}}
+"""
+
+
+async def nginx(stage: Stage, place: Optional[Place] = None, name: str = "nginx") -> Service:
+    """nginx, which serves the files in ``files`` of its folder and takes what is PUT there."""
+    place = place or stage.tcp()
+    folder = stage.subfolder(name)
+    (folder / "files").mkdir()
+    config = folder / "conf"
+    config.write_text(NGINX.format(folder=folder, listen=place))
+    child = stage.spawn(program("nginx", "nginx"), "-p", folder, "-c", config)
+    await child.says(rb"getrlimit\(RLIMIT_NOFILE\)")  # said once the sockets are open
+    return Service(place, child, folder)
+
+
+SSHD = """
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/user.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+"""
+
+
+async def sshd(stage: Stage) -> Service:
+    """OpenSSH's server, which lets in who has the key ``user`` of its folder, as ourselves."""
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)  # Debian's init script makes it, and nobody else does
+    place = stage.tcp()
+    folder = stage.subfolder("sshd")
+    for key in ("host", "user"):
+        await stage.check(
+            program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", folder / key
+        )
+    config = folder / "conf"
+    config.write_text(SSHD.format(folder=folder))
+    child = stage.spawn(
+        program("sshd", "openssh-server"), "-D", "-e", "-f", config,
+        "-o", f"ListenAddress={place.host}", "-p", str(place.port),
+    )  # fmt: skip
+    await child.says(rb"Server listening on")
+    return Service(place, child, folder)
+
+
+async def iperf3(stage: Stage) -> Service:
+    """iperf3's server."""
+    place = stage.tcp()
+    child = stage.spawn(
+        program("iperf3", "iperf3"), "--server", "--forceflush", "--bind", place.host,
+        "--port", str(place.port),
+    )  # fmt: skip
+    await child.says(rb"Server listening on")
+    return Service(place, child, stage.folder)
