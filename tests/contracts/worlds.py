@@ -1,0 +1,192 @@
+"""
+On what do the contracts run?
+
+A contract is a class of tests that asks a `World` for streams.  Each transport that wants to be called
+a stream brings a World of its own, and passes the same tests.
+"""
+
+from __future__ import annotations
+
+import socket
+from random import Random
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP6ClientEndpoint
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock, deferLater
+
+from tests.support.peer import PATIENCE, Peer, SocketPeer, limit_buffers, listening_socket, socket_pair
+from tests.support.streams import Network
+
+PLENTY = 4 * 1024 * 1024  # more bytes than all buffers between two ends hold
+KERNEL_BUFFER = 64 * 1024
+A_FEW = 10
+
+
+class World:
+    """Makes streams, and knows how time passes for them."""
+
+    resets = True  # whether a reset arrives as one; a unix socket only closes
+    clock: Any
+
+    async def connect(self, protocol: Any, keep: bool = True) -> Peer:
+        """Connect the protocol to a new peer."""
+        raise NotImplementedError
+
+    def turns(self, count: int = A_FEW) -> Deferred[None]:
+        """Let what is about to happen happen, as far as no timer is involved."""
+        raise NotImplementedError
+
+    def moment(self) -> Deferred[None]:
+        """Let a very short time pass."""
+        raise NotImplementedError
+
+    def until(self, deferred: Deferred[Any]) -> Deferred[Any]:
+        """Let time pass until this fires."""
+        raise NotImplementedError
+
+    def left(self) -> list[str]:
+        """What the streams made here have left behind with the reactor or the kernel."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Take everything down, whatever state it is in."""
+        raise NotImplementedError
+
+
+class FakeWorld(World):
+    """Streams of a fake network; with a seed, the streams of a turn are served in random order."""
+
+    STEP = 0.01
+    LONG = 20.0  # simulated seconds, after which what is waited for will not happen
+
+    def __init__(self, reactor: Any = None, seed: Optional[int] = None) -> None:
+        self.clock = Clock()
+        self.network = Network(self.clock, None if seed is None else Random(seed))
+        self.peers: list[Peer] = []
+
+    async def connect(self, protocol: Any, keep: bool = True) -> Peer:
+        peer = self.network.connect(protocol, keep=keep)
+        self.peers.append(peer)
+        return peer
+
+    def turns(self, count: int = A_FEW) -> Deferred[None]:
+        self.network.flush()
+        return succeed(None)
+
+    def moment(self) -> Deferred[None]:
+        self.clock.advance(self.STEP)
+        return self.turns()
+
+    def until(self, deferred: Deferred[Any]) -> Deferred[Any]:
+        self.network.flush()
+        end = self.clock.seconds() + self.LONG
+        while not deferred.called:
+            if self.clock.seconds() > end:
+                raise AssertionError(f"did not happen within {self.LONG} s")
+            self.clock.advance(self.STEP)
+            self.network.flush()
+        return deferred
+
+    def left(self) -> list[str]:
+        things: list[object] = [*self.network.open(), *self.clock.getDelayedCalls()]
+        return [repr(thing) for thing in (*things, *(peer for peer in self.peers if not peer.closed))]
+
+    async def close(self) -> None:
+        """The fake world is simply forgotten."""
+
+
+class _FactoryOf(Factory):
+    """Gives the protocol that it was made with."""
+
+    noisy = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._made = protocol
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        return self._made
+
+
+class SocketWorld(World):
+    """Twisted's stock transports on real sockets of the loopback, as if they had been accepted."""
+
+    family = socket.AF_INET
+
+    def __init__(self, reactor: Any) -> None:
+        self.clock = self.reactor = reactor
+        self.peers: list[Peer] = []
+        self.transports: list[Any] = []
+        self._before: Optional[set[object]] = None
+
+    async def connect(self, protocol: Any, keep: bool = True) -> Peer:
+        if self._before is None:
+            await self.turns(1)  # trial and the reactor have their own things in place by then
+            self._before = self._registered()
+        theirs = await self.make_transport(_FactoryOf(protocol))
+        self.transports.append(protocol.transport)
+        peer = SocketPeer(self.reactor, theirs, keep)
+        self.peers.append(peer)
+        return peer
+
+    async def make_transport(self, factory: Factory) -> socket.socket:
+        """Connect the factory's protocol, and return the socket of the far end."""
+        ours, theirs = socket_pair(self.family, KERNEL_BUFFER)
+        ours.setblocking(False)
+        with ours:  # the reactor takes a duplicate
+            self.reactor.adoptStreamConnection(ours.fileno(), self.family, factory)
+        return theirs
+
+    def turns(self, count: int = A_FEW) -> Deferred[None]:
+        turned: Deferred[None] = deferLater(self.reactor, 0)
+        if count > 1:
+            turned.addCallback(lambda _: self.turns(count - 1))
+        return turned
+
+    def moment(self) -> Deferred[None]:
+        return deferLater(self.reactor, 0.005)
+
+    def until(self, deferred: Deferred[Any]) -> Deferred[Any]:
+        return deferred.addTimeout(PATIENCE, self.reactor)
+
+    def left(self) -> list[str]:
+        things = list(self._registered() - (self._before or set()))
+        things += [transport for transport in self.transports if transport.connected]
+        return [repr(thing) for thing in (*things, *(peer for peer in self.peers if not peer.closed))]
+
+    async def close(self) -> None:
+        for peer in self.peers:
+            peer.close()
+        for transport in self.transports:
+            transport.abortConnection()
+        await self.turns()
+
+    def _registered(self) -> set[object]:
+        reactor = self.reactor
+        return {*reactor.getReaders(), *reactor.getWriters(), *reactor.getDelayedCalls()}
+
+
+class TCP4World(SocketWorld):
+    """Accepted TCP over IPv4."""
+
+
+class TCP6World(SocketWorld):
+    """Dialed TCP over IPv6, so that Twisted's client transports are under test too."""
+
+    family = socket.AF_INET6
+
+    async def make_transport(self, factory: Factory) -> socket.socket:
+        with listening_socket(self.family, KERNEL_BUFFER) as listener:
+            host, port = listener.getsockname()[:2]
+            protocol = await TCP6ClientEndpoint(self.reactor, host, port).connect(factory)
+            limit_buffers(protocol.transport.getHandle(), KERNEL_BUFFER)
+            return listener.accept()[0]
+
+
+class UnixWorld(SocketWorld):
+    """Unix stream sockets."""
+
+    family = socket.AF_UNIX
+    resets = False
