@@ -418,6 +418,23 @@ class PairContract:
         await self.over(*FINISHED)
 
 
+class SidesContract:
+    """What holds besides, where a pair is made of two protocols on two transports."""
+
+    async def test_a_side_that_ends_while_paused(self: Any) -> None:
+        """A side whose stream ends in order although it is paused, as TLS may do, takes the other with it."""
+        for who, reason in (("client", Reason.CLIENT_FINISHED), ("server", Reason.SERVER_FINISHED)):
+            await self.join(keep=False)
+            near, far, side = self.sides(who)
+            await self.stall(near, far)
+            side.peer.transport.loseConnection()
+            await near.sees_either()
+            far.read_again()
+            await self.world.until(far.sees_end())
+            self.assertEqual(far.count, sum(self.counts()))
+            await self.over(reason)
+
+
 def pieces(random: Random, data: bytes) -> list[bytes]:
     """Cut bytes into pieces of very different sizes; the last comes first."""
     cut = []
@@ -428,7 +445,7 @@ def pieces(random: Random, data: bytes) -> list[bytes]:
     return cut[::-1]
 
 
-class FakePairTests(PairContract, PairCase):
+class FakePairTests(PairContract, SidesContract, PairCase):
     make_world = FakeWorld
 
     async def test_a_slow_reader_is_not_silent(self) -> None:
@@ -463,18 +480,18 @@ class FakePairTests(PairContract, PairCase):
         await self.over(Reason.CLIENT_FINISHED)
 
 
-class ShuffledFakePairTests(PairContract, PairCase):
+class ShuffledFakePairTests(PairContract, SidesContract, PairCase):
     def make_world(self, reactor: Any) -> World:
         return FakeWorld(reactor, seed=11)
 
 
-class TCP4PairTests(PairContract, PairCase):
+class TCP4PairTests(PairContract, SidesContract, PairCase):
     make_world = TCP4World
 
 
-class TCP6PairTests(PairContract, PairCase):
+class TCP6PairTests(PairContract, SidesContract, PairCase):
     make_world = TCP6World
 
 
-class UnixPairTests(PairContract, PairCase):
+class UnixPairTests(PairContract, SidesContract, PairCase):
     make_world = UnixWorld
