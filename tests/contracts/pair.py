@@ -11,7 +11,6 @@ from typing import Any, Callable, Optional
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SkipTest
 
 from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
@@ -147,7 +146,3 @@ class PairCase(AsyncCase):
         self.assertEqual(self.world.left(), [])
         self.assertEqual(len(self.wheel), 0)
         self.assertEqual(len(self.pair.endings), 1)
-
-    def needs_resets(self) -> None:
-        if not self.world.resets:
-            raise SkipTest("there are no resets on this kind of stream")

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest
 from zope.interface import implementer
 
 from tests.contracts.worlds import PLENTY, World
@@ -145,7 +144,3 @@ class StreamCase(AsyncCase):
         self.peer.stop_reading()
         self.transport.write(bytes(PLENTY))
         await self.world.turns()
-
-    def needs_resets(self) -> None:
-        if not self.world.resets:
-            raise SkipTest("there are no resets on this kind of stream")

@@ -153,115 +153,6 @@ class PairContract:
             await near.sees_end()
             await self.over(reason)
 
-    # Resets
-
-    async def be_reset(self: Any, who: str, reason: Reason) -> None:
-        self.needs_resets()
-        await self.join()
-        near, far, _ = self.sides(who)
-        near.send(b"before")
-        await far.receives(6)
-        near.reset()
-        await self.world.until(far.sees_reset())
-        await self.over(reason)
-
-    async def test_the_client_resets(self: Any) -> None:
-        """A client's reset is passed on to the server."""
-        await self.be_reset("client", Reason.CLIENT_RESET)
-
-    async def test_the_server_resets(self: Any) -> None:
-        """A server's reset is passed on to the client."""
-        await self.be_reset("server", Reason.SERVER_RESET)
-
-    async def be_reset_behind_bytes(self: Any, who: str, reason: Reason) -> None:
-        self.needs_resets()
-        await self.join()
-        near, far, side = self.sides(who)
-        sent = await self.fill(near, far, side)
-        near.reset()
-        await self.world.turns()
-        await self.world.moment()
-        self.assertEqual(self.pair.endings, [])
-        far.read_again()
-        self.assertEqual(await self.world.until(far.sees_reset()), sent)
-        self.assertEqual(sum(self.counts()), len(sent))
-        await self.over(reason)
-
-    async def test_a_clients_reset_waits_behind_its_bytes(self: Any) -> None:
-        """The server gets everything the client had sent, and the reset only then."""
-        await self.be_reset_behind_bytes("client", Reason.CLIENT_RESET)
-
-    async def test_a_servers_reset_waits_behind_its_bytes(self: Any) -> None:
-        """The client gets everything the server had sent, and the reset only then."""
-        await self.be_reset_behind_bytes("server", Reason.SERVER_RESET)
-
-    async def test_a_reset_does_not_wait_for_ever(self: Any) -> None:
-        """A reader that never takes what came before a reset is let go after half_closed_timeout."""
-        self.needs_resets()
-        for who, reason in (("client", Reason.CLIENT_RESET), ("server", Reason.SERVER_RESET)):
-            await self.join(half_closed=SHORT)
-            near, far, side = self.sides(who)
-            await self.fill(near, far, side)
-            near.reset()
-            await self.over(reason)
-
-    async def be_reset_after_an_end(self: Any, who: str, reason: Reason) -> None:
-        self.needs_resets()
-        await self.join()
-        near, far, _ = self.sides(who)
-        near.send(b"question")
-        near.finish()
-        await far.sees_end()
-        near.reset()
-        await self.world.turns()
-        while not far.closed:  # the relay may learn of it only when it has something to send
-            far.send(b"answer")
-            await self.world.turns()
-        self.assertIs(far.ended, Ended.RESET)
-        await self.over(reason, detail="after its own end")
-
-    async def test_the_client_resets_after_its_end(self: Any) -> None:
-        """A client that leaves while it is being answered has reset the connection, not finished it."""
-        await self.be_reset_after_an_end("client", Reason.CLIENT_RESET)
-
-    async def test_the_server_resets_after_its_end(self: Any) -> None:
-        """A server that leaves while the client still sends has reset the connection, not finished it."""
-        await self.be_reset_after_an_end("server", Reason.SERVER_RESET)
-
-    async def test_a_reset_of_the_one_that_answers(self: Any) -> None:
-        """A reset in place of the answer is passed on to the one that had finished and waited."""
-        self.needs_resets()
-        for who, reason in (("client", Reason.SERVER_RESET), ("server", Reason.CLIENT_RESET)):
-            await self.join()
-            near, far, _ = self.sides(who)
-            near.finish()
-            await far.sees_end()
-            far.reset()
-            await self.world.until(near.sees_reset())
-            await self.over(reason)
-
-    async def test_both_reset_at_once(self: Any) -> None:
-        """Two resets in the same moment end the connection once."""
-        self.needs_resets()
-        await self.join()
-        self.client.reset()
-        self.server.reset()
-        await self.over(Reason.CLIENT_RESET, Reason.SERVER_RESET)
-
-    async def test_an_abort_while_paused_is_found_when_the_other_reads(self: Any) -> None:
-        """One that leaves while the relay has paused it is noticed when the other reads again."""
-        self.needs_resets()
-        for who, reason in (("client", Reason.CLIENT_RESET), ("server", Reason.SERVER_RESET)):
-            await self.join(keep=False)
-            near, far, _ = self.sides(who)
-            await self.stall(near, far)
-            near.reset()
-            await self.world.turns()
-            far.read_again()
-            await self.world.until(far.sees_reset())
-            self.assertEqual(far.count, sum(self.counts()))
-            await self.over(reason)
-
     async def test_an_abort_while_paused_leaves_nothing(self: Any) -> None:
         """One that leaves while paused, with a reader that never reads again, is let go by a timer."""
         for who, reason in (("client", Reason.CLIENT_RESET), ("server", Reason.SERVER_RESET)):
@@ -418,6 +309,110 @@ class PairContract:
         await self.over(*FINISHED)
 
 
+class PairResetContract:
+    """What holds for every pair of streams that can be reset, which those over unix sockets cannot."""
+
+    async def be_reset(self: Any, who: str, reason: Reason) -> None:
+        await self.join()
+        near, far, _ = self.sides(who)
+        near.send(b"before")
+        await far.receives(6)
+        near.reset()
+        await self.world.until(far.sees_reset())
+        await self.over(reason)
+
+    async def test_the_client_resets(self: Any) -> None:
+        """A client's reset is passed on to the server."""
+        await self.be_reset("client", Reason.CLIENT_RESET)
+
+    async def test_the_server_resets(self: Any) -> None:
+        """A server's reset is passed on to the client."""
+        await self.be_reset("server", Reason.SERVER_RESET)
+
+    async def be_reset_behind_bytes(self: Any, who: str, reason: Reason) -> None:
+        await self.join()
+        near, far, side = self.sides(who)
+        sent = await self.fill(near, far, side)
+        near.reset()
+        await self.world.turns()
+        await self.world.moment()
+        self.assertEqual(self.pair.endings, [])
+        far.read_again()
+        self.assertEqual(await self.world.until(far.sees_reset()), sent)
+        self.assertEqual(sum(self.counts()), len(sent))
+        await self.over(reason)
+
+    async def test_a_clients_reset_waits_behind_its_bytes(self: Any) -> None:
+        """The server gets everything the client had sent, and the reset only then."""
+        await self.be_reset_behind_bytes("client", Reason.CLIENT_RESET)
+
+    async def test_a_servers_reset_waits_behind_its_bytes(self: Any) -> None:
+        """The client gets everything the server had sent, and the reset only then."""
+        await self.be_reset_behind_bytes("server", Reason.SERVER_RESET)
+
+    async def test_a_reset_does_not_wait_for_ever(self: Any) -> None:
+        """A reader that never takes what came before a reset is let go after half_closed_timeout."""
+        for who, reason in (("client", Reason.CLIENT_RESET), ("server", Reason.SERVER_RESET)):
+            await self.join(half_closed=SHORT)
+            near, far, side = self.sides(who)
+            await self.fill(near, far, side)
+            near.reset()
+            await self.over(reason)
+
+    async def be_reset_after_an_end(self: Any, who: str, reason: Reason) -> None:
+        await self.join()
+        near, far, _ = self.sides(who)
+        near.send(b"question")
+        near.finish()
+        await far.sees_end()
+        near.reset()
+        await self.world.turns()
+        while not far.closed:  # the relay may learn of it only when it has something to send
+            far.send(b"answer")
+            await self.world.turns()
+        self.assertIs(far.ended, Ended.RESET)
+        await self.over(reason, detail="after its own end")
+
+    async def test_the_client_resets_after_its_end(self: Any) -> None:
+        """A client that leaves while it is being answered has reset the connection, not finished it."""
+        await self.be_reset_after_an_end("client", Reason.CLIENT_RESET)
+
+    async def test_the_server_resets_after_its_end(self: Any) -> None:
+        """A server that leaves while the client still sends has reset the connection, not finished it."""
+        await self.be_reset_after_an_end("server", Reason.SERVER_RESET)
+
+    async def test_a_reset_of_the_one_that_answers(self: Any) -> None:
+        """A reset in place of the answer is passed on to the one that had finished and waited."""
+        for who, reason in (("client", Reason.SERVER_RESET), ("server", Reason.CLIENT_RESET)):
+            await self.join()
+            near, far, _ = self.sides(who)
+            near.finish()
+            await far.sees_end()
+            far.reset()
+            await self.world.until(near.sees_reset())
+            await self.over(reason)
+
+    async def test_both_reset_at_once(self: Any) -> None:
+        """Two resets in the same moment end the connection once."""
+        await self.join()
+        self.client.reset()
+        self.server.reset()
+        await self.over(Reason.CLIENT_RESET, Reason.SERVER_RESET)
+
+    async def test_an_abort_while_paused_is_found_when_the_other_reads(self: Any) -> None:
+        """One that leaves while the relay has paused it is noticed when the other reads again."""
+        for who, reason in (("client", Reason.CLIENT_RESET), ("server", Reason.SERVER_RESET)):
+            await self.join(keep=False)
+            near, far, _ = self.sides(who)
+            await self.stall(near, far)
+            near.reset()
+            await self.world.turns()
+            far.read_again()
+            await self.world.until(far.sees_reset())
+            self.assertEqual(far.count, sum(self.counts()))
+            await self.over(reason)
+
+
 class SidesContract:
     """What holds besides, where a pair is made of two protocols on two transports."""
 
@@ -445,7 +440,7 @@ def pieces(random: Random, data: bytes) -> list[bytes]:
     return cut[::-1]
 
 
-class FakePairTests(PairContract, SidesContract, PairCase):
+class FakePairTests(PairContract, PairResetContract, SidesContract, PairCase):
     make_world = FakeWorld
 
     async def test_a_slow_reader_is_not_silent(self) -> None:
@@ -480,16 +475,16 @@ class FakePairTests(PairContract, SidesContract, PairCase):
         await self.over(Reason.CLIENT_FINISHED)
 
 
-class ShuffledFakePairTests(PairContract, SidesContract, PairCase):
+class ShuffledFakePairTests(PairContract, PairResetContract, SidesContract, PairCase):
     def make_world(self, reactor: Any) -> World:
         return FakeWorld(reactor, seed=11)
 
 
-class TCP4PairTests(PairContract, SidesContract, PairCase):
+class TCP4PairTests(PairContract, PairResetContract, SidesContract, PairCase):
     make_world = TCP4World
 
 
-class TCP6PairTests(PairContract, SidesContract, PairCase):
+class TCP6PairTests(PairContract, PairResetContract, SidesContract, PairCase):
     make_world = TCP6World
 
 

@@ -309,13 +309,6 @@ class StreamContract:
         await self.is_lost(ConnectionAborted)
         await self.peer.sees_either()
 
-    async def test_an_abort_is_a_reset(self: Any) -> None:
-        """The peer of an aborted stream sees a reset, not an end."""
-        await self.connect()
-        self.needs_resets()
-        self.transport.abortConnection()
-        await self.peer.sees_reset()
-
     async def test_an_abort_while_paused(self: Any) -> None:
         """A paused stream with a producer and a full buffer can be aborted, and drops what was unsent."""
         await self.connect()
@@ -329,38 +322,6 @@ class StreamContract:
         self.peer.read_again()
         await self.peer.sees_either()
         self.assertLess(self.peer.count, PLENTY)
-
-    async def test_an_abort_spares_what_was_acknowledged(self: Any) -> None:
-        """Bytes that the peer's kernel has acknowledged reach it although the stream was aborted then."""
-        await self.connect()
-        self.needs_resets()
-        self.peer.stop_reading()
-        self.transport.write(b"before")
-        await self.world.turns()
-        self.transport.abortConnection()
-        await self.is_lost(ConnectionAborted)
-        self.peer.read_again()
-        self.assertEqual(await self.peer.sees_reset(), b"before")
-
-    async def test_the_peer_resets(self: Any) -> None:
-        """The peer's RST is connectionLost(ConnectionLost), after what it had sent before."""
-        await self.connect()
-        self.needs_resets()
-        self.peer.send(b"before")
-        await self.peer.sent()
-        self.peer.reset()
-        await self.is_lost(ConnectionLost)
-        self.assertEqual(bytes(self.protocol.data), b"before")
-        self.assertEqual(self.protocol.events, ["lost"])
-
-    async def test_the_peer_resets_a_half_closed_stream(self: Any) -> None:
-        """A RST after our own FIN is told as what it is."""
-        await self.connect()
-        self.needs_resets()
-        self.transport.loseWriteConnection()
-        await self.happens("finished")
-        self.peer.reset()
-        await self.is_lost(ConnectionLost)
 
     async def test_a_reset_while_paused_and_writing(self: Any) -> None:
         """A paused stream that has something to send notices that its peer is gone."""
@@ -400,6 +361,45 @@ class StreamContract:
         self.transport.write(b"unread")
         await self.world.turns()
         self.peer.close()
+        await self.is_lost(ConnectionLost)
+
+
+class ResetContract:
+    """What holds for every stream that can be reset, which those over unix sockets cannot."""
+
+    async def test_an_abort_is_a_reset(self: Any) -> None:
+        """The peer of an aborted stream sees a reset, not an end."""
+        await self.connect()
+        self.transport.abortConnection()
+        await self.peer.sees_reset()
+
+    async def test_an_abort_spares_what_was_acknowledged(self: Any) -> None:
+        """Bytes that the peer's kernel has acknowledged reach it although the stream was aborted then."""
+        await self.connect()
+        self.peer.stop_reading()
+        self.transport.write(b"before")
+        await self.world.turns()
+        self.transport.abortConnection()
+        await self.is_lost(ConnectionAborted)
+        self.peer.read_again()
+        self.assertEqual(await self.peer.sees_reset(), b"before")
+
+    async def test_the_peer_resets(self: Any) -> None:
+        """The peer's RST is connectionLost(ConnectionLost), after what it had sent before."""
+        await self.connect()
+        self.peer.send(b"before")
+        await self.peer.sent()
+        self.peer.reset()
+        await self.is_lost(ConnectionLost)
+        self.assertEqual(bytes(self.protocol.data), b"before")
+        self.assertEqual(self.protocol.events, ["lost"])
+
+    async def test_the_peer_resets_a_half_closed_stream(self: Any) -> None:
+        """A RST after our own FIN is told as what it is."""
+        await self.connect()
+        self.transport.loseWriteConnection()
+        await self.happens("finished")
+        self.peer.reset()
         await self.is_lost(ConnectionLost)
 
 
@@ -457,20 +457,20 @@ def pieces(random: Random, length: int) -> list[tuple[int, int]]:
     return list(zip(cuts, cuts[1:]))
 
 
-class FakeStreamTests(StreamContract, StockTraps, StreamCase):
+class FakeStreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
     make_world = FakeWorld
 
 
-class ShuffledFakeStreamTests(StreamContract, StockTraps, StreamCase):
+class ShuffledFakeStreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
     def make_world(self, reactor: Any) -> World:
         return FakeWorld(reactor, seed=7)
 
 
-class TCP4StreamTests(StreamContract, StockTraps, StreamCase):
+class TCP4StreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
     make_world = TCP4World
 
 
-class TCP6StreamTests(StreamContract, StockTraps, StreamCase):
+class TCP6StreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
     make_world = TCP6World
 
 
