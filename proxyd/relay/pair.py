@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.streams import CHUNK, buffered, can_half_close, unsent
+from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
 
 LOOKS = 8  # looks in one time limit: a silent connection is closed between 1 and 1 1/8 of its limit
 
@@ -177,6 +177,7 @@ class Pair:
         client.peer, server.peer = server, client
         client.transport.registerProducer(server, True)
         server.transport.registerProducer(client, True)
+        pump(client.transport, server.transport)
         self._arm()
         for side in (client, server):
             self._release(side)

@@ -7,7 +7,6 @@ every reactor that has ``connectTCP``.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from typing import Any, Callable, Optional
@@ -25,9 +24,7 @@ from proxyd.config.address import Address, UnixAddress
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.dial import client_endpoint
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.streams import CHUNK, tune_socket
-
-OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, tune_socket
 
 
 class ProxyClientFactory(ClientFactory):

@@ -9,6 +9,7 @@ how much of what was written is still on our side of the network.
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import socket
 import termios
@@ -21,6 +22,8 @@ from twisted.protocols.policies import ProtocolWrapper
 # A transport pauses its producer above this many unsent bytes, and reads at most as many at once, so
 # that user space holds at most 64 KiB in each direction.
 CHUNK = 32 * 1024
+
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 KEEPALIVE_IDLE = 60  # seconds; a dead peer is noticed after 60 + 4 x 15, the kernel's own 2 h help nobody
 KEEPALIVE_INTERVAL = 15
@@ -54,6 +57,13 @@ def can_half_close(stream: Any) -> bool:
     the stream without close_notify (twisted/protocols/tls.py).
     """
     return not isinstance(stream, ProtocolWrapper)
+
+
+def pump(one: Any, other: Any) -> None:
+    """Let two streams that are joined move bytes by themselves, if both are of a kind that can."""
+    if type(one) is type(other) and hasattr(one, "pump_to"):
+        one.pump_to(other)
+        other.pump_to(one)
 
 
 def buffered(stream: Any) -> int:

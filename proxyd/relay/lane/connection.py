@@ -1,0 +1,559 @@
+"""
+What is a connection of the lane?
+
+A transport like Twisted's, for any protocol, with three differences.  What is written is sent at once, and
+only what the kernel refuses is buffered.  Reading and writing follow the edges of `loop`, so nothing is
+registered or unregistered as traffic comes and goes.  And two connections that are joined pump: what one
+receives goes straight to the other's socket, with no call of a protocol; counters, pauses, ends and
+losses take the same way as everywhere.
+
+A pump that is busy splices: after two full reads in a row the bytes of that direction stay in the kernel
+(`pipes`), until traffic is small again.  What waits to be sent is, in this order: ``_queue`` (bytes in user
+space), then the pipe.
+
+Calls from outside never call back: `write` and `abortConnection` return first, and what they find out is
+told in the loop.  The one exception is Twisted's own: `loseConnection` after our FIN has left.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import socket
+import struct
+import termios
+from typing import Any, Iterable, Optional
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from proxyd.relay.lane.loop import GONE, OUT, SCRATCH, Loop
+from proxyd.relay.lane.pipes import Pipe
+from proxyd.relay.streams import CHUNK
+
+ROUND_BYTES = 256 * 1024  # what one connection may receive before the others are served
+
+BUSY_READS = 2  # full reads in a row after which a direction is spliced
+
+SMALL_SPLICES = 4  # splices in a row of less than a scratch after which it is copied again
+
+JOINED_WRITES = 64  # small writes that are sent as one
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
+
+_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+
+_DONE = Failure(CONNECTION_DONE)
+_LOST = Failure(CONNECTION_LOST)
+_ABORTED = Failure(ConnectionAborted())
+
+
+def address_of(family: int, name: Any) -> IAddress:
+    """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
+    if family == socket.AF_UNIX:
+        return UNIXAddress(name or None)
+    if family == socket.AF_INET6:
+        return IPv6Address("TCP", *name)
+    return IPv4Address("TCP", *name)
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class LaneConnection:
+    """One connected socket on the lane, and the protocol that it serves."""
+
+    __slots__ = (
+        "_blocked",
+        "_buffered",
+        "_doom",
+        "_ended",
+        "_finished",
+        "_finishing",
+        "_full_reads",
+        "_gone",
+        "_loop",
+        "_peer",
+        "_pipe",
+        "_pump",
+        "_queue",
+        "_readable",
+        "_reading",
+        "_recv_into",
+        "_send",
+        "_small",
+        "_socket",
+        "bufferSize",
+        "connected",
+        "disconnecting",
+        "producer",
+        "producerPaused",
+        "protocol",
+        "streamingProducer",
+    )
+
+    def __init__(self, loop: Loop, skt: socket.socket, peer: Any, protocol: Any) -> None:
+        """Serve a protocol on a connected non-blocking socket; ``peer`` is its far end as accept(2) says it."""
+        self._loop = loop
+        self._socket = skt
+        self._peer = peer
+        self._recv_into = skt.recv_into
+        self._send = skt.send
+        self.protocol = protocol
+        self.bufferSize = CHUNK
+        self.connected = True
+        self.disconnecting = False
+        self.producer: Any = None
+        self.producerPaused = False
+        self.streamingProducer = False
+        self._reading = True
+        self._readable = False  # the kernel may hold bytes for which there will be no further edge
+        self._gone = False  # the kernel has reported a FIN, a hang-up or an error
+        self._ended = False  # we have read the peer's FIN
+        self._blocked = False  # the kernel takes no more for now
+        self._finishing = False  # our FIN follows what is buffered
+        self._finished = False  # our FIN has left
+        self._doom: Optional[Failure] = None  # with what it will be lost, as soon as the loop comes by
+        self._queue: Optional[list[Any]] = None  # bytes and memoryviews that wait to be sent
+        self._buffered = 0  # how many bytes that is
+        self._pump: Optional[LaneConnection] = None  # where what we receive goes
+        self._pipe: Optional[Pipe] = None  # through which we are sent bulk
+        self._full_reads = 0
+        self._small = 0
+        loop.watch(skt.fileno(), self)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "lost"
+        return f"<LaneConnection {state}, {self._buffered} buffered>"
+
+    # What the loop calls
+
+    def event(self, mask: int) -> None:
+        if mask & OUT and self._blocked:
+            self._blocked = False
+            self._flush()
+            if not self.connected:
+                return
+        if mask & GONE:
+            self._gone = True
+            if self._ended:
+                self._see_whether_it_is_lost()
+                return
+        self._readable = True
+        if self._reading:
+            self._read()
+
+    def go_on(self) -> None:
+        if not self.connected:
+            return
+        if self._doom is None:
+            if not self._blocked:
+                self._flush()
+            if self._readable and self._reading:
+                self._read()
+            return
+        if self._doom is _LOST and self._reading:
+            self._readable = True
+            self._read()  # what arrived before the loss is worth having
+            if self._readable and self._reading:
+                return  # there is more: the loop comes by again
+        self._lose(self._doom)
+
+    def fail(self, failure: Failure) -> None:
+        self._lose(failure)
+
+    # Receiving
+
+    def _read(self) -> None:
+        peer = self._pump
+        if peer is None:
+            self._deliver()
+        elif peer._pipe is None:
+            self._copy(peer)
+        else:
+            self._splice(peer, peer._pipe)
+
+    def _deliver(self) -> None:
+        """Give the protocol what there is, in chunks of at most ``bufferSize``."""
+        left = ROUND_BYTES
+        while self._reading:
+            size = self.bufferSize
+            try:
+                data = self._socket.recv(size)
+            except BlockingIOError:
+                self._readable = False
+                return
+            except OSError:
+                self._lose(_LOST)
+                return
+            if not data:
+                self._end()
+                return
+            self.protocol.dataReceived(data)
+            if len(data) < size and not self._gone:
+                self._readable = False  # whatever comes now makes a new edge (epoll(7), question 9)
+                return
+            left -= len(data)
+            if left <= 0:
+                self._loop.again(self)
+                return
+
+    def _copy(self, peer: LaneConnection) -> None:
+        """Send the peer what there is, by way of the shared scratch."""
+        loop = self._loop
+        left = ROUND_BYTES
+        while self._reading:
+            try:
+                count = self._recv_into(loop.scratch)
+            except BlockingIOError:
+                self._readable = False
+                return
+            except OSError:
+                self._lose(_LOST)
+                return
+            if not count:
+                self._end()
+                return
+            self.protocol.received += count
+            peer._take(loop.view[:count])
+            if count < SCRATCH:
+                self._full_reads = 0
+                if not self._gone:
+                    self._readable = False
+                    return
+            elif self._reading:
+                self._full_reads += 1
+                if self._full_reads >= BUSY_READS and self._begin_splice(peer):
+                    return
+            left -= count
+            if left <= 0:
+                loop.again(self)
+                return
+
+    def _take(self, data: memoryview) -> None:
+        """Send what a pump has received for us; what the kernel refuses is kept, and the pump is paused."""
+        if self._doom is not None:
+            return
+        sent = 0
+        if not self._blocked and not self._buffered:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._break()
+                return
+        if sent < len(data):
+            self._blocked = True
+            self._keep(bytes(data[sent:]))
+            self._pause_producer()
+
+    def _end(self) -> None:
+        """The peer has sent its FIN."""
+        self._readable = False
+        self._reading = False
+        self._ended = True
+        if self._doom is not None:
+            self._lose(self._doom)
+        elif IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.readConnectionLost()
+            if self.connected and self._gone:
+                self._see_whether_it_is_lost()
+        else:
+            self._lose(_DONE)
+
+    def _see_whether_it_is_lost(self) -> None:
+        """After the peer's FIN nothing is read any more, so a reset shows in the socket's error alone."""
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._lose(_LOST)
+
+    # Splicing
+
+    def _begin_splice(self, peer: LaneConnection) -> bool:
+        """Go on through a pipe, if there is one to be had."""
+        pipe = self._loop.pipes.take()
+        if pipe is None:
+            return False
+        peer._pipe = pipe
+        self._small = 0
+        self._splice(peer, pipe)
+        return True
+
+    def _splice(self, peer: LaneConnection, pipe: Pipe) -> None:
+        """Move what there is to the peer through its pipe, which is empty."""
+        left = max(ROUND_BYTES, pipe.size)
+        fd = self._socket.fileno()
+        while self._reading:
+            try:
+                count = os.splice(fd, pipe.into, pipe.size, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
+            except BlockingIOError:
+                self._readable = False
+                return
+            except OSError:
+                self._lose(_LOST)
+                return
+            if not count:
+                self._end()
+                return
+            self.protocol.received += count
+            pipe.filled += count
+            peer._drain(pipe)
+            if pipe.filled:
+                peer._pause_producer()
+                return
+            self._small = 0 if count >= SCRATCH else self._small + 1
+            if self._small >= SMALL_SPLICES:
+                self._full_reads = 0
+                peer._end_splice()
+                self._loop.again(self)
+                return
+            left -= count
+            if left <= 0:
+                self._loop.again(self)
+                return
+
+    def _drain(self, pipe: Pipe) -> None:
+        """Send what is in the pipe."""
+        if self._buffered or self._blocked:
+            return
+        fd = self._socket.fileno()
+        while pipe.filled:
+            try:
+                pipe.filled -= os.splice(  # type: ignore[attr-defined]
+                    pipe.out, fd, pipe.filled, flags=_SPLICE_FLAGS
+                )
+            except BlockingIOError:
+                self._blocked = True
+                return
+            except OSError:
+                self._break()
+                return
+
+    def _end_splice(self) -> None:
+        """Give the pipe back; what is in it is lost with it."""
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            self._loop.pipes.give_back(pipe)
+
+    def pump_to(self, peer: LaneConnection) -> None:
+        """From now on send whatever arrives here to the peer, without a call of the protocol's."""
+        self._pump = peer
+
+    # Sending
+
+    def write(self, data: bytes) -> None:
+        if type(data) is not bytes:
+            raise TypeError(f"only bytes can be written, not {type(data).__name__}")
+        if not data or not self.connected or self._finished or self._doom is not None:
+            return
+        sent = 0
+        if not self._blocked and not self._buffered:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._break()
+                return
+        if sent < len(data):
+            self._blocked = True
+            self._keep(memoryview(data)[sent:] if sent else data)
+            if self._buffered > self.bufferSize and self.streamingProducer:
+                self._pause_producer()
+        elif self.producer is not None and not self.streamingProducer:
+            self._loop.again(self)  # a pull producer is asked for more when what it gave has left
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
+    def _keep(self, data: Any) -> None:
+        if self._queue is None:
+            self._queue = [data]
+        else:
+            self._queue.append(data)
+        self._buffered += len(data)
+
+    def _flush(self) -> None:
+        """Send what waits; when all of it has left, do what was to follow."""
+        queue = self._queue
+        while queue:
+            if len(queue) > 1:
+                queue[:JOINED_WRITES] = [b"".join(queue[:JOINED_WRITES])]
+            try:
+                sent = self._send(queue[0])
+            except BlockingIOError:
+                self._blocked = True
+                return
+            except OSError:
+                self._break()
+                return
+            self._buffered -= sent
+            if sent < len(queue[0]):
+                queue[0] = memoryview(queue[0])[sent:]
+                self._blocked = True
+                return
+            del queue[0]
+        self._queue = None
+        if self._pipe is not None and self._pipe.filled:
+            self._drain(self._pipe)
+            if self._pipe is None or self._pipe.filled:
+                return
+        if self.producer is not None and (self.producerPaused or not self.streamingProducer):
+            self.producerPaused = False
+            self.producer.resumeProducing()
+        elif self.disconnecting:
+            self._lose(_DONE)
+        elif self._finishing and not self._finished:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._finished = True
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # reset meanwhile, which reading will tell
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.writeConnectionLost()
+
+    def _break(self) -> None:
+        """The peer takes nothing any more; that is told by the loop, after what it has still sent."""
+        self._doom = _LOST
+        self._queue = None
+        self._buffered = 0
+        self._end_splice()
+        self._loop.again(self)
+
+    # Ending
+
+    def loseWriteConnection(self) -> None:
+        if self.connected and not self._finishing:
+            self._finishing = True
+            self._loop.again(self)
+
+    def loseConnection(self) -> None:
+        if not self.connected or self.disconnecting:
+            return
+        self._reading = False
+        self.disconnecting = True
+        if self._finished:
+            self._lose(_DONE)
+        else:
+            self._loop.again(self)
+
+    def abortConnection(self) -> None:
+        if self.connected and self._doom is not _ABORTED:
+            self._doom = _ABORTED
+            self._reading = False
+            self._loop.again(self)
+
+    def _lose(self, reason: Failure) -> None:
+        if not self.connected:
+            return
+        self.connected = False
+        self._reading = False
+        peer, self._pump = self._pump, None
+        if peer is not None:
+            peer._pump = None
+        self._end_splice()
+        self._queue = None
+        self._buffered = 0
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self._close(orderly=reason is not _ABORTED)
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(reason)
+
+    def _close(self, orderly: bool) -> None:
+        skt = self._socket
+        try:
+            if not orderly:
+                skt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            elif not (self._ended and self._finished):
+                # Closed with bytes unread, a socket resets its peer; the FIN shall be there first.
+                skt.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+        self._loop.bury(skt)
+
+    # Producing and consuming
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if self.producer is not None:
+            raise RuntimeError(f"{self} has a producer already: {self.producer!r}")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        self.producer = producer
+        self.streamingProducer = streaming
+        self.producerPaused = False
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+        if self.connected and self.disconnecting:
+            self._loop.again(self)
+
+    def _pause_producer(self) -> None:
+        if self.producer is not None and not self.producerPaused:
+            self.producerPaused = True
+            self.producer.pauseProducing()
+
+    def pauseProducing(self) -> None:
+        self._reading = False
+
+    def resumeProducing(self) -> None:
+        if self.connected and not (self.disconnecting or self._ended or self._doom is _ABORTED):
+            self._reading = True
+            if self._readable:
+                self._loop.again(self)
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    # What is known of it
+
+    def buffered(self) -> int:
+        """How many bytes wait in user space."""
+        return self._buffered
+
+    def unacknowledged(self) -> int:
+        """How many bytes the kernel holds that the peer has not acknowledged, those in the pipe included."""
+        left = array.array("i", [self._pipe.filled if self._pipe is not None else 0])
+        piped = left[0]
+        if self.connected:
+            fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, left)
+        return piped + left[0]
+
+    def getHandle(self) -> socket.socket:
+        """The socket; the lane reads and writes it, others may look."""
+        return self._socket
+
+    def getPeer(self) -> Any:
+        return address_of(self._socket.family, self._peer)
+
+    def getHost(self) -> Any:
+        return address_of(self._socket.family, self._socket.getsockname())
+
+    def getTcpNoDelay(self) -> bool:
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        if self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)

@@ -1,0 +1,80 @@
+"""What does the rest of the relay see of the lane?  A datapath: it accepts, and it dials."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDescriptor
+
+from proxyd.config.address import Address, TcpAddress, UnixAddress
+from proxyd.errors import DialFailed
+from proxyd.relay.dial import resolve
+from proxyd.relay.lane.connection import LaneConnection, address_of
+from proxyd.relay.lane.dial import Dial
+from proxyd.relay.lane.loop import Loop
+from proxyd.relay.lane.pipes import Pipes
+from proxyd.relay.pair import ProxyClient
+
+
+def can_run_on(reactor: Any) -> bool:
+    """Whether this host has epoll, and the reactor can watch a descriptor."""
+    return hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
+
+
+class Lane:
+    """The datapath over an epoll of our own."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._loop = Loop(reactor, Pipes())
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """Have the lane serve a listener."""
+        self._loop.addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """Serve it no more."""
+        self._loop.removeReader(reader)
+
+    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
+        """
+        Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
+
+        The socket is closed when the factory does not want it.
+        """
+        protocol = factory.buildProtocol(address_of(skt.family, peer))
+        if protocol is None:
+            skt.close()
+        else:
+            protocol.makeConnection(LaneConnection(self._loop, skt, peer, protocol))
+
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
+        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+        try:
+            if isinstance(address, UnixAddress):
+                return Dial(self._loop, socket.AF_UNIX, address.path, side).arrived
+            if isIPAddress(address.host):
+                return Dial(self._loop, socket.AF_INET, (address.host, address.port), side).arrived
+            if isIPv6Address(address.host):
+                return Dial(self._loop, socket.AF_INET6, (address.host, address.port), side).arrived
+        except DialFailed as failed:
+            return fail(failed)
+        return Deferred.fromCoroutine(self._dial_by_name(address, side))
+
+    async def _dial_by_name(self, address: TcpAddress, side: ProxyClient) -> None:
+        failed = None
+        for family, found in await resolve(self._reactor, address):
+            try:
+                return await Dial(self._loop, family, found, side).arrived
+            except DialFailed as this:
+                failed = this
+        assert failed is not None
+        raise failed
+
+    def close(self) -> None:
+        """Give up the epoll and the pipes, once no connection is left."""
+        self._loop.close()

@@ -1,0 +1,81 @@
+"""How does the lane reach a server?"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from proxyd.errors import DialFailed, Reason
+from proxyd.relay.lane.connection import LaneConnection
+from proxyd.relay.lane.loop import Loop
+from proxyd.relay.pair import ProxyClient
+from proxyd.relay.streams import OUT_OF_DESCRIPTORS, tune_socket
+
+_REASONS = {errno.ECONNREFUSED: Reason.CONNECT_REFUSED, errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT}
+
+
+class Dial:
+    """One attempt to connect a `ProxyClient` to an address; ``arrived`` fires with its outcome."""
+
+    __slots__ = ("_address", "_done", "_loop", "_side", "_socket", "arrived")
+
+    def __init__(self, loop: Loop, family: int, address: Any, side: ProxyClient) -> None:
+        """``address`` is what connect(2) takes for the family; raises `DialFailed` if it fails at once."""
+        self._loop = loop
+        self._address = address
+        self._side = side
+        self._done = False
+        self.arrived: Deferred[None] = Deferred(self._give_up)
+        try:
+            self._socket = skt = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise failed(error.errno or 0) from None
+        skt.setblocking(False)
+        code = skt.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            skt.close()
+            raise failed(code)
+        loop.watch(skt.fileno(), self)
+
+    def event(self, mask: int) -> None:
+        """The connection is there, or is not to be had."""
+        if self._done:
+            return
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._done = True
+            self._loop.bury(self._socket)
+            self.arrived.errback(failed(code))
+            return
+        self._done = True
+        tune_socket(self._socket)
+        connection = LaneConnection(self._loop, self._socket, self._address, self._side)
+        self._side.arrived = self.arrived
+        self._side.makeConnection(connection)
+        connection.event(mask)  # this edge may tell of bytes too, and there is no second one
+
+    def go_on(self) -> None:
+        """A dial never asks to be served again."""
+
+    def fail(self, failure: Failure) -> None:
+        """Whatever has failed, nobody waits in vain."""
+        self._loop.bury(self._socket)
+        if not self.arrived.called:
+            self.arrived.errback(failure)
+
+    def _give_up(self, _: Deferred[None]) -> None:
+        if not self._done:
+            self._done = True
+            self._loop.bury(self._socket)
+
+
+def failed(code: int) -> DialFailed:
+    """Why a connection could not be made, from the system's error number."""
+    if code in OUT_OF_DESCRIPTORS:
+        return DialFailed(Reason.DESCRIPTORS, os.strerror(code))
+    return DialFailed(_REASONS.get(code, Reason.CONNECT_FAILED), os.strerror(code))
