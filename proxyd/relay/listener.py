@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from typing import Any, Callable, Mapping, Optional, Protocol, Union, cast
+from typing import Any, Mapping, Optional, Protocol, Union, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import serverFromString
@@ -120,6 +120,7 @@ def _inherited(fd: int) -> socket.socket:
     except BaseException:
         skt.close()
         raise
+    os.close(fd)  # or closing ours would leave the socket listening, and clients waiting during a drain
     return skt
 
 
@@ -146,7 +147,17 @@ class AcceptingFactory(Protocol):
         """A client was turned away because the process has no descriptor left."""
 
 
-Accept = Callable[[socket.socket, Any, IProtocolFactory], None]
+class Datapath(Protocol):
+    """What makes transports of accepted sockets, and watches the listening ones."""
+
+    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
+        """Run a protocol of the factory on a socket that was accepted from ``peer``, or close it."""
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """Call the reader's ``doRead`` whenever it is readable."""
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """Watch it no more."""
 
 
 @implementer(IListeningPort, IReadDescriptor)
@@ -154,7 +165,7 @@ class Listener:
     """
     A listening socket, and the factory whose protocols speak with those who connect.
 
-    ``accept`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
+    ``datapath`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
     while the process is full.
     """
 
@@ -163,15 +174,15 @@ class Listener:
     def __init__(
         self,
         reactor: Any,
+        datapath: Datapath,
         skt: socket.socket,
         factory: IProtocolFactory,
-        accept: Accept,
         capacity: Optional[Capacity] = None,
     ) -> None:
         self._reactor = reactor
+        self._datapath = datapath
         self._socket = skt
         self._factory = factory
-        self._accept = accept
         self._capacity = capacity
         self._accepting = False
         self._retry: Optional[IDelayedCall] = None
@@ -211,13 +222,13 @@ class Listener:
     def pause(self) -> None:
         """Accept nothing for now; clients wait in the backlog."""
         self._accepting = False
-        self._reactor.removeReader(self)
+        self._datapath.removeReader(self)
 
     def resume(self) -> None:
         """Accept again."""
         if self._socket.fileno() >= 0:
             self._accepting = True
-            self._reactor.addReader(self)
+            self._datapath.addReader(self)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -248,7 +259,7 @@ class Listener:
     def _serve(self, skt: socket.socket, peer: Any) -> None:
         try:
             skt.setblocking(False)
-            self._accept(skt, peer, self._factory)
+            self._datapath.accept(skt, peer, self._factory)
         except Exception:  # noqa: BLE001 - one client must not stop the listener
             self.log.failure("A client could not be served.")
             skt.close()
@@ -331,13 +342,13 @@ class EndpointListener:
 
 def bound_listener(
     reactor: Any,
+    datapath: Datapath,
     bind: Bind,
     environ: Mapping[str, str],
     factory: IProtocolFactory,
-    accept: Accept,
     capacity: Optional[Capacity] = None,
 ) -> Union[Listener, EndpointListener]:
     """A listener that is bound and waits to be started, or `StartError`."""
     if isinstance(bind, EndpointBind):
         return EndpointListener(reactor, bind, factory, capacity)
-    return Listener(reactor, open_socket(bind, environ), factory, accept, capacity)
+    return Listener(reactor, datapath, open_socket(bind, environ), factory, capacity)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import socket
 
-from tests.support.daemon import Daemon, DaemonCase
+from tests.support.daemon import Daemon, DaemonCase, start
 from tests.support.peer import SocketPeer, listening_socket
+from tests.support.services import redis
 from tests.support.stage import PATIENCE, Place
 
 MUCH = 16 * 1024 * 1024  # more than the kernel takes for a client that does not read
@@ -57,6 +58,27 @@ class Stop(DaemonCase):
         self.assertEqual(
             (record["reason"], record["bytes_in"], record["bytes_out"]), ("server_finished", 16, MUCH)
         )
+
+    async def test_inherited_socket(self) -> None:
+        """A socket that the parent passed and let go of refuses new clients like any other."""
+        front = listening_socket(socket.AF_INET, SMALL_BUFFER)
+        place = Place(*front.getsockname())
+        server = await redis(self.stage)
+        daemon = await start(
+            self.stage,
+            f"[listener front]\nbind = fd:7\npool = servers\n[pool servers]\nserver a = {server.place}\n",
+            place,
+            fds={7: front.fileno()},
+        )
+        front.close()
+        client = self.stage.connect(place)
+        client.send(b"PING\r\n")
+        await client.receives(7)
+        await self.stopping(daemon)
+        self.assertRaises(ConnectionRefusedError, place.socket)
+        client.finish()
+        await client.sees_end()
+        await self.ends(daemon)
 
     async def test_drain_timeout(self) -> None:
         """What has not ended within drain_timeout is cut, and recorded as drained."""

@@ -114,8 +114,10 @@ class OpenSocketTests(Case):
     def test_an_inherited_descriptor(self) -> None:
         """``fd:N`` listens where the parent did."""
         parent = self.open(TcpBind("tcp:0", "127.0.0.1", 0))
-        child = self.open(FdBind("fd", parent.fileno()))
-        self.assertEqual(child.getsockname(), parent.getsockname())
+        name, fd = parent.getsockname(), parent.detach()
+        child = self.open(FdBind("fd", fd))
+        self.assertEqual(child.getsockname(), name)
+        self.assertRaises(OSError, os.fstat, fd)
 
     def test_an_inherited_descriptor_that_does_not_listen(self) -> None:
         """A pipe, a connection, a closed descriptor: each is refused."""
@@ -161,10 +163,16 @@ class ListenerTests(Case):
         self.capacity = Capacity(self.watch.clock, 1000)
         self.addCleanup(self.capacity.stop)
         self.factory = Shedding()
-        self.listener = Listener(self.watch, self.socket, self.factory, self.accept, self.capacity)
+        self.listener = Listener(self.watch, self, self.socket, self.factory, self.capacity)
         self.addCleanup(self.listener.stopListening)
         self.failing: list[BaseException] = []
         self.counting = False
+
+    def addReader(self, reader: object) -> None:
+        self.watch.addReader(reader)
+
+    def removeReader(self, reader: object) -> None:
+        self.watch.removeReader(reader)
 
     def close_accepted(self) -> None:
         for skt in self.accepted:
@@ -253,7 +261,7 @@ class ListenerTests(Case):
             path = os.path.join(folder, "s")
             for stolen in False, True:
                 skt = open_socket(UnixBind("unix:s", path), {})
-                listener = Listener(self.watch, skt, self.factory, self.accept)
+                listener = Listener(self.watch, self, skt, self.factory)
                 self.assertEqual(listener.getHost(), UNIXAddress(path))
                 listener.startListening()
                 if stolen:
@@ -280,7 +288,7 @@ class EndpointListenerTests(AsyncCase):
         self.addCleanup(capacity.stop)
         bind = EndpointBind("tcp:0:interface=127.0.0.1")
         listener: Any = bound_listener(
-            reactor, bind, {}, Factory.forProtocol(Greeting), Stock(reactor).accept, capacity
+            reactor, Stock(reactor), bind, {}, Factory.forProtocol(Greeting), capacity
         )
         self.assertIsInstance(listener, EndpointListener)
         listener.startListening()
@@ -308,6 +316,6 @@ class EndpointListenerTests(AsyncCase):
     async def test_ipv6_host(self) -> None:
         """A listener on IPv6 says so."""
         skt = open_socket(TcpBind("tcp6:0", "::1", 0), {})
-        listener = Listener(reactor, skt, Factory(), Stock(reactor).accept)
+        listener = Listener(reactor, Stock(reactor), skt, Factory())
         self.assertIsInstance(listener.getHost(), IPv6Address)
         listener.stopListening()
