@@ -36,10 +36,13 @@ from proxyd.policy.balance import BALANCERS
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
+
+Datapath = Union[Lane, Stock]
 
 FRONTENDS = {"tcp": tcp_frontend}
 
@@ -70,7 +73,12 @@ class ProxyService(Service):
         self._environ = environ
         self._draining = draining
         self._drain: Deferred[Any] = Deferred()
-        self._datapath = Stock(reactor)
+        stock = Stock(reactor)
+        self._datapaths: dict[str, Datapath] = {"stock": stock, "lane": stock}
+        if can_run_on(reactor):
+            self._datapaths["lane"] = Lane(reactor)
+        else:
+            self.log.warn("this host or reactor has no lane (datapath = lane): Twisted's transports serve")
         descriptors = raise_limit()
         self.capacity = Capacity(reactor, config.daemon.max_connections or connections_for(descriptors))
         if self.capacity.most > connections_for(descriptors):
@@ -100,7 +108,7 @@ class ProxyService(Service):
             FRONTENDS[spec.protocol](
                 spec,
                 self.pools[spec.pool],
-                self._datapath,
+                self._datapaths[spec.datapath],
                 wheel,
                 self._reactor.seconds,
                 self.capacity,
@@ -112,6 +120,7 @@ class ProxyService(Service):
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
         wrong: list[str] = []
+        lane = self._datapaths["lane"]
         if self._access_log is not None:
             try:
                 self._access_log.open()
@@ -119,13 +128,14 @@ class ProxyService(Service):
                 wrong += error.lines
         for frontend in self.frontends:
             for bind in frontend.spec.binds:
-                self._bind(bind, frontend, self.listeners, wrong, self.capacity)
+                datapath = self._datapaths[frontend.spec.datapath]
+                self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity)
         if self._config.daemon.metrics is not None:
             site = metrics_site(self._metrics, self._reactor)
-            self._bind(self._config.daemon.metrics, site, self._metrics_listeners, wrong)
+            self._bind(self._config.daemon.metrics, lane, site, self._metrics_listeners, wrong)
         for server in self._config.demo.servers if self._config.demo is not None else ():
             site = demo_site(server.name, self._reactor)
-            self._bind(server.bind, site, self._demo_listeners, wrong)
+            self._bind(server.bind, lane, site, self._demo_listeners, wrong)
         if wrong:
             self._release()
             raise StartError(tuple(wrong))
@@ -133,15 +143,14 @@ class ProxyService(Service):
     def _bind(
         self,
         bind: Bind,
+        datapath: Datapath,
         factory: IProtocolFactory,
         bound: list[AnyListener],
         wrong: list[str],
         capacity: Union[Capacity, None] = None,
     ) -> None:
         try:
-            bound.append(
-                bound_listener(self._reactor, bind, self._environ, factory, self._datapath.accept, capacity)
-            )
+            bound.append(bound_listener(self._reactor, datapath, bind, self._environ, factory, capacity))
         except StartError as error:
             wrong += error.lines
 
@@ -150,7 +159,12 @@ class ProxyService(Service):
             listener.stopListening()
         if self._access_log is not None:
             self._access_log.close()
+        self._close()
+
+    def _close(self) -> None:
         self.capacity.stop()
+        for datapath in set(self._datapaths.values()):
+            datapath.close()
 
     def _all_listeners(self) -> list[AnyListener]:
         return self.listeners + self._metrics_listeners + self._demo_listeners
@@ -192,7 +206,7 @@ class ProxyService(Service):
             self._access_log.close()
         for listener in self._demo_listeners:
             await maybeDeferred(listener.stopListening)
-        self.capacity.stop()
+        self._close()
 
     def hurry(self) -> None:
         """Cut the drain short."""

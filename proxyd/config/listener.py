@@ -10,6 +10,8 @@ from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
 
 PROTOCOLS = ("tcp",)
 
+DATAPATHS = ("lane", "stock")
+
 
 @frozen
 class ListenerSpec:
@@ -22,6 +24,7 @@ class ListenerSpec:
     idle_timeout: float = 600.0
     half_closed_timeout: float = 30.0
     abort_on_close: bool = False
+    datapath: str = "lane"
 
 
 INHERITED = (
@@ -55,6 +58,14 @@ INHERITED = (
         "gone, and no server is bothered.",
         "abort_on_close = yes",
         default="no",
+    ),
+    Option(
+        "datapath",
+        Choice(DATAPATHS),
+        "What moves the bytes. `lane` is proxyd's own event loop on Linux; `stock` is Twisted's, which is "
+        "slower, and which serves anyway where the lane cannot run.",
+        "datapath = stock",
+        default="lane",
     ),
 )
 

@@ -16,7 +16,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
-from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
@@ -67,6 +67,14 @@ class Stock:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
 
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """Have the reactor serve a listener."""
+        self._reactor.addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """Serve it no more."""
+        self._reactor.removeReader(reader)
+
     def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
         """
         Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
@@ -88,6 +96,9 @@ class Stock:
         transport.repstr = f"<{server.__module__}.Server for {address}>"
         transport.bufferSize = CHUNK
         protocol.makeConnection(transport)
+
+    def close(self) -> None:
+        """There is nothing to give up."""
 
     def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
         """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""

@@ -102,7 +102,7 @@ class LaneConnection:
     )
 
     def __init__(self, loop: Loop, skt: socket.socket, peer: Any, protocol: Any) -> None:
-        """Serve a protocol on a connected non-blocking socket; ``peer`` is its far end as accept(2) says it."""
+        """Serve a protocol on a connected non-blocking socket; ``peer`` is its far end, as by accept(2)."""
         self._loop = loop
         self._socket = skt
         self._peer = peer

@@ -17,6 +17,7 @@ import select
 import socket
 from typing import Any, Optional, Protocol
 
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,6 +34,8 @@ SCRATCH = 64 * 1024  # what a pump receives at once, into a buffer that all of t
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_CLOSED = Failure(ConnectionAborted())
+
 EDGES = IN | OUT | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -46,7 +49,7 @@ class Watched(Protocol):
         """It was asked to be served again."""
 
     def fail(self, failure: Failure) -> None:
-        """Serving it has raised an exception, which was logged."""
+        """It is served no more: serving it has raised an exception, which was logged, or the loop closes."""
 
 
 class _Reader:
@@ -132,7 +135,7 @@ class Loop:
                 self.reactor.removeReader(self)
 
     def fileno(self) -> int:
-        return self._epoll.fileno()
+        return -1 if self._epoll.closed else self._epoll.fileno()
 
     def logPrefix(self) -> str:
         return "lane"
@@ -141,22 +144,27 @@ class Loop:
         """The reactor is done with us."""
 
     def close(self) -> None:
-        """Give up the epoll, once nothing is watched any more."""
+        """Cut what is still watched, and give up the epoll and the pipes."""
+        for one in list(self._watched.values()):
+            one.fail(_CLOSED)
+        self._again.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        if self._watched:
-            self.reactor.removeReader(self)
         self._epoll.close()
         self.pipes.close()
 
     def doRead(self) -> None:
         """Serve what has happened, a few rounds of it."""
+        if self._epoll.closed:
+            return
         poll = self._epoll.poll
         watched = self._watched
         self._serving = True
         try:
             for _ in range(ROUNDS):
+                if self._epoll.closed:
+                    break
                 events = poll(0, EVENTS)
                 if not events and not self._again:
                     break
