@@ -71,8 +71,9 @@ class Pool:
         """
         Choose a server that has not been tried yet, or None when no such server is up.
 
-        Backups get connections only when no other server is left, as in HAProxy and nginx.  As long as not
-        one server has been checked, all count as up: a start must not refuse what it could have served.
+        Backups get connections only when no other server is left, as in HAProxy and nginx.  While no server
+        is up, those that have not been checked yet count as up: a start must not refuse what it could have
+        served.
         """
         for tier in self._tiers:
             fit = [server for server in tier if server not in tried] if tried else tier
@@ -94,8 +95,8 @@ class Pool:
 
     def _fit(self) -> tuple[list[Server], list[Server]]:
         """Those that may be chosen, and those that may be when none of these is left; always new lists."""
-        unchecked = all(server.standing is Standing.CHECKING for server in self.servers)
-        wanted = Standing.CHECKING if unchecked else Standing.UP
+        some_are_up = any(server.standing is Standing.UP for server in self.servers)
+        wanted = Standing.UP if some_are_up else Standing.CHECKING
         fit = [server for server in self.servers if server.standing is wanted and server.weight > 0]
         return [server for server in fit if not server.backup], [server for server in fit if server.backup]
 

@@ -108,7 +108,7 @@ class Candidates(Case):
         self.assertEqual(fit(pool), "a")
 
     def test_unchecked(self) -> None:
-        """Until the first result all count as up; from then on only those that have passed."""
+        """Until one has passed those not checked yet count as up; from then on only those that have passed."""
         pool, _ = make("a", "b", "s/backup", check=CheckSpec())
         a, b, spare = pool.servers
         self.assertIs(a.standing, Standing.CHECKING)
@@ -117,17 +117,17 @@ class Candidates(Case):
         pool.turned(b, UP, "")
         self.assertEqual(fit(pool), "b")
         pool.turned(b, DOWN, "")
-        self.assertEqual(fit(pool), "")
+        self.assertEqual(fit(pool), "a")
         pool.turned(spare, UP, "")
         self.assertEqual(fit(pool), "s")
 
     def test_one_refused_at_the_start(self) -> None:
-        """A first check that fails speaks for its own server only, but then the others wait for theirs."""
+        """A first check that fails speaks for its own server only: the others need not wait for theirs."""
         pool, _ = make("a", "b", check=CheckSpec())
         pool.turned(pool.servers[0], DOWN, "")
-        self.assertEqual(fit(pool), "")
-        pool.turned(pool.servers[1], UP, "")
         self.assertEqual(fit(pool), "b")
+        pool.turned(pool.servers[1], DOWN, "")
+        self.assertEqual(fit(pool), "")
 
 
 class TheSameList(Case):
