@@ -3,7 +3,8 @@ How many connections can the process carry?
 
 Each relayed connection takes two descriptors.  `raise_limit` makes the most of what the host grants, and
 `Capacity` sees to it that a full process stops accepting, says so once, and goes on by itself: clients
-wait in the kernel's backlog instead of being cut.
+wait in the kernel's backlog.  Only when accepting itself fails for want of a descriptor is one client
+turned away at each try, so that it is told and counted.
 """
 
 from __future__ import annotations
