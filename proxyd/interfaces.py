@@ -88,10 +88,11 @@ class ServerSnapshot:
 
 @frozen
 class Snapshot:
-    """What the daemon is doing at this moment."""
+    """What the daemon is doing at this moment; ``lag_seconds`` is how late its reactor ran of late."""
 
     listeners: tuple[ListenerSnapshot, ...]
     servers: tuple[ServerSnapshot, ...]
+    lag_seconds: float = 0.0
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -31,6 +31,7 @@ from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
 from proxyd.ops.accesslog import AccessLog
+from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
 from proxyd.policy.balance import BALANCERS
 from proxyd.policy.pool import Pool
@@ -90,6 +91,7 @@ class ProxyService(Service):
             )
         self.pools = {spec.name: Pool(spec, BALANCERS[spec.balance](random)) for spec in config.pools}
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
+        self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)
         self._access_log = None
         if config.daemon.access_log is not None:
@@ -188,6 +190,7 @@ class ProxyService(Service):
         for listener in self._all_listeners():
             listener.startListening()
         self._checks.start()
+        self._lag.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop in the order that this module's docstring gives; fires when all is still."""
@@ -200,6 +203,7 @@ class ProxyService(Service):
             await maybeDeferred(listener.stopListening)
         await self._drain_sessions()
         await self._checks.stop()
+        self._lag.stop()
         for listener in self._metrics_listeners:
             await maybeDeferred(listener.stopListening)
         if self._access_log is not None:
@@ -254,6 +258,7 @@ class ProxyService(Service):
                 for pool in self.pools.values()
                 for server in pool.servers
             ),
+            lag_seconds=self._lag.seconds(),
         )
 
 

@@ -212,7 +212,11 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         for name in dict.fromkeys((*STANDINGS, server.standing)):
             standing.add_metric((*key, name), server.standing == name)
         weight.add_metric(key, server.weight)
-    yield from (listeners, opened, up, standing, weight)
+    lag = GaugeMetricFamily(
+        "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
+    )
+    lag.add_metric((), snapshot.lag_seconds)
+    yield from (listeners, opened, up, standing, weight, lag)
 
 
 class MetricsPage(Page):

@@ -23,7 +23,7 @@ from tests.support.case import Case
 A = ServerSnapshot("web", "a", "10.0.0.1:80", "up", 2, False, 3)
 B = ServerSnapshot("web", "b", "10.0.0.2:80", "down", 1, False, 0, "refused")
 WEB = ListenerSnapshot("web", 3)
-NOW = Snapshot((WEB,), (A, B))
+NOW = Snapshot((WEB,), (A, B), 0.25)
 
 LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "standing", "version", "le")
 
@@ -200,6 +200,10 @@ class WhatIs(MetricsCase):
     def test_weight(self) -> None:
         """Weights are shown."""
         self.assertEqual(self.samples()["proxyd_server_weight"], {("web", "a"): 2, ("web", "b"): 1})
+
+    def test_lag(self) -> None:
+        """How late the event loop runs is there for an alert."""
+        self.assertEqual(self.samples()["proxyd_reactor_lag_seconds"], {(): 0.25})
 
     def test_process(self) -> None:
         """The version and the process's own numbers are there."""
