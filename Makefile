@@ -27,8 +27,9 @@ check: $(VENV)/.dev ## style, types, who imports whom, documents
 proof: $(VENV)/.fresh ## the long proofs of tests/proof, or PROOFS="memory soak"
 	$(BIN)/python -m tests.proof $(PROOFS)
 
-bench: $(VENV)/.fresh ## measure, and print the numbers with the machine and the commit
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 ROWS="connect bulk" PROXIES=proxyd,nginx
+	$(BIN)/python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(PROXIES),--proxies $(PROXIES)) $(ROWS)
 
 services: ## install the servers and clients that the functional tests talk to (root, Debian)
 	.ci/services

@@ -1,0 +1,176 @@
+"""
+Measure proxyd beside HAProxy and nginx.
+
+``python -m bench [--seconds S] [--rounds N] [--proxies NAME,...] [row ...]``: rows are those of
+`bench.rows`, all if none is named.  The table goes to the terminal; a run of all rows and all proxies is
+recorded in RESULTS.md.  Exit status: 0, or 1 if something did not run; the numbers are never a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Optional, Sequence
+
+from bench.load import BUILD, HERE, Load, Result, cores
+from bench.proxies import PROXIES, ROOT, NotRunning, Proxy, version
+from bench.report import Line, lines, number, page, terminal
+from bench.rows import GROUPS, ROWS, Row
+
+SECONDS = 5.0
+ROUNDS = 5
+WARMUP = 0.1  # of the seconds that count, at least 0.3 s
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure proxyd beside HAProxy and nginx.")
+    parser.add_argument("rows", nargs="*", help=f"{', '.join((*ROWS, *GROUPS))}; all if none is given")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of all proxies in turn")
+    parser.add_argument("--proxies", default=",".join(PROXIES), help="which, with commas between them")
+    asked = parser.parse_args(words)
+    asked.proxies = asked.proxies.split(",")
+    asked.rows = [row for name in asked.rows or ROWS for row in GROUPS.get(name, (name,))]
+    for name, known in (*((row, ROWS) for row in asked.rows), *((one, PROXIES) for one in asked.proxies)):
+        if name not in known:
+            parser.error(f"{name} is not known; there are {', '.join(known)}")
+    return asked
+
+
+class Bench:
+    """One run: the load, the proxies that run, and what did not."""
+
+    def __init__(self, names: Sequence[str], seconds: float) -> None:
+        self._seconds = seconds
+        self._core, other = cores()
+        os.sched_setaffinity(0, {other})  # the load inherits it; the proxies get their own
+        self._load = Load()
+        self._proxies: dict[str, Proxy] = {}
+        self._wanted = list(names)
+        self.wrong: list[str] = []
+
+    def __enter__(self) -> Bench:
+        for name in self._wanted:
+            try:
+                self._proxies[name] = self._start(name)
+            except NotRunning as error:
+                self._note(str(error))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for proxy in self._proxies.values():
+            proxy.stop()
+        self._load.stop()
+
+    @property
+    def names(self) -> list[str]:
+        """The proxies that run."""
+        return list(self._proxies)
+
+    def run(self, row: Row, rounds: int) -> list[Line]:
+        """Measure a row on all proxies in turn."""
+        results: dict[str, list[Result]] = {name: [] for name in self._proxies}
+        for turn in range(rounds):
+            for name in self._proxies if turn % 2 == 0 else reversed(list(self._proxies)):
+                self._say(f"{row.name}, round {turn + 1} of {rounds}, {name}: ", end="")
+                result = self._measure(row, name)
+                figures = [f"{number(one.read(result))} {one.unit} {one.name}" for one in row.figures]
+                if "load_cpu" in result:
+                    figures.append(f"load's core busy {100 * result['load_cpu'] / result['seconds']:.0f} %")
+                self._say("; ".join(figures))
+                if result["errors"]:
+                    self._note(f"{row.name} on {name}: {result['errors']} connections failed")
+                if result.get("left"):
+                    self._note(f"{row.name} on {name}: {result['left']} connections did not end")
+                results[name].append(result)
+        return lines(row, results)
+
+    def _measure(self, row: Row, name: str) -> Result:
+        if not row.fresh:
+            warmup = max(0.3, WARMUP * self._seconds)
+            return row.measure(self._load, self._proxies[name], self._seconds, warmup)
+        proxy = self._start(f"{name}", fresh=True)
+        try:
+            return row.measure(self._load, proxy, self._seconds, 0)
+        finally:
+            proxy.stop()
+
+    def _start(self, name: str, fresh: bool = False) -> Proxy:
+        return Proxy(name, BUILD / ("fresh" if fresh else "running"), self._load.servers, self._core)
+
+    def _note(self, what: str) -> None:
+        self.wrong.append(what)
+        self._say(f"bench: {what}")
+
+    @staticmethod
+    def _say(what: str, end: str = "\n") -> None:
+        print(what, end=end, file=sys.stderr, flush=True)
+
+
+def facts(words: Sequence[str], asked: argparse.Namespace, began: float) -> dict[str, str]:
+    """Where, when and with what it was measured."""
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
+        "commit": commit() or "unknown",
+        "command": shlex.join(["python", "-m", "bench", *words]),
+        "measurement": f"{asked.rounds} rounds of {asked.seconds:g} s",
+        "machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "proxyd": f"Python {platform.python_version()}, Twisted {installed('twisted')}; "
+        "access log, metrics and TCP checks",
+        "HAProxy": f"{version('haproxy') or '-'}; nbthread 1, splice-auto, tcplog to a file, and TCP checks",
+        "nginx": f"{version('nginx') or '-'}; one worker, and an access log",
+    }
+
+
+def commit() -> Optional[str]:
+    """The commit that is measured, and whether the files differ from it."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
+
+
+def processor() -> str:
+    """The name of the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure; return the exit status."""
+    asked = arguments(words)
+    began = time.time()
+    everything: list[Line] = []
+    with Bench(asked.proxies, asked.seconds) as bench:
+        for name in asked.rows:
+            everything += bench.run(ROWS[name], asked.rounds)
+        names = bench.names
+    print(terminal(everything, names))
+    if set(asked.rows) == set(ROWS) and set(names) == set(PROXIES):
+        results = HERE / "RESULTS.md"
+        results.write_text(page(everything, names, facts(words, asked, began)), encoding="utf-8")
+        print(f"recorded in {results.relative_to(ROOT)}")
+    for what in bench.wrong:
+        print(f"bench: {what}")
+    return 1 if bench.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

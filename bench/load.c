@@ -1,0 +1,537 @@
+/*
+ * What loads a proxy, and what answers behind it?
+ *
+ * One process with one epoll is both the clients and the servers, so that both fit on the one core that the
+ * proxy leaves them.  Bytes are counted and not looked at: what is received is discarded in the kernel
+ * (MSG_TRUNC, tcp(7)), what is echoed is only as long as what came.  The first byte of a connection says what
+ * its server does: 'e' echoes, 'k' sinks, 's' sends without end.
+ *
+ * Clients bind to changing addresses of 127.0.0.0/8 and servers listen on several of them, because every
+ * connection leaves its ports in TIME_WAIT, and the ports of a single pair of addresses would run out.
+ *
+ * The servers' addresses are printed first, as JSON.  Then each line on stdin is a command, and each is
+ * answered by one line of JSON:
+ *
+ *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
+ *           [downloads=N] [size=BYTES]
+ *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
+ *       wait for its echo; connectors connect, do so once, and close, and `rate` does that so often a second;
+ *       uploads and downloads move bytes without end.  PID is whose processor time is told.
+ *   hold port=P connections=N [size=BYTES]
+ *       Open connections, exchange one message on each, and keep them.
+ *   release
+ *       Close what is held.
+ */
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+#define SERVERS 4
+#define SOURCES 200              /* addresses that clients come from */
+#define BULK (256 * 1024)        /* what a bulk sender sends at once */
+#define SINK (1024 * 1024)       /* what is received at once */
+#define MOST_PACED 4096          /* connections of the flood that may be open at once */
+#define AT_ONCE 64               /* connections of `hold` that are being opened at once */
+#define EVENTS 256
+#define DRAIN_SECONDS 3.0
+#define HOLD_SECONDS 60.0
+
+enum kind { COMMANDS, LISTENER, SERVER, EXCHANGER, CONNECTOR, PACED, UPLOAD, DOWNLOAD, HELD, KINDS };
+
+struct conn {
+    enum kind kind;
+    int fd;
+    char service;                /* of a server, once it is known */
+    bool blocked;                /* waits for EPOLLOUT */
+    size_t unsent;
+    size_t awaited;
+    uint64_t began;
+    struct conn *previous, *next; /* among the clients */
+};
+
+static int poller;
+static int served;               /* server connections that are open */
+static struct conn clients;      /* head of the ring of all clients */
+static int open_of[KINDS], missing[KINDS];
+static struct sockaddr_in target;
+static size_t message = 64;
+static bool recording, stopping;
+static uint64_t exchanges, connects, errors, bytes_up, bytes_down, held;
+static uint32_t *latencies;
+static size_t sampled, room;
+static char echo_bytes[BULK], sink_bytes[BULK], scratch[65536];
+static char command[1024];
+static size_t command_length;
+static bool command_ready, finished;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static uint64_t now(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+}
+
+static double cpu_of(clockid_t whose)
+{
+    struct timespec at;
+    if (clock_gettime(whose, &at))
+        return -1;
+    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+static void watch(struct conn *c, int how, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data = {.ptr = c}};
+    if (epoll_ctl(poller, how, c->fd, &event))
+        die("epoll_ctl");
+}
+
+static struct conn *made(enum kind kind, int fd)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c)
+        die("calloc");
+    c->kind = kind;
+    c->fd = fd;
+    return c;
+}
+
+static void sample(uint64_t nanoseconds)
+{
+    if (sampled == room) {
+        room = room ? room * 2 : 1 << 20;
+        latencies = realloc(latencies, room * sizeof *latencies);
+        if (!latencies)
+            die("realloc");
+    }
+    latencies[sampled++] = nanoseconds > UINT32_MAX ? UINT32_MAX : (uint32_t)nanoseconds;
+}
+
+/* Send up to `unsent` bytes; false if the connection is lost. */
+static bool push(struct conn *c, const char *bytes, uint32_t reading)
+{
+    while (c->unsent) {
+        size_t size = c->unsent < BULK ? c->unsent : BULK;
+        ssize_t sent = send(c->fd, bytes, size, MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno != EAGAIN)
+                return false;
+            if (!c->blocked) {
+                c->blocked = true;
+                watch(c, EPOLL_CTL_MOD, reading | EPOLLOUT);
+            }
+            return true;
+        }
+        c->unsent -= (size_t)sent;
+    }
+    if (c->blocked) {
+        c->blocked = false;
+        watch(c, EPOLL_CTL_MOD, EPOLLIN);
+    }
+    return true;
+}
+
+/* The servers */
+
+static void serve_no_more(struct conn *c)
+{
+    close(c->fd);
+    free(c);
+    served--;
+}
+
+static void accept_some(struct conn *listener)
+{
+    for (int i = 0; i < 32; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno == EAGAIN || errno == ECONNABORTED)
+                return;
+            die("accept4");
+        }
+        watch(made(SERVER, fd), EPOLL_CTL_ADD, EPOLLIN);
+        served++;
+    }
+}
+
+static void serve(struct conn *c, uint32_t events)
+{
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        ssize_t got;
+        if (c->service)
+            got = recv(c->fd, scratch, c->service == 'k' ? SINK : sizeof scratch, MSG_TRUNC);
+        else if ((got = recv(c->fd, scratch, sizeof scratch, 0)) > 0)
+            c->service = scratch[0];
+        if (got < 0 && errno == EAGAIN)
+            got = 0;
+        else if (got <= 0) {
+            serve_no_more(c);
+            return;
+        }
+        if (c->service == 'k') {
+            bytes_up += (uint64_t)got;
+        } else if (c->service == 'e') {
+            c->unsent += (size_t)got;
+            if (!push(c, echo_bytes, EPOLLIN))
+                serve_no_more(c);
+            return;
+        } else if (c->service == 's' && got) {
+            watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+            return;
+        }
+    }
+    if (events & EPOLLOUT) {
+        if (c->service == 'e') {
+            if (!push(c, echo_bytes, EPOLLIN))
+                serve_no_more(c);
+        } else if (send(c->fd, sink_bytes, BULK, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
+            serve_no_more(c);
+        }
+    }
+}
+
+/* The clients */
+
+static void closed(struct conn *c)
+{
+    c->previous->next = c->next;
+    c->next->previous = c->previous;
+    open_of[c->kind]--;
+    close(c->fd);
+    free(c);
+}
+
+static void failed(struct conn *c)
+{
+    errors++;
+    if (c->kind != PACED)
+        missing[c->kind]++;      /* opened again by the loop, not from here: it may fail at once */
+    closed(c);
+}
+
+static bool begin(struct conn *c)
+{
+    c->began = now();
+    c->unsent = c->awaited = message;
+    return push(c, echo_bytes, EPOLLIN);
+}
+
+static void open_client(enum kind kind)
+{
+    static uint32_t opened;
+    static const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        die("socket");
+    struct conn *c = made(kind, fd);
+    c->next = &clients;
+    c->previous = clients.previous;
+    clients.previous->next = c;
+    clients.previous = c;
+    open_of[kind]++;
+    uint32_t source = INADDR_LOOPBACK + (1u << 16) + opened++ % SOURCES; /* 127.1.0.1 and on */
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(source)}};
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&from, sizeof from))
+        die("bind");
+    c->began = now();            /* of a connector the connect counts too */
+    if (connect(fd, (struct sockaddr *)&target, sizeof target) && errno != EINPROGRESS) {
+        failed(c);
+        return;
+    }
+    uint64_t began = c->began;
+    watch(c, EPOLL_CTL_ADD, kind == UPLOAD ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    bool good = true;
+    if (kind == DOWNLOAD) {
+        c->unsent = 1;
+        good = push(c, "s", EPOLLIN);
+    } else if (kind != UPLOAD) {
+        good = begin(c);
+        c->began = began;
+    }
+    if (!good)
+        failed(c);
+}
+
+/* The answer is complete. */
+static void answered(struct conn *c)
+{
+    enum kind kind = c->kind;
+    if (kind == EXCHANGER) {
+        exchanges++;
+        if (recording)
+            sample(now() - c->began);
+        if (!begin(c))
+            failed(c);
+    } else if (kind == HELD) {
+        held++;
+    } else {
+        connects++;
+        if (recording && kind == CONNECTOR)
+            sample(now() - c->began);
+        closed(c);
+        if (kind == CONNECTOR && !stopping)
+            open_client(CONNECTOR);
+    }
+}
+
+static void attend(struct conn *c, uint32_t events)
+{
+    if (events & EPOLLOUT) {
+        if (c->kind == UPLOAD) {
+            if (send(c->fd, sink_bytes, BULK, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
+                failed(c);
+                return;
+            }
+        } else if (!push(c, c->kind == DOWNLOAD ? "s" : echo_bytes, EPOLLIN)) {
+            failed(c);
+            return;
+        }
+    }
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        ssize_t got = recv(c->fd, scratch, SINK, MSG_TRUNC);
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got <= 0) {
+            failed(c);
+            return;
+        }
+        if (c->kind == DOWNLOAD) {
+            bytes_down += (uint64_t)got;
+            return;
+        }
+        c->awaited -= (size_t)got < c->awaited ? (size_t)got : c->awaited;
+        if (!c->awaited && !c->unsent)
+            answered(c);
+    }
+}
+
+/* The loop */
+
+static void read_command(void)
+{
+    ssize_t got = read(0, command + command_length, sizeof command - 1 - command_length);
+    if (got <= 0) {
+        finished = true;
+        return;
+    }
+    command_length += (size_t)got;
+    command[command_length] = 0;
+    command_ready = strchr(command, '\n') != NULL;
+}
+
+static void turn(int milliseconds)
+{
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(poller, events, EVENTS, milliseconds);
+    if (count < 0 && errno != EINTR)
+        die("epoll_wait");
+    for (int i = 0; i < count; i++) {
+        struct conn *c = events[i].data.ptr;
+        switch (c->kind) {
+        case COMMANDS: read_command(); break;
+        case LISTENER: accept_some(c); break;
+        case SERVER: serve(c, events[i].events); break;
+        default: attend(c, events[i].events);
+        }
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
+        int again = missing[kind];
+        missing[kind] = 0;
+        while (again-- > 0 && !stopping)
+            open_client(kind);
+    }
+}
+
+static void run_until(uint64_t end, double rate)
+{
+    uint64_t began = now(), issued = 0, at;
+    while ((at = now()) < end && !finished) {
+        uint64_t due = (uint64_t)(rate * (double)(at - began) / 1e9);
+        for (; issued < due; issued++)
+            if (open_of[PACED] < MOST_PACED)
+                open_client(PACED);
+            else
+                errors++;
+        int left = (int)((end - at) / 1000000) + 1;
+        turn(rate > 0 ? 1 : left < 10 ? left : 10);
+    }
+}
+
+/* Close all clients, and wait until the proxy has let go of the servers. */
+static void close_all(void)
+{
+    stopping = true;
+    while (clients.next != &clients)
+        closed(clients.next);
+    memset(missing, 0, sizeof missing);
+    uint64_t end = now() + (uint64_t)(DRAIN_SECONDS * 1e9);
+    while (served && now() < end)
+        turn(10);
+    stopping = false;
+}
+
+static double option(const char *name, double otherwise)
+{
+    char key[64];
+    snprintf(key, sizeof key, " %s=", name);
+    const char *found = strstr(command, key);
+    return found ? atof(found + strlen(key)) : otherwise;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile(double share)
+{
+    return sampled ? latencies[(size_t)(share * (double)(sampled - 1))] / 1e3 : 0;
+}
+
+static void prepare(void)
+{
+    target.sin_family = AF_INET;
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    target.sin_port = htons((uint16_t)option("port", 0));
+    message = (size_t)option("size", 64);
+    exchanges = connects = errors = bytes_up = bytes_down = held = 0;
+    sampled = 0;
+}
+
+static void measure(void)
+{
+    static const struct { const char *name; enum kind kind; } loads[] = {
+        {"exchangers", EXCHANGER}, {"connectors", CONNECTOR}, {"uploads", UPLOAD}, {"downloads", DOWNLOAD},
+    };
+    double rate = option("rate", 0);
+    clockid_t proxy;
+    if (clock_getcpuclockid((pid_t)option("pid", 0), &proxy))
+        proxy = CLOCK_PROCESS_CPUTIME_ID;
+    prepare();
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++)
+        for (int n = (int)option(loads[i].name, 0); n > 0; n--)
+            open_client(loads[i].kind);
+    run_until(now() + (uint64_t)(option("warmup", 0.3) * 1e9), rate);
+
+    uint64_t exchanges0 = exchanges, connects0 = connects, up0 = bytes_up, down0 = bytes_down, began = now();
+    double cpu = cpu_of(proxy), own = cpu_of(CLOCK_PROCESS_CPUTIME_ID);
+    recording = true;
+    run_until(began + (uint64_t)(option("seconds", 1) * 1e9), rate);
+    recording = false;
+    cpu = cpu_of(proxy) - cpu;
+    own = cpu_of(CLOCK_PROCESS_CPUTIME_ID) - own;
+    double seconds = (double)(now() - began) / 1e9;
+    exchanges -= exchanges0, connects -= connects0, bytes_up -= up0, bytes_down -= down0;
+
+    close_all();
+    qsort(latencies, sampled, sizeof *latencies, ascending);
+    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"load_cpu\": %.6f, \"exchanges\": %llu, \"connects\": %llu, "
+           "\"bytes_up\": %llu, \"bytes_down\": %llu, \"errors\": %llu, \"p50\": %.2f, \"p99\": %.2f, "
+           "\"left\": %d}\n",
+           seconds, cpu, own, (unsigned long long)exchanges, (unsigned long long)connects,
+           (unsigned long long)bytes_up, (unsigned long long)bytes_down, (unsigned long long)errors,
+           percentile(0.5), percentile(0.99), served);
+}
+
+static void hold(void)
+{
+    uint64_t connections = (uint64_t)option("connections", 0);
+    uint64_t end = now() + (uint64_t)(HOLD_SECONDS * 1e9);
+    prepare();
+    while (held < connections && now() < end && !finished) {
+        uint64_t opened = (uint64_t)open_of[HELD];
+        for (; opened < connections && opened < held + AT_ONCE; opened++)
+            open_client(HELD);
+        turn(10);
+    }
+    printf("{\"held\": %llu, \"errors\": %llu}\n", (unsigned long long)held, (unsigned long long)errors);
+}
+
+static void release(void)
+{
+    close_all();
+    printf("{\"left\": %d}\n", served);
+}
+
+static void listen_on_all(void)
+{
+    static const int on = 1;
+    in_port_t port = 0;
+    printf("{\"servers\": [");
+    for (uint32_t i = 0; i < SERVERS; i++) {
+        struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = port};
+        own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (2u << 16) + i); /* 127.2.0.1 and on */
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what is accepted inherits it */
+        if (bind(fd, (struct sockaddr *)&own, sizeof own) || listen(fd, 4096))
+            die("listen");
+        socklen_t length = sizeof own;
+        getsockname(fd, (struct sockaddr *)&own, &length);
+        port = own.sin_port;
+        watch(made(LISTENER, fd), EPOLL_CTL_ADD, EPOLLIN);
+        printf("%s\"%s:%d\"", i ? ", " : "", inet_ntoa(own.sin_addr), ntohs(port));
+    }
+    printf("]}\n");
+}
+
+int main(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    memset(echo_bytes, 'e', sizeof echo_bytes);
+    memset(sink_bytes, 'k', sizeof sink_bytes);
+    clients.next = clients.previous = &clients;
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    listen_on_all();
+    watch(made(COMMANDS, 0), EPOLL_CTL_ADD, EPOLLIN);
+    while (!finished) {
+        turn(-1);
+        if (!command_ready)
+            continue;
+        command_ready = false;
+        if (!strncmp(command, "measure ", 8))
+            measure();
+        else if (!strncmp(command, "hold ", 5))
+            hold();
+        else if (!strncmp(command, "release", 7))
+            release();
+        else
+            printf("{\"error\": \"unknown command\"}\n");
+        command_length = 0;
+    }
+    return 0;
+}

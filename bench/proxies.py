@@ -1,0 +1,194 @@
+"""
+How is each proxy configured and started?
+
+As an operator would run it: connection timeouts of the same lengths, health checks where there are any (nginx
+has passive ones), and a line for each connection in a file of its own.  Each is one process on one core.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Mapping, Optional, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+START_SECONDS = 15.0
+STOP_SECONDS = 5.0
+
+Command = Sequence[str]
+
+
+class Proxy:
+    """A running proxy, that leads from ``port`` to the servers."""
+
+    def __init__(self, name: str, folder: Path, servers: Sequence[str], core: int) -> None:
+        """Start it on a core, and wait until it relays."""
+        self.name = name
+        self.folder = folder / name
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.port = free_port()
+        command = PROXIES[name](self.folder, self.port, servers)
+        with open(self.folder / "out.log", "wb") as out:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
+        self._wait_until_it_relays()
+        self.pid = self._worker()
+
+    def memory(self) -> int:
+        """The bytes of its memory that are in RAM."""
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        found = re.search(r"^Rss:\s+(\d+) kB", text, re.MULTILINE)
+        assert found is not None
+        return int(found.group(1)) * 1024
+
+    def stop(self) -> None:
+        """End it; what it has open is cut."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait_until_it_relays(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not relays(self.port):
+            if self._process.poll() is not None or time.monotonic() > end:
+                said = (self.folder / "out.log").read_text(errors="replace")
+                self.stop()
+                raise NotRunning(f"{self.name} does not relay:\n{said}")
+            time.sleep(0.05)
+
+    def _worker(self) -> int:
+        """The process that does the work: nginx has a master, which does not."""
+        own = self._process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        return int(children[0]) if children else own
+
+
+class NotRunning(Exception):
+    """A proxy could not be started."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as skt:
+        skt.bind(("127.0.0.1", 0))
+        port: int = skt.getsockname()[1]
+        return port
+
+
+def relays(port: int) -> bool:
+    """Whether an echo comes back from behind this port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as skt:
+            skt.sendall(b"e")
+            return skt.recv(1) == b"e"
+    except OSError:
+        return False
+
+
+def executable(name: str) -> str:
+    """Where a program is, also one that only root has on its path."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise NotRunning(f"{name} is not installed")
+    return found
+
+
+def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lane") -> Command:
+    """Our daemon: access log, metrics, and a TCP check."""
+    config = folder / "proxy.ini"
+    config.write_text(
+        "[proxyd]\naccess_log = access.log\nmetrics = unix:metrics.sock\ndrain_timeout = 1s\n"
+        f"datapath = {datapath}\n"
+        f"[listener front]\nbind = tcp:{port}:interface=127.0.0.1\npool = servers\n"
+        "[pool servers]\ncheck = tcp\n"
+        + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
+    )
+    twistd = Path(sys.executable).with_name("twistd")
+    return [str(twistd), "-n", "--pidfile=", "tcpproxy", "--config", str(config)]
+
+
+def stock(folder: Path, port: int, servers: Sequence[str]) -> Command:
+    """Our daemon on Twisted's transports."""
+    return proxyd(folder, port, servers, datapath="stock")
+
+
+def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
+    """HAProxy: one thread, splice-auto, option tcplog to a file, and a TCP check."""
+    config = folder / "haproxy.cfg"
+    config.write_text(
+        "global\n  nbthread 1\n  maxconn 4000\n  log stdout format raw local0\n"
+        "defaults\n  mode tcp\n  log global\n  option tcplog\n  option splice-auto\n"
+        "  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n"
+        f"frontend front\n  bind 127.0.0.1:{port}\n  default_backend servers\n"
+        "backend servers\n  balance roundrobin\n"
+        + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
+    )
+    return [executable("haproxy"), "-db", "-f", str(config)]
+
+
+def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
+    """The stream module of nginx: one worker, and an access log."""
+    program = executable("nginx")
+    built = subprocess.run([program, "-V"], stderr=subprocess.PIPE, text=True, check=True).stderr
+    modules = re.search(r"--modules-path=(\S+)", built)
+    module = Path(modules.group(1) if modules else "modules") / "ngx_stream_module.so"
+    load = f"load_module {module};\n" if re.search(r"--with-stream=dynamic", built) else ""
+    if load and not module.exists():
+        raise NotRunning("nginx has no stream module (libnginx-mod-stream)")
+    upstream = "".join(f"    server {server};\n" for server in servers)
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"{load}daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log;\n"
+        "events {\n  worker_connections 8000;\n}\n"
+        "stream {\n"
+        "  log_format basic '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '\n"
+        "                   '$session_time $upstream_addr';\n"
+        "  access_log access.log basic;\n"
+        f"  upstream servers {{\n{upstream}  }}\n"
+        f"  server {{\n    listen 127.0.0.1:{port};\n    proxy_pass servers;\n"
+        "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
+        "}\n"
+    )
+    return [program, "-p", str(folder), "-e", "error.log", "-c", str(config)]
+
+
+def version(name: str) -> Optional[str]:
+    """What a peer says of its version, or None if it is not there."""
+    try:
+        said = subprocess.run(
+            [executable(name), "-v"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+        ).stdout
+    except (NotRunning, OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r"\d+\.\d+\.\d+\S*", said)
+    return found.group() if found else None
+
+
+PROXIES: Mapping[str, Callable[[Path, int, Sequence[str]], Command]] = {
+    "proxyd": proxyd,
+    "stock": stock,
+    "haproxy": haproxy,
+    "nginx": nginx,
+}
+
+PEERS = ("haproxy", "nginx")

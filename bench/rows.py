@@ -1,0 +1,177 @@
+"""
+What is measured?
+
+A row is a load and the figures that are read from it; a figure may have a target, which is the ratio to the
+better of the peers that it shall reach.  A ratio is always ours to theirs such that more is better.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Mapping, Optional
+
+import attrs
+
+from bench.load import Load, Result
+from bench.proxies import Proxy
+
+SETTLE_SECONDS = 0.5  # before memory is looked at
+
+IDLE = 1900  # connections
+
+GB = 1e9
+
+
+@attrs.frozen
+class Figure:
+    """One number of a row: what it is called, in which unit, and whether less is better."""
+
+    name: str
+    unit: str
+    read: Callable[[Result], float]
+    target: Optional[float] = None
+    less_is_better: bool = False
+    compared: bool = True
+
+
+@attrs.frozen
+class Row:
+    """One kind of load."""
+
+    name: str
+    text: str
+    figures: tuple[Figure, ...]
+    load: Mapping[str, int] = {}
+    fresh: bool = False  # needs a proxy that has done nothing yet
+
+    def measure(self, load: Load, proxy: Proxy, seconds: float, warmup: float) -> Result:
+        """Load a proxy; ``seconds`` count, after those to warm up."""
+        if self.fresh:
+            return measure_memory(load, proxy)
+        return load.measure(port=proxy.port, pid=proxy.pid, seconds=seconds, warmup=warmup, **self.load)
+
+
+def measure_memory(load: Load, proxy: Proxy) -> Result:
+    """What a proxy's memory grows by while it relays idle connections."""
+    load.hold(port=proxy.port, connections=32)  # what is made once is there before we look
+    load.release()
+    time.sleep(SETTLE_SECONDS)
+    before = proxy.memory()
+    held = load.hold(port=proxy.port, connections=IDLE)
+    time.sleep(SETTLE_SECONDS)
+    grown = proxy.memory() - before
+    load.release()
+    return {**held, "memory": grown}
+
+
+def rate(what: str) -> Callable[[Result], float]:
+    """How often a second."""
+    return lambda result: float(result[what] / result["seconds"])
+
+
+def cost(what: str) -> Callable[[Result], float]:
+    """Microseconds of the proxy's processor for each."""
+    return lambda result: float(1e6 * result["cpu"] / result[what]) if result[what] else 0.0
+
+
+def gigabits(what: str) -> Callable[[Result], float]:
+    """Gbit/s."""
+    return lambda result: float(8 * result[what] / GB / result["seconds"])
+
+
+def cost_of_bytes(what: str) -> Callable[[Result], float]:
+    """Seconds of the proxy's processor for a gigabyte."""
+    return lambda result: float(result["cpu"] / (result[what] / GB)) if result[what] else 0.0
+
+
+def value(what: str) -> Callable[[Result], float]:
+    """A number as it was measured."""
+    return lambda result: float(result[what])
+
+
+BUSY = Figure(
+    "proxy's core busy", "%", lambda result: float(100 * result["cpu"] / result["seconds"]), compared=False
+)
+
+
+def latency(what: str, target: Optional[float] = None) -> Figure:
+    """A percentile of the latency."""
+    return Figure(what, "µs", value(what), target, less_is_better=True)
+
+
+def exchanges(target: Optional[float] = None) -> tuple[Figure, ...]:
+    """Rate and cost of exchanges."""
+    return (
+        Figure("exchanges", "/s", rate("exchanges"), target),
+        Figure("CPU an exchange", "µs", cost("exchanges"), target, less_is_better=True),
+        BUSY,
+    )
+
+
+def bulk(what: str) -> tuple[Figure, ...]:
+    """Rate and cost of bulk."""
+    return (
+        Figure("bulk", "Gbit/s", gigabits(what), 1.0),
+        Figure("CPU a GB", "s", cost_of_bytes(what), less_is_better=True),
+        BUSY,
+    )
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("small64", "64-byte exchanges on 64 connections", exchanges(0.75), {"exchangers": 64}),
+        Row(
+            "one",
+            "64-byte exchanges on 1 connection",
+            (latency("p50", 0.8), latency("p99")),
+            {"exchangers": 1},
+        ),
+        Row(
+            "medium",
+            "16 KB exchanges on 32 connections",
+            exchanges(),
+            {"exchangers": 32, "size": 16384},
+        ),
+        Row(
+            "connect",
+            "connect, a 64-byte exchange and close, 32 in flight",
+            (
+                Figure("connections", "/s", rate("connects"), 0.7),
+                Figure("CPU a connection", "µs", cost("connects"), 0.7, less_is_better=True),
+                BUSY,
+            ),
+            {"connectors": 32},
+        ),
+        Row("upload", "bulk to the server on 4 connections", bulk("bytes_up"), {"uploads": 4}),
+        Row("download", "bulk from the server on 4 connections", bulk("bytes_down"), {"downloads": 4}),
+        Row(
+            "memory",
+            f"{IDLE:,} idle connections",
+            (
+                Figure(
+                    "memory a connection",
+                    "bytes",
+                    lambda result: float(result["memory"] / max(1, result["held"])),
+                    1.5,
+                    less_is_better=True,
+                ),
+            ),
+            fresh=True,
+        ),
+        Row(
+            "underbulk",
+            "64-byte exchanges on 8 connections while bulk runs in each direction",
+            (latency("p99", 0.7), latency("p50")),
+            {"exchangers": 8, "uploads": 1, "downloads": 1},
+        ),
+        Row(
+            "underflood",
+            "64-byte exchanges on 8 connections while 1,000 connections a second come and go",
+            (latency("p99", 0.7), latency("p50")),
+            {"exchangers": 8, "rate": 1000},
+        ),
+    )
+}
+
+GROUPS = {"bulk": ("upload", "download"), "p99": ("underbulk", "underflood")}
