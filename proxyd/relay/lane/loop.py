@@ -33,7 +33,8 @@ SCRATCH = 64 * 1024  # what a pump receives at once, into a buffer that all of t
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
-GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+ERROR = select.EPOLLERR
+GONE = select.EPOLLRDHUP | select.EPOLLHUP | ERROR
 _CLOSED = Failure(ConnectionAborted())
 
 EDGES = IN | OUT | select.EPOLLRDHUP | select.EPOLLET
@@ -146,7 +147,7 @@ class Loop:
     def close(self) -> None:
         """Cut what is still watched, and give up the epoll and the pipes."""
         for one in list(self._watched.values()):
-            one.fail(_CLOSED)
+            self._cut(one, _CLOSED)
         self._again.clear()
         if self._call is not None:
             self._call.cancel()
@@ -201,7 +202,13 @@ class Loop:
     def _failed(self, one: Watched) -> None:
         failure = Failure()
         self.log.failure("A connection failed.", failure=failure)
-        one.fail(failure)
+        self._cut(one, failure)
+
+    def _cut(self, one: Watched, failure: Failure) -> None:
+        try:
+            one.fail(failure)
+        except Exception:  # noqa: BLE001 - an exception that left doRead would end the whole lane
+            self.log.failure("A connection failed again as it was told of its end.")
 
     def _bury_the_dead(self) -> None:
         dead, self._dead = self._dead, []
