@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from functools import partial
 from typing import Callable
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -189,7 +190,7 @@ class LoopTests(Case):
         """One with more to do goes to the end of the queue."""
         first, *others = self.entries("abc")
         for entry in (first, *others):
-            entry.on_event = lambda entry=entry: self.loop.again(entry)
+            entry.on_event = partial(self.loop.again, entry)
             entry.far.send(b"x")
         self.turn()
         self.assertEqual(sorted(self.served[:3]), ["a", "b", "c"])
