@@ -28,6 +28,8 @@ SECONDS = 5.0
 ROUNDS = 5
 WARMUP = 0.1  # of the seconds that count, at least 0.3 s
 
+DISTURBED = 0.03  # of the time, that proxy or load waited for a core that another process had
+
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What was asked for."""
@@ -56,6 +58,8 @@ class Bench:
         self._proxies: dict[str, Proxy] = {}
         self._wanted = list(names)
         self.wrong: list[str] = []
+        self._measured = 0
+        self._disturbed: list[float] = []
 
     def __enter__(self) -> Bench:
         for name in self._wanted:
@@ -83,9 +87,7 @@ class Bench:
                 self._say(f"{row.name}, round {turn + 1} of {rounds}, {name}: ", end="")
                 result = self._measure(row, name)
                 figures = [f"{number(one.read(result))} {one.unit} {one.name}" for one in row.figures]
-                if "load_cpu" in result:
-                    figures.append(f"load's core busy {100 * result['load_cpu'] / result['seconds']:.0f} %")
-                self._say("; ".join(figures))
+                self._say("; ".join([*figures, *self._disturbance(result)]))
                 if result["errors"]:
                     self._note(f"{row.name} on {name}: {result['errors']} connections failed")
                 if result.get("left"):
@@ -93,11 +95,28 @@ class Bench:
                 results[name].append(result)
         return lines(row, results)
 
+    def quiet(self) -> str:
+        """Whether other processes had a share in the numbers."""
+        if not self._disturbed:
+            return "no measurement was disturbed by other processes"
+        return (
+            f"{len(self._disturbed)} of {self._measured} measurements were disturbed by other processes, "
+            f"for up to {100 * max(self._disturbed):.0f} % of the time"
+        )
+
+    def _disturbance(self, result: Result) -> list[str]:
+        self._measured += 1
+        lost = max(result.get("waited", 0), result.get("load_waited", 0)) / result.get("seconds", 1)
+        if lost < DISTURBED:
+            return []
+        self._disturbed.append(lost)
+        return [f"DISTURBED for {100 * lost:.0f} %"]
+
     def _measure(self, row: Row, name: str) -> Result:
         if not row.fresh:
             warmup = max(0.3, WARMUP * self._seconds)
             return row.measure(self._load, self._proxies[name], self._seconds, warmup)
-        proxy = self._start(f"{name}", fresh=True)
+        proxy = self._start(name, fresh=True)
         try:
             return row.measure(self._load, proxy, self._seconds, 0)
         finally:
@@ -115,13 +134,13 @@ class Bench:
         print(what, end=end, file=sys.stderr, flush=True)
 
 
-def facts(words: Sequence[str], asked: argparse.Namespace, began: float) -> dict[str, str]:
+def facts(words: Sequence[str], asked: argparse.Namespace, began: float, quiet: str) -> dict[str, str]:
     """Where, when and with what it was measured."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
         "commit": commit() or "unknown",
         "command": shlex.join(["python", "-m", "bench", *words]),
-        "measurement": f"{asked.rounds} rounds of {asked.seconds:g} s",
+        "measurement": f"{asked.rounds} rounds of {asked.seconds:g} s; {quiet}",
         "machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "proxyd": f"Python {platform.python_version()}, Twisted {installed('twisted')}; "
         "access log, metrics and TCP checks",
@@ -163,9 +182,12 @@ def main(words: Sequence[str]) -> int:
             everything += bench.run(ROWS[name], asked.rounds)
         names = bench.names
     print(terminal(everything, names))
+    print(bench.quiet())
     if set(asked.rows) == set(ROWS) and set(names) == set(PROXIES):
         results = HERE / "RESULTS.md"
-        results.write_text(page(everything, names, facts(words, asked, began)), encoding="utf-8")
+        results.write_text(
+            page(everything, names, facts(words, asked, began, bench.quiet())), encoding="utf-8"
+        )
         print(f"recorded in {results.relative_to(ROOT)}")
     for what in bench.wrong:
         print(f"bench: {what}")

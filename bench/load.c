@@ -16,7 +16,8 @@
  *           [downloads=N] [size=BYTES]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo; connectors connect, do so once, and close, and `rate` does that so often a second;
- *       uploads and downloads move bytes without end.  PID is whose processor time is told.
+ *       uploads and downloads move bytes without end.  PID is whose processor time is told, and for how long
+ *       it waited for its core because another process had it.
  *   hold port=P connections=N [size=BYTES]
  *       Open connections, exchange one message on each, and keep them.
  *   release
@@ -103,6 +104,21 @@ static double cpu_of(clockid_t whose)
     if (clock_gettime(whose, &at))
         return -1;
     return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+/* For how long a process was ready to run while something else had its core, in seconds (/proc/PID/schedstat). */
+static double wait_of(pid_t pid)
+{
+    char path[64];
+    unsigned long long ran, waited = 0;
+    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%llu %llu", &ran, &waited) != 2)
+        waited = 0;
+    fclose(file);
+    return (double)waited / 1e9;
 }
 
 static void watch(struct conn *c, int how, uint32_t events)
@@ -433,8 +449,9 @@ static void measure(void)
         {"exchangers", EXCHANGER}, {"connectors", CONNECTOR}, {"uploads", UPLOAD}, {"downloads", DOWNLOAD},
     };
     double rate = option("rate", 0);
+    pid_t pid = (pid_t)option("pid", 0);
     clockid_t proxy;
-    if (clock_getcpuclockid((pid_t)option("pid", 0), &proxy))
+    if (clock_getcpuclockid(pid, &proxy))
         proxy = CLOCK_PROCESS_CPUTIME_ID;
     prepare();
     for (size_t i = 0; i < sizeof loads / sizeof *loads; i++)
@@ -444,20 +461,24 @@ static void measure(void)
 
     uint64_t exchanges0 = exchanges, connects0 = connects, up0 = bytes_up, down0 = bytes_down, began = now();
     double cpu = cpu_of(proxy), own = cpu_of(CLOCK_PROCESS_CPUTIME_ID);
+    double waited = wait_of(pid), own_waited = wait_of(getpid());
     recording = true;
     run_until(began + (uint64_t)(option("seconds", 1) * 1e9), rate);
     recording = false;
     cpu = cpu_of(proxy) - cpu;
     own = cpu_of(CLOCK_PROCESS_CPUTIME_ID) - own;
+    waited = wait_of(pid) - waited;
+    own_waited = wait_of(getpid()) - own_waited;
     double seconds = (double)(now() - began) / 1e9;
     exchanges -= exchanges0, connects -= connects0, bytes_up -= up0, bytes_down -= down0;
 
     close_all();
     qsort(latencies, sampled, sizeof *latencies, ascending);
-    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"load_cpu\": %.6f, \"exchanges\": %llu, \"connects\": %llu, "
+    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"load_cpu\": %.6f, \"waited\": %.6f, \"load_waited\": %.6f, "
+           "\"exchanges\": %llu, \"connects\": %llu, "
            "\"bytes_up\": %llu, \"bytes_down\": %llu, \"errors\": %llu, \"p50\": %.2f, \"p99\": %.2f, "
            "\"left\": %d}\n",
-           seconds, cpu, own, (unsigned long long)exchanges, (unsigned long long)connects,
+           seconds, cpu, own, waited, own_waited, (unsigned long long)exchanges, (unsigned long long)connects,
            (unsigned long long)bytes_up, (unsigned long long)bytes_down, (unsigned long long)errors,
            percentile(0.5), percentile(0.99), served);
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
+
+MOST = 4000  # connections; HAProxy wants the descriptors for all of them when it starts
 
 Command = Sequence[str]
 
@@ -113,6 +116,11 @@ def executable(name: str) -> str:
     return found
 
 
+def most() -> int:
+    """How many connections this host's limit on descriptors allows, at two each."""
+    return min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 64)
+
+
 def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lane") -> Command:
     """Our daemon: access log, metrics, and a TCP check."""
     config = folder / "proxy.ini"
@@ -136,7 +144,7 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
     """HAProxy: one thread, splice-auto, option tcplog to a file, and a TCP check."""
     config = folder / "haproxy.cfg"
     config.write_text(
-        "global\n  nbthread 1\n  maxconn 4000\n  log stdout format raw local0\n"
+        f"global\n  nbthread 1\n  maxconn {most()}\n  log stdout format raw local0\n"
         "defaults\n  mode tcp\n  log global\n  option tcplog\n  option splice-auto\n"
         "  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n"
         f"frontend front\n  bind 127.0.0.1:{port}\n  default_backend servers\n"
@@ -159,7 +167,7 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
     config = folder / "nginx.conf"
     config.write_text(
         f"{load}daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log;\n"
-        "events {\n  worker_connections 8000;\n}\n"
+        f"worker_rlimit_nofile {2 * most() + 64};\nevents {{\n  worker_connections {2 * most()};\n}}\n"
         "stream {\n"
         "  log_format basic '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '\n"
         "                   '$session_time $upstream_addr';\n"

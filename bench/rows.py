@@ -89,8 +89,15 @@ def value(what: str) -> Callable[[Result], float]:
     return lambda result: float(result[what])
 
 
-BUSY = Figure(
-    "proxy's core busy", "%", lambda result: float(100 * result["cpu"] / result["seconds"]), compared=False
+def share(what: str) -> Callable[[Result], float]:
+    """Per cent of a core."""
+    return lambda result: float(100 * result[what] / result["seconds"])
+
+
+# Where neither core is busy, the rate says how long things took rather than how much can be done.
+BUSY = (
+    Figure("proxy's core busy", "%", share("cpu"), compared=False),
+    Figure("load's core busy", "%", share("load_cpu"), compared=False),
 )
 
 
@@ -104,7 +111,7 @@ def exchanges(target: Optional[float] = None) -> tuple[Figure, ...]:
     return (
         Figure("exchanges", "/s", rate("exchanges"), target),
         Figure("CPU an exchange", "µs", cost("exchanges"), target, less_is_better=True),
-        BUSY,
+        *BUSY,
     )
 
 
@@ -113,7 +120,7 @@ def bulk(what: str) -> tuple[Figure, ...]:
     return (
         Figure("bulk", "Gbit/s", gigabits(what), 1.0),
         Figure("CPU a GB", "s", cost_of_bytes(what), less_is_better=True),
-        BUSY,
+        *BUSY,
     )
 
 
@@ -139,7 +146,7 @@ ROWS = {
             (
                 Figure("connections", "/s", rate("connects"), 0.7),
                 Figure("CPU a connection", "µs", cost("connects"), 0.7, less_is_better=True),
-                BUSY,
+                *BUSY,
             ),
             {"connectors": 32},
         ),
@@ -162,13 +169,22 @@ ROWS = {
         Row(
             "underbulk",
             "64-byte exchanges on 8 connections while bulk runs in each direction",
-            (latency("p99", 0.7), latency("p50")),
+            (
+                latency("p99", 0.7),
+                latency("p50"),
+                Figure("bulk to the server", "Gbit/s", gigabits("bytes_up"), compared=False),
+                Figure("bulk from the server", "Gbit/s", gigabits("bytes_down"), compared=False),
+            ),
             {"exchangers": 8, "uploads": 1, "downloads": 1},
         ),
         Row(
             "underflood",
             "64-byte exchanges on 8 connections while 1,000 connections a second come and go",
-            (latency("p99", 0.7), latency("p50")),
+            (
+                latency("p99", 0.7),
+                latency("p50"),
+                Figure("connections", "/s", rate("connects"), compared=False),
+            ),
             {"exchangers": 8, "rate": 1000},
         ),
     )

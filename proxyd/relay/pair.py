@@ -32,6 +32,8 @@ from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
 
+_NOT_SEEN = (-1, -1)
+
 LOOKS = 8  # looks in one time limit: a silent connection is closed between 1 and 1 1/8 of its limit
 
 HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
@@ -161,7 +163,7 @@ class Pair:
         self.detail = ""
         self.first: Optional[Side] = None  # the side that finished first
         self.resetting: Optional[Side] = None  # the side that a reset is being passed on to
-        self.seen = (0, 0)
+        self.seen = _NOT_SEEN
         self.looks = 0
         self.over = False
 
@@ -272,7 +274,9 @@ class Pair:
 
     def _arm(self) -> None:
         self.looks = 0
-        self.seen = self._progress()
+        self.seen = (
+            _NOT_SEEN  # the first look sees something new: asking the kernel now is not worth its price
+        )
         self.wheel.arm(self, self._limit() / LOOKS)
 
     def _progress(self) -> tuple[int, int]:

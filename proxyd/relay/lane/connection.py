@@ -38,7 +38,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.relay.lane.loop import GONE, OUT, SCRATCH, Loop
+from proxyd.relay.lane.loop import ERROR, GONE, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.streams import CHUNK
 
@@ -77,6 +77,7 @@ class LaneConnection:
         "_buffered",
         "_doom",
         "_ended",
+        "_failed",
         "_finished",
         "_finishing",
         "_full_reads",
@@ -118,6 +119,7 @@ class LaneConnection:
         self._reading = True
         self._readable = False  # the kernel may hold bytes for which there will be no further edge
         self._gone = False  # the kernel has reported a FIN, a hang-up or an error
+        self._failed = False  # it was an error
         self._ended = False  # we have read the peer's FIN
         self._blocked = False  # the kernel takes no more for now
         self._finishing = False  # our FIN follows what is buffered
@@ -145,9 +147,11 @@ class LaneConnection:
                 return
         if mask & GONE:
             self._gone = True
-            if self._ended:
-                self._see_whether_it_is_lost()
-                return
+            if mask & ERROR:
+                self._failed = True
+                if self._ended:
+                    self._see_whether_it_is_lost()
+                    return
         self._readable = True
         if self._reading:
             self._read()
@@ -266,7 +270,7 @@ class LaneConnection:
             self._lose(self._doom)
         elif IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.readConnectionLost()
-            if self.connected and self._gone:
+            if self.connected and self._failed:
                 self._see_whether_it_is_lost()
         else:
             self._lose(_DONE)
@@ -478,7 +482,7 @@ class LaneConnection:
         try:
             if not orderly:
                 skt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            elif not (self._ended and self._finished):
+            elif not self._ended:
                 # Closed with bytes unread, a socket resets its peer; the FIN shall be there first.
                 skt.shutdown(socket.SHUT_RDWR)
         except OSError:

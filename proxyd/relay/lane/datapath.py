@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -23,6 +24,18 @@ from proxyd.relay.pair import ProxyClient
 def can_run_on(reactor: Any) -> bool:
     """Whether this host has epoll, and the reactor can watch a descriptor."""
     return hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
+
+
+@lru_cache(maxsize=1024)
+def target_of(address: Address) -> tuple[int, Any]:
+    """A server's family and what connect(2) takes for it; a name is left as it is, to be looked up."""
+    if isinstance(address, UnixAddress):
+        return socket.AF_UNIX, address.path
+    if isIPAddress(address.host):
+        return socket.AF_INET, (address.host, address.port)
+    if isIPv6Address(address.host):
+        return socket.AF_INET6, (address.host, address.port)
+    return socket.AF_UNSPEC, address
 
 
 class Lane:
@@ -54,16 +67,13 @@ class Lane:
 
     def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
         """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+        family, target = target_of(address)
+        if isinstance(target, TcpAddress):
+            return Deferred.fromCoroutine(self._dial_by_name(target, side))
         try:
-            if isinstance(address, UnixAddress):
-                return Dial(self._loop, socket.AF_UNIX, address.path, side).arrived
-            if isIPAddress(address.host):
-                return Dial(self._loop, socket.AF_INET, (address.host, address.port), side).arrived
-            if isIPv6Address(address.host):
-                return Dial(self._loop, socket.AF_INET6, (address.host, address.port), side).arrived
+            return Dial(self._loop, family, target, side).arrived
         except DialFailed as failed:
             return fail(failed)
-        return Deferred.fromCoroutine(self._dial_by_name(address, side))
 
     async def _dial_by_name(self, address: TcpAddress, side: ProxyClient) -> None:
         failed = None
