@@ -31,11 +31,15 @@ bench: $(VENV)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 RO
 	$(BIN)/python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PROXIES),--proxies $(PROXIES)) $(ROWS)
 
+profile: $(VENV)/.bench ## where the daemon spends its time in a row: ROW=connect SECONDS=5 TOOL=py-spy, or perf
+	$(BIN)/python -m bench.profile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TOOL),--tool $(TOOL)) \
+		$(or $(ROW),small64)
+
 services: ## install the servers and clients that the functional tests talk to (root, Debian)
 	.ci/services
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-3.9 build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-3.9 build bench/build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache
 
 # pip is brought up to date first: Debian 11's cannot install a checkout in place from setup.cfg.
 $(VENV)/.fresh: setup.cfg pyproject.toml
@@ -48,4 +52,8 @@ $(VENV)/.dev: $(VENV)/.fresh
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-.PHONY: help run test test39 check proof bench services clean
+$(VENV)/.bench: $(VENV)/.fresh
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+.PHONY: help run test test39 check proof bench profile services clean

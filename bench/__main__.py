@@ -19,7 +19,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Optional, Sequence
 
-from bench.load import BUILD, HERE, Load, Result, cores
+from bench.load import BUILD, HERE, Load, Result, cores, keep_to
 from bench.proxies import PROXIES, ROOT, NotRunning, Proxy, version
 from bench.report import Line, lines, number, page, terminal
 from bench.rows import GROUPS, ROWS, Row
@@ -53,7 +53,7 @@ class Bench:
     def __init__(self, names: Sequence[str], seconds: float) -> None:
         self._seconds = seconds
         self._core, other = cores()
-        os.sched_setaffinity(0, {other})  # the load inherits it; the proxies get their own
+        keep_to(other)
         self._load = Load()
         self._proxies: dict[str, Proxy] = {}
         self._wanted = list(names)
@@ -81,9 +81,10 @@ class Bench:
 
     def run(self, row: Row, rounds: int) -> list[Line]:
         """Measure a row on all proxies in turn."""
-        results: dict[str, list[Result]] = {name: [] for name in self._proxies}
+        names = [name for name in self._proxies if row.bulk or name != "haproxy-splice"]
+        results: dict[str, list[Result]] = {name: [] for name in names}
         for turn in range(rounds):
-            for name in self._proxies if turn % 2 == 0 else reversed(list(self._proxies)):
+            for name in names if turn % 2 == 0 else reversed(names):
                 self._say(f"{row.name}, round {turn + 1} of {rounds}, {name}: ", end="")
                 result = self._measure(row, name)
                 figures = [f"{number(one.read(result))} {one.unit} {one.name}" for one in row.figures]
@@ -144,7 +145,8 @@ def facts(words: Sequence[str], asked: argparse.Namespace, began: float, quiet: 
         "machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "proxyd": f"Python {platform.python_version()}, Twisted {installed('twisted')}; "
         "access log, metrics and TCP checks",
-        "HAProxy": f"{version('haproxy') or '-'}; nbthread 1, splice-auto, tcplog to a file, and TCP checks",
+        "HAProxy": f"{version('haproxy') or '-'}; nbthread 1, splice-auto, tcplog to a file, and TCP checks; "
+        "haproxy-splice always splices, through pipes of 1 MiB, as proxyd has them",
         "nginx": f"{version('nginx') or '-'}; one worker, and an access log",
     }
 

@@ -23,6 +23,11 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[1]
 
 
+def keep_to(core: int) -> None:
+    """Stay on a core, with all that is started from here and is not told otherwise."""
+    os.sched_setaffinity(0, {core})
+
+
 def built() -> Path:
     """The compiled load generator."""
     program = BUILD / "load"

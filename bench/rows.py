@@ -44,6 +44,11 @@ class Row:
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
 
+    @property
+    def bulk(self) -> bool:
+        """Whether it moves bulk, so that splicing matters."""
+        return "uploads" in self.load or "downloads" in self.load
+
     def measure(self, load: Load, proxy: Proxy, seconds: float, warmup: float) -> Result:
         """Load a proxy; ``seconds`` count, after those to warm up."""
         if self.fresh:
