@@ -471,11 +471,13 @@ class LaneConnection:
         self._queue = None
         self._buffered = 0
         producer, self.producer = self.producer, None
-        if producer is not None:
-            producer.stopProducing()
         self._close(orderly=reason is not _ABORTED)
         protocol, self.protocol = self.protocol, None
-        protocol.connectionLost(reason)
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        finally:
+            protocol.connectionLost(reason)
 
     def _close(self, orderly: bool) -> None:
         skt = self._socket
