@@ -24,7 +24,7 @@ from bench.proxies import PROXIES, ROOT, NotRunning, Proxy, version
 from bench.report import Line, lines, number, page, terminal
 from bench.rows import GROUPS, ROWS, Row
 
-SECONDS = 5.0
+SECONDS = 3.0
 ROUNDS = 5
 WARMUP = 0.1  # of the seconds that count, at least 0.3 s
 
@@ -86,15 +86,24 @@ class Bench:
         for turn in range(rounds):
             for name in names if turn % 2 == 0 else reversed(names):
                 self._say(f"{row.name}, round {turn + 1} of {rounds}, {name}: ", end="")
-                result = self._measure(row, name)
+                try:
+                    result = self._measure(row, name)
+                except NotRunning as error:
+                    self._note(str(error))
+                    continue
                 figures = [f"{number(one.read(result))} {one.unit} {one.name}" for one in row.figures]
                 self._say("; ".join([*figures, *self._disturbance(result)]))
-                if result["errors"]:
-                    self._note(f"{row.name} on {name}: {result['errors']} connections failed")
-                if result.get("left"):
-                    self._note(f"{row.name} on {name}: {result['left']} connections did not end")
+                self._note_what_failed(row, name, result)
                 results[name].append(result)
         return lines(row, results)
+
+    def _note_what_failed(self, row: Row, name: str, result: Result) -> None:
+        if result["errors"]:
+            self._note(f"{row.name} on {name}: {result['errors']} connections failed")
+        if result.get("left"):
+            self._note(f"{row.name} on {name}: {result['left']} connections did not end")
+        if any(one.compared and one.read(result) <= 0 for one in row.figures):
+            self._note(f"{row.name} on {name}: nothing was measured")
 
     def quiet(self) -> str:
         """Whether other processes had a share in the numbers."""

@@ -34,9 +34,11 @@ def built() -> Path:
     if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
         compiler = os.environ.get("CC", "cc")
-        subprocess.run(
-            [compiler, "-O2", "-std=c11", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)], check=True
-        )
+        command = [compiler, "-O2", "-std=c11", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)]
+        try:
+            subprocess.run(command, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"bench: load.c was not compiled: {error}") from None
     return program
 
 
