@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from typing import Mapping
 
 from proxyd.config import load
@@ -20,8 +22,9 @@ class IniCase(Case):
     """A test with a folder for ini files; paths in messages are relative to that folder."""
 
     def setUp(self) -> None:
-        self.folder = os.path.abspath(self.mktemp())
-        os.mkdir(self.folder)
+        # Not self.mktemp(): below a checkout with a long path no unix socket could have its name.
+        self.folder = tempfile.mkdtemp(prefix="p-")
+        self.addCleanup(shutil.rmtree, self.folder)
 
     def write(self, text: str | bytes, name: str = "proxy.ini") -> str:
         path = os.path.join(self.folder, name)
