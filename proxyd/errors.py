@@ -34,6 +34,16 @@ class Reason(enum.Enum):
     SERVER_RESET = ("server_reset", Fault.SERVER, "the server's side was reset or lost")
     CLIENT_GONE = ("client_gone", Fault.CLIENT, "the client left before a server was reached")
     IDLE_TIMEOUT = ("idle_timeout", Fault.NOBODY, "no byte in either direction for idle_timeout")
+    CLIENT_STALLED = (
+        "client_stalled",
+        Fault.CLIENT,
+        "the client took nothing of what it was sent, for idle_timeout or half_closed_timeout",
+    )
+    SERVER_STALLED = (
+        "server_stalled",
+        Fault.SERVER,
+        "the server took nothing of what it was sent, for idle_timeout or half_closed_timeout",
+    )
     CLIENT_UNFINISHED = (
         "client_unfinished",
         Fault.CLIENT,

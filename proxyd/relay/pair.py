@@ -32,9 +32,11 @@ from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
 
-_NOT_SEEN = (-1, -1)
+LOOKS = 8  # looks in one time limit
 
-LOOKS = 8  # looks in one time limit: a silent connection is closed between 1 and 1 1/8 of its limit
+QUIET_LOOKS = 2  # a clock that jumps ahead must not end connections in which bytes move
+
+_NOT_SEEN = (-1, -1, -1)
 
 HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
 
@@ -87,7 +89,10 @@ class Side:
     def connectionLost(self, reason: Failure) -> None:
         self.gone = True
         # An abort is always our own doing, so it is as orderly as a close: neither is the peer's reset.
-        self.pair.side_lost(self, reason.check(ConnectionDone, ConnectionAborted) is not None)
+        if reason.check(ConnectionDone, ConnectionAborted):
+            self.pair.side_lost(self, True)
+        else:
+            self.pair.side_lost(self, False, " ".join(map(str, getattr(reason.value, "args", ()))))
 
     def pauseProducing(self) -> None:
         self.paused = True
@@ -144,6 +149,7 @@ class Pair:
         "half_closed_timeout",
         "idle_timeout",
         "looks",
+        "moved",
         "over",
         "reason",
         "resetting",
@@ -163,8 +169,9 @@ class Pair:
         self.detail = ""
         self.first: Optional[Side] = None  # the side that finished first
         self.resetting: Optional[Side] = None  # the side that a reset is being passed on to
-        self.seen = _NOT_SEEN
-        self.looks = 0
+        self.seen = _NOT_SEEN  # what the last look has found
+        self.moved = 0.0  # when a look last found something new
+        self.looks = 0  # looks since, that found nothing
         self.over = False
 
     def client_connected(self) -> None:
@@ -212,8 +219,8 @@ class Pair:
         for transport in (side.transport, peer.transport):
             transport.loseConnection()
 
-    def side_lost(self, side: Side, orderly: bool) -> None:
-        """A side's transport is closed; orderly means not by a reset or an error."""
+    def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
+        """A side's transport is closed; orderly means not by a reset or an error, which the detail names."""
         peer = side.peer
         if peer is not None and peer.finished and side.finished and not buffered(side.transport):
             # Both have said all and we are closing: epoll may call that a hang-up, Twisted a lost connection.
@@ -223,8 +230,7 @@ class Pair:
                 self.first = self.first or side
             else:
                 self.reason = Reason.CLIENT_RESET if side is self.client else Reason.SERVER_RESET
-                if side.finished:
-                    self.detail = "after its own end"
+                self.detail = ", ".join(filter(None, (detail, "after its own end" if side.finished else "")))
         if peer is None:
             self._end_if_over()
             return
@@ -235,6 +241,7 @@ class Pair:
             elif self.resetting is None:
                 peer.transport.pauseProducing()  # what it still says has nowhere to go
                 self.resetting = peer
+                self.seen = _NOT_SEEN
                 self._pass_reset_on()
         self._end_if_over()
 
@@ -259,50 +266,55 @@ class Pair:
         """Look whether anything has moved since the last look, and end the connection if it is silent."""
         if self.resetting is not None:
             self._pass_reset_on()
-        elif self._is_silent():
-            if self.first is None:
-                self.cut(Reason.IDLE_TIMEOUT)
-            elif self.first is self.client:
-                self.cut(Reason.SERVER_UNFINISHED)
-            else:
-                self.cut(Reason.CLIENT_UNFINISHED)
+            return
+        silent = self._silent_for()
+        limit = self._limit()
+        if silent >= limit and self.looks >= QUIET_LOOKS:
+            self.cut(self._who_is_silent(), f"nothing moved for {silent:.1f} s")
         else:
-            self.wheel.arm(self, self._limit() / LOOKS)
+            self.wheel.arm(self, min(limit / LOOKS, max(0.0, limit - silent)))
 
     def _limit(self) -> float:
         return self.idle_timeout if self.first is None else self.half_closed_timeout
 
     def _arm(self) -> None:
-        self.looks = 0
-        self.seen = (
-            _NOT_SEEN  # the first look sees something new: asking the kernel now is not worth its price
-        )
+        self.seen = _NOT_SEEN  # asking the kernel at every connection costs too much: the first look does
         self.wheel.arm(self, self._limit() / LOOKS)
 
-    def _progress(self) -> tuple[int, int]:
-        left = sum(unsent(side.transport) for side in (self.client, self.server) if side.connected)
-        return self.client.received + self.server.received, left
-
-    def _is_silent(self) -> bool:
-        now = self._progress()
-        if now == self.seen:
+    def _silent_for(self) -> float:
+        """For how many seconds nothing has moved, as far as the looks can tell; never more than it was."""
+        now = self.wheel.clock.seconds()
+        progress = (
+            self.client.received + self.server.received,
+            unsent(self.client.transport) if self.client.connected else 0,
+            unsent(self.server.transport) if self.server.connected else 0,
+        )
+        if progress == self.seen:
             self.looks += 1
         else:
-            self.seen = now
+            self.seen = progress
+            self.moved = now
             self.looks = 0
-        return self.looks >= LOOKS
+        return now - self.moved
+
+    def _who_is_silent(self) -> Reason:
+        """One who does not take what it was sent is to blame before one who says nothing."""
+        _, for_client, for_server = self.seen
+        if for_client:
+            return Reason.CLIENT_STALLED
+        if for_server:
+            return Reason.SERVER_STALLED
+        if self.first is None:
+            return Reason.IDLE_TIMEOUT
+        return Reason.SERVER_UNFINISHED if self.first is self.client else Reason.CLIENT_UNFINISHED
 
     def _pass_reset_on(self) -> None:
         """Reset the other side too once it has all that came before, or when it stops taking it."""
         side = self.resetting
         if side is None or not side.connected:
             return
-        now = self._progress()
-        if now != self.seen:
-            self.seen = now
-            self.looks = 0
-        self.looks += 1
-        if now[1] == 0 or self.looks * self.wheel.tick > self.half_closed_timeout:
+        silent = self._silent_for()
+        if not unsent(side.transport) or silent >= self.half_closed_timeout:
             self.wheel.disarm(self)
             side.transport.abortConnection()
         else:

@@ -134,13 +134,14 @@ class Session(Pair):
         if side.peer is None and self.factory.spec.abort_on_close:
             self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
 
-    def side_lost(self, side: Side, orderly: bool) -> None:
+    def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
         if side is self.server and self.picked is not None:
             self.picked.open -= 1
         if side.peer is None and self.reason is None:
             self.reason = Reason.CLIENT_GONE
+            self.detail = detail
         self._give_up_dialing()
-        super().side_lost(side, orderly)
+        super().side_lost(side, orderly, detail)
 
     def cut(self, reason: Reason, detail: str = "") -> None:
         super().cut(reason, detail)

@@ -19,6 +19,9 @@ from tests.support.peer import Ended, Peer
 FINISHED = (Reason.CLIENT_FINISHED, Reason.SERVER_FINISHED)
 
 
+STALLED = {"client": Reason.SERVER_STALLED, "server": Reason.CLIENT_STALLED}
+
+
 class PairContract:
     """What holds for every way of joining two streams."""
 
@@ -161,65 +164,7 @@ class PairContract:
             await self.stall(near, far)
             near.reset()
             # The kernel may find some more room late, and then the reset is seen before the timer.
-            await self.over(Reason.IDLE_TIMEOUT, reason)
-
-    # Time limits
-
-    async def exchange_for(self: Any, seconds: float, near: Peer, far: Peer) -> None:
-        """Let one send a byte again and again, until that much time has passed."""
-        count = far.count
-        end = self.world.clock.seconds() + seconds
-        while self.world.clock.seconds() < end:
-            near.send(b".")
-            count += 1
-            await far.receives(count)
-            await self.world.moment()
-
-    async def test_a_silent_connection_ends(self: Any) -> None:
-        """After idle_timeout without a byte in either direction both see an orderly end."""
-        await self.join(idle=SHORT)
-        await self.over(Reason.IDLE_TIMEOUT)
-        self.assertEqual((self.client.ended, self.server.ended), (Ended.END, Ended.END))
-
-    async def test_a_byte_in_either_direction_is_not_silence(self: Any) -> None:
-        """A connection on which only one of the two speaks is not idle."""
-        await self.join(idle=SHORT)
-        await self.exchange_for(3 * SHORT, self.client, self.server)
-        await self.exchange_for(3 * SHORT, self.server, self.client)
-        self.assertEqual(self.pair.endings, [])
-        await self.over(Reason.IDLE_TIMEOUT)
-
-    async def test_silence_with_bytes_on_the_way(self: Any) -> None:
-        """A reader that has stopped for idle_timeout is cut off, and what it did not take is dropped."""
-        await self.join(idle=SHORT, keep=False)
-        await self.stall(self.client, self.server)
-        await self.over(Reason.IDLE_TIMEOUT)
-        self.assertLess(self.server.count, PLENTY)
-        if self.world.resets:
-            self.assertIs(self.server.ended, Ended.RESET)
-
-    async def test_a_half_closed_connection_has_its_own_limit(self: Any) -> None:
-        """After one FIN half_closed_timeout holds in place of idle_timeout, be it shorter or longer."""
-        for who, reason in (("client", Reason.SERVER_UNFINISHED), ("server", Reason.CLIENT_UNFINISHED)):
-            await self.join(idle=LONG, half_closed=SHORT)
-            near, far, _ = self.sides(who)
-            near.finish()
-            await self.over(reason)
-            await self.join(idle=SHORT, half_closed=3 * SHORT)
-            near, far, _ = self.sides(who)
-            near.finish()
-            await self.over(reason)
-            self.assertEqual((near.ended, far.ended), (Ended.END, Ended.END))
-
-    async def test_a_byte_starts_the_half_closed_limit_anew(self: Any) -> None:
-        """One that goes on answering after the other has finished is not cut off."""
-        for who, reason in (("client", Reason.SERVER_UNFINISHED), ("server", Reason.CLIENT_UNFINISHED)):
-            await self.join(half_closed=SHORT)
-            near, far, _ = self.sides(who)
-            near.finish()
-            await self.exchange_for(3 * SHORT, far, near)
-            self.assertEqual(self.pair.endings, [])
-            await self.over(reason)
+            await self.over(STALLED[who], reason)
 
     # Cut by us
 
@@ -307,6 +252,77 @@ class PairContract:
         self.client.finish()
         self.server.finish()
         await self.over(*FINISHED)
+
+
+class PairLimitContract:
+    """What holds for the time limits of every pair."""
+
+    async def exchange_for(self: Any, seconds: float, near: Peer, far: Peer) -> None:
+        """Let one send a byte again and again, until that much time has passed."""
+        count = far.count
+        end = self.world.clock.seconds() + seconds
+        while self.world.clock.seconds() < end:
+            near.send(b".")
+            count += 1
+            await far.receives(count)
+            await self.world.moment()
+
+    async def test_a_silent_connection_ends(self: Any) -> None:
+        """After idle_timeout without a byte in either direction both see an orderly end."""
+        await self.join(idle=SHORT)
+        await self.over(Reason.IDLE_TIMEOUT)
+        self.assertEqual((self.client.ended, self.server.ended), (Ended.END, Ended.END))
+
+    async def test_a_byte_in_either_direction_is_not_silence(self: Any) -> None:
+        """A connection on which only one of the two speaks is not idle."""
+        await self.join(idle=SHORT)
+        await self.exchange_for(3 * SHORT, self.client, self.server)
+        await self.exchange_for(3 * SHORT, self.server, self.client)
+        self.assertEqual(self.pair.endings, [])
+        await self.over(Reason.IDLE_TIMEOUT)
+
+    async def test_silence_with_bytes_on_the_way(self: Any) -> None:
+        """One who takes nothing for idle_timeout is cut off and to blame, whoever else was silent."""
+        for who, reason in (("client", Reason.SERVER_STALLED), ("server", Reason.CLIENT_STALLED)):
+            await self.join(idle=SHORT, keep=False)
+            near, far, _ = self.sides(who)
+            await self.stall(near, far)
+            await self.over(reason, detail="nothing moved for")
+            self.assertLess(far.count, PLENTY)
+            if self.world.resets:
+                self.assertIs(far.ended, Ended.RESET)
+
+    async def test_a_stall_after_a_half_close(self: Any) -> None:
+        """One who has finished and does not take the answer is to blame, not the one who would go on."""
+        for who, reason in (("client", Reason.CLIENT_STALLED), ("server", Reason.SERVER_STALLED)):
+            await self.join(half_closed=SHORT, keep=False)
+            near, far, _ = self.sides(who)
+            near.finish()
+            await self.stall(far, near)
+            await self.over(reason)
+
+    async def test_a_half_closed_connection_has_its_own_limit(self: Any) -> None:
+        """After one FIN half_closed_timeout holds in place of idle_timeout, be it shorter or longer."""
+        for who, reason in (("client", Reason.SERVER_UNFINISHED), ("server", Reason.CLIENT_UNFINISHED)):
+            await self.join(idle=LONG, half_closed=SHORT)
+            near, far, _ = self.sides(who)
+            near.finish()
+            await self.over(reason)
+            await self.join(idle=SHORT, half_closed=3 * SHORT)
+            near, far, _ = self.sides(who)
+            near.finish()
+            await self.over(reason)
+            self.assertEqual((near.ended, far.ended), (Ended.END, Ended.END))
+
+    async def test_a_byte_starts_the_half_closed_limit_anew(self: Any) -> None:
+        """One that goes on answering after the other has finished is not cut off."""
+        for who, reason in (("client", Reason.SERVER_UNFINISHED), ("server", Reason.CLIENT_UNFINISHED)):
+            await self.join(half_closed=SHORT)
+            near, far, _ = self.sides(who)
+            near.finish()
+            await self.exchange_for(3 * SHORT, far, near)
+            self.assertEqual(self.pair.endings, [])
+            await self.over(reason)
 
 
 class PairResetContract:
@@ -440,7 +456,7 @@ def pieces(random: Random, data: bytes) -> list[bytes]:
     return cut[::-1]
 
 
-class FakePairTests(PairContract, PairResetContract, SidesContract, PairCase):
+class FakePairTests(PairContract, PairLimitContract, PairResetContract, SidesContract, PairCase):
     make_world = FakeWorld
 
     async def test_a_slow_reader_is_not_silent(self) -> None:
@@ -475,18 +491,18 @@ class FakePairTests(PairContract, PairResetContract, SidesContract, PairCase):
         await self.over(Reason.CLIENT_FINISHED)
 
 
-class ShuffledFakePairTests(PairContract, PairResetContract, SidesContract, PairCase):
+class ShuffledFakePairTests(PairContract, PairLimitContract, PairResetContract, SidesContract, PairCase):
     def make_world(self, reactor: Any) -> World:
         return FakeWorld(reactor, seed=11)
 
 
-class TCP4PairTests(PairContract, PairResetContract, SidesContract, PairCase):
+class TCP4PairTests(PairContract, PairLimitContract, PairResetContract, SidesContract, PairCase):
     make_world = TCP4World
 
 
-class TCP6PairTests(PairContract, PairResetContract, SidesContract, PairCase):
+class TCP6PairTests(PairContract, PairLimitContract, PairResetContract, SidesContract, PairCase):
     make_world = TCP6World
 
 
-class UnixPairTests(PairContract, SidesContract, PairCase):
+class UnixPairTests(PairContract, PairLimitContract, SidesContract, PairCase):
     make_world = UnixWorld

@@ -72,7 +72,7 @@ class FakeDatapath:
         self.cancelled += 1
 
 
-class SessionTests(Case):
+class SessionCase(Case):
     """Sessions on the verified fake, with a clock that the test moves."""
 
     def setUp(self) -> None:
@@ -122,6 +122,10 @@ class SessionTests(Case):
         self.assertEqual([server.open for server in self.pool.servers], [0] * len(self.pool.servers))
         self.assertEqual((self.capacity.open, self.factory.sessions), (0, set()))
         return self.notebook.records[0]
+
+
+class SessionTests(SessionCase):
+    """What happens to one connection."""
 
     def test_a_whole_connection(self) -> None:
         """A client's bytes reach the server and the answer comes back; the record has it all."""
@@ -314,6 +318,32 @@ class SessionTests(Case):
         self.assertEqual(len(self.factory.sessions), 1)
         client.reset()
         self.assertEqual(self.the_record().reason, Reason.SERVER_RESET)
+
+
+class TimeLimitTests(SessionCase):
+    """A time limit is kept, however short it is."""
+
+    def test_a_limit_is_never_early_and_little_late(self) -> None:
+        """From half a second to ten minutes: at most a quarter of the limit and three ticks late."""
+        for limit in (0.5, 1.0, 2.0, 5.0, 30.0, 600.0):
+            for half_closed in (False, True):
+                self.notebook.records.clear()
+                idle, half = (1e6, limit) if half_closed else (limit, 1e6)
+                client = self.serve([1], idle_timeout=idle, half_closed_timeout=half)
+                client.send(b"x")
+                self.network.flush()
+                if half_closed:
+                    client.finish()
+                    self.network.flush()
+                began = self.clock.seconds()
+                while not self.notebook.records:
+                    self.clock.advance(0.05)
+                    self.network.flush()
+                waited = self.clock.seconds() - began
+                self.assertGreaterEqual(waited, limit)
+                self.assertLess(waited, limit * 1.25 + 3 * 0.25 + 0.05)
+                reason = Reason.SERVER_UNFINISHED if half_closed else Reason.IDLE_TIMEOUT
+                self.assertIs(self.the_record().reason, reason)
 
 
 class AddressTextTests(Case):

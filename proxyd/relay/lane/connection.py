@@ -26,7 +26,7 @@ import termios
 from typing import Any, Iterable, Optional
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -34,11 +34,11 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.relay.lane.loop import ERROR, GONE, OUT, SCRATCH, Loop
+from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.streams import CHUNK
 
@@ -55,8 +55,12 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 _DONE = Failure(CONNECTION_DONE)
-_LOST = Failure(CONNECTION_LOST)
 _ABORTED = Failure(ConnectionAborted())
+
+
+def _lost(error: OSError) -> Failure:
+    """The connection is lost, in the system's own word for it."""
+    return Failure(ConnectionLost(error.strerror or str(error)))
 
 
 def address_of(family: int, name: Any) -> IAddress:
@@ -152,6 +156,8 @@ class LaneConnection:
                 if self._ended:
                     self._see_whether_it_is_lost()
                     return
+        elif not mask & IN:
+            return
         self._readable = True
         if self._reading:
             self._read()
@@ -165,7 +171,7 @@ class LaneConnection:
             if self._readable and self._reading:
                 self._read()
             return
-        if self._doom is _LOST and self._reading:
+        if self._doom is not _ABORTED and self._reading:
             self._readable = True
             self._read()  # what arrived before the loss is worth having
             if self._readable and self._reading:
@@ -196,8 +202,8 @@ class LaneConnection:
             except BlockingIOError:
                 self._readable = False
                 return
-            except OSError:
-                self._lose(_LOST)
+            except OSError as error:
+                self._lose(_lost(error))
                 return
             if not data:
                 self._end()
@@ -221,8 +227,8 @@ class LaneConnection:
             except BlockingIOError:
                 self._readable = False
                 return
-            except OSError:
-                self._lose(_LOST)
+            except OSError as error:
+                self._lose(_lost(error))
                 return
             if not count:
                 self._end()
@@ -253,8 +259,8 @@ class LaneConnection:
                 sent = self._send(data)
             except BlockingIOError:
                 pass
-            except OSError:
-                self._break()
+            except OSError as error:
+                self._break(error)
                 return
         if sent < len(data):
             self._blocked = True
@@ -277,8 +283,9 @@ class LaneConnection:
 
     def _see_whether_it_is_lost(self) -> None:
         """After the peer's FIN nothing is read any more, so a reset shows in the socket's error alone."""
-        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._lose(_LOST)
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._lose(_lost(OSError(code, os.strerror(code))))
 
     # Splicing
 
@@ -302,8 +309,8 @@ class LaneConnection:
             except BlockingIOError:
                 self._readable = False
                 return
-            except OSError:
-                self._lose(_LOST)
+            except OSError as error:
+                self._lose(_lost(error))
                 return
             if not count:
                 self._end()
@@ -338,8 +345,8 @@ class LaneConnection:
             except BlockingIOError:
                 self._blocked = True
                 return
-            except OSError:
-                self._break()
+            except OSError as error:
+                self._break(error)
                 return
 
     def _end_splice(self) -> None:
@@ -365,8 +372,8 @@ class LaneConnection:
                 sent = self._send(data)
             except BlockingIOError:
                 pass
-            except OSError:
-                self._break()
+            except OSError as error:
+                self._break(error)
                 return
         if sent < len(data):
             self._blocked = True
@@ -397,8 +404,8 @@ class LaneConnection:
             except BlockingIOError:
                 self._blocked = True
                 return
-            except OSError:
-                self._break()
+            except OSError as error:
+                self._break(error)
                 return
             self._buffered -= sent
             if sent < len(queue[0]):
@@ -428,9 +435,9 @@ class LaneConnection:
         if IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.writeConnectionLost()
 
-    def _break(self) -> None:
+    def _break(self, error: OSError) -> None:
         """The peer takes nothing any more; that is told by the loop, after what it has still sent."""
-        self._doom = _LOST
+        self._doom = _lost(error)
         self._queue = None
         self._buffered = 0
         self._end_splice()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from functools import lru_cache
-from typing import Any
+from typing import Any, Optional
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
@@ -41,9 +41,10 @@ def target_of(address: Address) -> tuple[int, Any]:
 class Lane:
     """The datapath over an epoll of our own."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, pipes: Optional[Pipes] = None) -> None:
+        """``pipes`` are to be spliced through; the lane closes them."""
         self._reactor = reactor
-        self._loop = Loop(reactor, Pipes())
+        self._loop = Loop(reactor, Pipes() if pipes is None else pipes)
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """Have the lane serve a listener."""

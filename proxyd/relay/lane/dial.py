@@ -12,9 +12,11 @@ from twisted.python.failure import Failure
 
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
-from proxyd.relay.lane.loop import Loop
+from proxyd.relay.lane.loop import ERROR, Loop
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS, tune_socket
+
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 _REASONS = {errno.ECONNREFUSED: Reason.CONNECT_REFUSED, errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT}
 
@@ -32,10 +34,9 @@ class Dial:
         self._done = False
         self.arrived: Deferred[None] = Deferred(self._give_up)
         try:
-            self._socket = skt = socket.socket(family, socket.SOCK_STREAM)
+            self._socket = skt = socket.socket(family, _STREAM)
         except OSError as error:
             raise failed(error.errno or 0) from None
-        skt.setblocking(False)
         code = skt.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             skt.close()
@@ -46,13 +47,12 @@ class Dial:
         """The connection is there, or is not to be had."""
         if self._done:
             return
-        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._done = True
+        self._done = True
+        if mask & ERROR:
             self._loop.bury(self._socket)
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.arrived.errback(failed(code))
             return
-        self._done = True
         tune_socket(self._socket)
         connection = LaneConnection(self._loop, self._socket, self._address, self._side)
         self._side.arrived = self.arrived
