@@ -6,7 +6,8 @@ It is a server endpoint string of Twisted's: a kind and its parameters, split at
 IPv6 address may stand in brackets instead of having each colon escaped.
 
 We read ``tcp``, ``tcp6``, ``unix``, ``systemd`` and ``fd`` ourselves, because for these we bind sockets of
-our own; any other kind is Twisted's to judge when it is bound.
+our own; any other kind is Twisted's to judge when it is bound.  Two of Twisted's are refused: what they do
+is not what they are asked for.
 """
 
 from __future__ import annotations
@@ -33,7 +34,13 @@ from proxyd.config.options import Fail, Form, OneWord, unknown
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
 
-TWISTED_KINDS = ("ssl", "tls", "haproxy", "stdio")
+TWISTED_KINDS = ("ssl", "tls")
+REFUSED_KINDS = {
+    # It serves one connection, the daemon's own terminal, and ends the process with a traceback.
+    "stdio": "is not a place where clients connect; write tcp:8080, for example",
+    # Twisted's wrapper loses a header that comes in two pieces, and believes one from anybody.
+    "haproxy": "the PROXY protocol is not there yet; bind to the address without haproxy:",
+}
 _KIND = re.compile(r"[a-z][a-z0-9_+-]*", re.ASCII)
 _MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
 _FAMILIES = ("INET", "INET6", "UNIX")
@@ -48,6 +55,8 @@ class BindForm(OneWord):
 
     def read(self, word: Word) -> Bind:
         kind, colon, rest = word.text.partition(":")
+        if colon and kind in REFUSED_KINDS:
+            raise Invalid(f"{quoted(word.text)}: {REFUSED_KINDS[kind]}")
         read = _KINDS.get(kind)
         if read is not None and colon:
             try:

@@ -53,7 +53,7 @@ To listen on, in Twisted's syntax of server endpoints:
 | `unix:/run/web.sock:mode=660` | a unix socket with this file mode (666 if not given) |
 | `systemd:name=web`, `systemd:domain=INET:index=0` | a socket that systemd passes, by its name or its place |
 | `fd:3` | a socket that the parent process left open under this number |
-| any other kind | whatever Twisted makes of it, when the daemon starts |
+| any other kind | whatever Twisted makes of it, when the daemon starts; not `stdio` and `haproxy` |
 
 `tcp`, `tcp6` and `unix` take `backlog=N`, the length of the queue of new connections: 511 if not given,
 and never more than the kernel's `net.core.somaxconn`.

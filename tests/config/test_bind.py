@@ -43,11 +43,12 @@ OTHERS: list[tuple[str, Any]] = [
     ("systemd:domain=UNIX:name=web", SystemdBind("", None, "web")),
     ("ssl:443:privateKey=k.pem", EndpointBind("")),
     ("tls:/etc/certs:tcp:443", EndpointBind("")),
-    ("haproxy:tcp:80", EndpointBind("")),
     ("onion:80", EndpointBind("")),
 ]
 
 REFUSED = [
+    ("stdio:", '"stdio:": is not a place where clients connect'),
+    ("haproxy:tcp\\:80", "the PROXY protocol is not there yet; bind to the address without haproxy:"),
     ("8080", "is not an address to listen on; write tcp:8080"),
     ("tcp", "is not an address to listen on"),
     (":8080", "is not an address to listen on"),
