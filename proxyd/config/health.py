@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Optional, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from proxyd.config.options import Count, Duration, Fail, Form, Option, parameters, unknown
+from proxyd.config.options import Count, Duration, Fail, Form, Option, parameters, show_duration, unknown
 from proxyd.config.reader import Word
 
 KINDS = ("tcp",)
@@ -40,7 +40,8 @@ PARAMETERS = (
     Option(
         "timeout",
         Duration(),
-        "A check that has no answer by then has failed. It must be shorter than the interval.",
+        "A check that has no answer by then has failed. It must be shorter than the interval; if it is not "
+        "given, it is at most half of it.",
         "timeout=500ms",
         default="2s",
     ),
@@ -78,6 +79,10 @@ class Check(Form):
         if values is None:
             return None
         spec = CheckSpec(kind.text, **values)
+        if "timeout" not in values:
+            return evolve(spec, timeout=min(spec.timeout, spec.interval / 2))
         if spec.timeout >= spec.interval:
-            fail(kind.line, "timeout must be shorter than interval")
+            interval = show_duration(spec.interval)
+            given = f"interval={interval}" if "interval" in values else f"the interval, {interval} if not given"
+            fail(kind.line, f"timeout={show_duration(spec.timeout)} must be shorter than {given}")
         return spec

@@ -9,8 +9,8 @@ REFUSED = [
     ("http", '"http" is not known; known here: tcp'),
     ("interval=5s", "begins with the kind of check; write tcp before the parameters"),
     ("tcp interval=5", 'interval: "5" has no unit; for seconds write "5s"'),
-    ("tcp timeout=5s", "timeout must be shorter than interval"),
-    ("tcp interval=1s", "timeout must be shorter than interval"),
+    ("tcp timeout=5s", "timeout=5s must be shorter than the interval, 5s if not given"),
+    ("tcp interval=1s timeout=1500ms", "timeout=1500ms must be shorter than interval=1s"),
     ("tcp rise=0", 'rise: "0" is not a whole number, 1 to 1000'),
     ("tcp raise=2", '"raise" is not known; did you mean "rise"?'),
     ("tcp fall=2 fall=3", "fall is given twice"),
@@ -28,6 +28,13 @@ class CheckTests(IniCase):
     def test_all_given(self) -> None:
         text = f"{MINIMAL}check = tcp fall=5 interval=10s\n  timeout=500ms rise=1\n"
         self.assertEqual(self.load(text).pools[0].check, CheckSpec("tcp", 10, 0.5, 1, 5))
+
+    def test_interval_alone(self) -> None:
+        """A timeout that is not given is never in the way of the interval: it is at most half of it."""
+        for interval, timeout in [("1s", 0.5), ("3s", 1.5), ("4s", 2), ("1m", 2)]:
+            check = self.load(f"{MINIMAL}check = tcp interval={interval}\n").pools[0].check
+            assert check is not None
+            self.assertEqual(check.timeout, timeout)
 
     def test_refused(self) -> None:
         """A check that cannot be made is refused, and a timeout that reaches into the next check."""
