@@ -113,13 +113,21 @@ def _check_pools(judged: list[_Judged], problems: list[Problem]) -> None:
 def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
     """No two may listen in the same place."""
     seen: dict[object, Word] = {}
+    parts: dict[object, Word] = {}  # the first in each port, by the place that is all of its addresses
     for one in judged:
         for option, word, bind in _binds(one):
             if isinstance(bind, TcpBind) and bind.port == 0:
                 continue  # the kernel gives each a port of its own
-            first = seen.setdefault(_place(bind), word)
+            place, whole = _place(bind)
+            first = seen.setdefault(place, word)
+            other = parts.get(place) or seen.get(whole)
+            parts.setdefault(whole, word)
             if first is not word:
                 text = f'"{word.text}" is bound twice; the first is in {first.path}:{first.line}'
+                problems.append(one.section.problem(word.line, text, option))
+            elif other and other is not word:
+                text = f'"{word.text}" and "{other.text}" in {other.path}:{other.line} cannot both be had; '
+                text += "one of them is every address of the port"
                 problems.append(one.section.problem(word.line, text, option))
 
 
@@ -136,15 +144,18 @@ def _binds(one: _Judged) -> Iterator[tuple[str, Word, Bind]]:
             yield title, entries[title].words[0], bind
 
 
-def _place(bind: Bind) -> object:
-    """What is the same for binds that cannot be had together."""
+def _place(bind: Bind) -> tuple[object, object]:
+    """What is the same for binds that cannot be had together: the place, and the whole that it is part of."""
+    place: object
     if isinstance(bind, TcpBind):
-        return bind.host, bind.port
+        return (bind.host, bind.port), ("::" if ":" in bind.host else "0.0.0.0", bind.port)
     if isinstance(bind, UnixBind):
-        return bind.path
-    if isinstance(bind, EndpointBind):
-        return bind.text
-    return evolve(bind, text="")
+        place = bind.path
+    elif isinstance(bind, EndpointBind):
+        place = bind.text
+    else:
+        place = evolve(bind, text="")
+    return place, place
 
 
 def _build(judged: list[_Judged]) -> Config:

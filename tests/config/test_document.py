@@ -89,7 +89,42 @@ class BindTests(IniCase):
         self.twice("fd:3", "fd:3")
         self.twice("ssl:443", "ssl:443")
 
+    def overlap(self, one: str, other: str) -> None:
+        text = f"[listener a]\nbind = {one}\npool = p\n[listener b]\nbind =\n  {other}\npool = p\n{POOL}"
+        self.assertEqual(
+            self.problems(text),
+            [
+                f'proxy.ini:6: [listener b] bind: "{other}" and "{one}" in proxy.ini:2 cannot both be had; '
+                "one of them is every address of the port"
+            ],
+        )
+
+    def test_every_address_and_one(self) -> None:
+        """Every address of a port leaves none for another listener, whichever of them is written first."""
+        self.overlap("tcp:80", "tcp:80:interface=127.0.0.1")
+        self.overlap("tcp:80:interface=127.0.0.1", "tcp:80")
+        self.overlap("tcp6:80", "tcp:80:interface=[::1]")
+        self.overlap("tcp6:80:interface=[::1]", "tcp6:80")
+
+    def test_overlaps_of_several(self) -> None:
+        """Each address too many is named once, also those of the metrics and the demo servers."""
+        text = (
+            f"[listener l]\nbind = tcp:80:interface=10.0.0.1 tcp:80:interface=10.0.0.2\n  tcp:80 tcp:81\n"
+            f"pool = p\n{POOL}[proxyd]\nmetrics = tcp:80:interface=10.0.0.3\n"
+            "[demo]\nserver a = tcp:81:interface=127.0.0.1\nserver b = tcp6:81\n"
+        )
+        ends = [problem.partition('"')[2].partition(" cannot")[0] for problem in self.problems(text)]
+        self.assertEqual(
+            ends,
+            [
+                'tcp:80" and "tcp:80:interface=10.0.0.1" in proxy.ini:2',
+                'tcp:80:interface=10.0.0.3" and "tcp:80" in proxy.ini:3',
+                'tcp:81:interface=127.0.0.1" and "tcp:81" in proxy.ini:3',
+            ],
+        )
+
     def test_within_one_listener(self) -> None:
+        """One address is not given twice to one listener either."""
         self.assertEqual(len(self.problems(f"[listener l]\nbind = tcp:80 tcp:80\npool = p\n{POOL}")), 1)
 
     def test_different_places(self) -> None:
