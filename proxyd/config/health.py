@@ -83,6 +83,8 @@ class Check(Form):
             return evolve(spec, timeout=min(spec.timeout, spec.interval / 2))
         if spec.timeout >= spec.interval:
             interval = show_duration(spec.interval)
-            given = f"interval={interval}" if "interval" in values else f"the interval, {interval} if not given"
+            given = (
+                f"interval={interval}" if "interval" in values else f"the interval, {interval} if not given"
+            )
             fail(kind.line, f"timeout={show_duration(spec.timeout)} must be shorter than {given}")
         return spec
