@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Optional
 
 from proxyd.relay.lane.datapath import Lane
+from proxyd.relay.lane.pipes import Pipes
 from tests.contracts.pair import PairCase
 from tests.contracts.stream import StreamCase
-from tests.contracts.test_pair import PairContract, PairResetContract, SidesContract
+from tests.contracts.test_pair import PairContract, PairLimitContract, PairResetContract, SidesContract
 from tests.contracts.test_stream import ResetContract, StreamContract
-from tests.contracts.worlds import KERNEL_BUFFER, SocketWorld
+from tests.contracts.worlds import KERNEL_BUFFER, SocketWorld, World
 from tests.support.peer import socket_pair
 
 
 class LaneWorld(SocketWorld):
     """Connections of the lane, over TCP on IPv4."""
 
-    def __init__(self, reactor: Any) -> None:
+    kernel_buffer = KERNEL_BUFFER
+
+    def __init__(self, reactor: Any, pipes: Optional[Pipes] = None) -> None:
         super().__init__(reactor)
-        self.lane = Lane(reactor)
+        self.lane = Lane(reactor, pipes)
 
     async def make_transport(self, factory: Any) -> socket.socket:
-        ours, theirs = socket_pair(self.family, KERNEL_BUFFER)
+        ours, theirs = socket_pair(self.family, self.kernel_buffer)
         ours.setblocking(False)
         self.lane.accept(ours, ours.getpeername(), factory)
         return theirs
@@ -41,6 +44,18 @@ class LaneUnixWorld(LaneWorld):
     resets = False
 
 
+class MixedWorld(LaneWorld):
+    """Connections of the lane and of Twisted's transports by turns, which cannot pump."""
+
+    lane_is_next = True
+
+    async def make_transport(self, factory: Any) -> socket.socket:
+        lane, self.lane_is_next = self.lane_is_next, not self.lane_is_next
+        if lane:
+            return await super().make_transport(factory)
+        return await SocketWorld.make_transport(self, factory)
+
+
 class LaneStreamTests(StreamContract, ResetContract, StreamCase):
     make_world = LaneWorld
 
@@ -53,7 +68,7 @@ class LaneUnixStreamTests(StreamContract, StreamCase):
     make_world = LaneUnixWorld
 
 
-class LanePairTests(PairContract, PairResetContract, SidesContract, PairCase):
+class LanePairTests(PairContract, PairLimitContract, PairResetContract, SidesContract, PairCase):
     make_world = LaneWorld
 
 
@@ -61,5 +76,20 @@ class Lane6PairTests(PairContract, PairResetContract, SidesContract, PairCase):
     make_world = Lane6World
 
 
-class LaneUnixPairTests(PairContract, SidesContract, PairCase):
+class LaneUnixPairTests(PairContract, PairLimitContract, SidesContract, PairCase):
     make_world = LaneUnixWorld
+
+
+class LaneClientPairTests(PairContract, PairResetContract, SidesContract, PairCase):
+    """The client's side is on the lane, the server's is not."""
+
+    make_world = MixedWorld
+
+
+class LaneServerPairTests(PairContract, PairResetContract, SidesContract, PairCase):
+    """The server's side is on the lane, the client's is not."""
+
+    def make_world(self, reactor: Any) -> World:
+        world = MixedWorld(reactor)
+        world.lane_is_next = False
+        return world
