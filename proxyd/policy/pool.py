@@ -2,7 +2,7 @@
 Which server of a pool gets the next connection?
 
 The pool knows who may be chosen, its balancer chooses.  Who may be chosen changes far less often than
-connections come, so the list is made anew only when a standing or a weight changes.
+connections come, so the list is made anew only when a standing changes.
 """
 
 from __future__ import annotations
@@ -86,11 +86,6 @@ class Pool:
         """A check has changed its mind about a server; ``why`` is for people."""
         server.standing = standing
         server.why = why
-        self._tiers = self._fit()
-
-    def weighed(self, server: Server, weight: int) -> None:
-        """A server has a new weight; with 0 it keeps its connections and gets no new ones."""
-        server.weight = weight
         self._tiers = self._fit()
 
     def _fit(self) -> tuple[list[Server], list[Server]]:

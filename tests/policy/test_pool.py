@@ -99,16 +99,17 @@ class Candidates(Case):
         self.assertEqual(fit(pool), "b")
 
     def test_weight_zero(self) -> None:
-        """A server of weight 0 gets no new connections; with a weight it gets them again."""
-        pool, _ = make("a/0", "b", "s/backup")
-        self.assertEqual(fit(pool), "b")
-        pool.weighed(named(pool)("b"), 0)
-        self.assertEqual(fit(pool), "s")
-        pool.weighed(named(pool)("a"), 3)
-        self.assertEqual(fit(pool), "a")
+        """A server of weight 0 gets no connections; when all have it, the backups do, and else nobody."""
+        for servers, chosen in [
+            (("a/0", "b", "s/backup"), "b"),
+            (("a/0", "b/0", "s/backup"), "s"),
+            (("a/0", "b/0"), ""),
+        ]:
+            pool, _ = make(*servers)
+            self.assertEqual(fit(pool), chosen)
 
     def test_unchecked(self) -> None:
-        """Until one has passed those not checked yet count as up; from then on only those that have passed."""
+        """Until one has passed those not checked yet count as up; then only those that have passed."""
         pool, _ = make("a", "b", "s/backup", check=CheckSpec())
         a, b, spare = pool.servers
         self.assertIs(a.standing, Standing.CHECKING)
@@ -146,7 +147,6 @@ class TheSameList(Case):
         a, b = pool.servers
         for change in (
             lambda: pool.turned(a, UP, "again"),
-            lambda: pool.weighed(a, 7),
             lambda: pool.turned(b, DOWN, ""),
         ):
             pool.pick()
