@@ -8,32 +8,53 @@ from tests.config.ini import MINIMAL, IniCase
 
 class SummaryTests(IniCase):
     def test_least(self) -> None:
+        """The least there can be is a listener and a pool."""
         self.assertEqual(
             summary(self.load(MINIMAL)),
             "listener l: tcp on tcp:80, to pool p\npool p: 1 server, balance p2c, check none",
         )
 
     def test_most(self) -> None:
-        """Listeners, pools, demo servers, metrics and access log; and that a pool is not used."""
+        """Listeners, pools, demo servers, metrics and access log."""
         text = (
             "[proxyd]\nmetrics = tcp:9901\naccess_log = /a.log format=json\n"
             "[listener l]\nbind = tcp:80\n  unix:/run/a.sock\npool = p\n"
             "[pool p]\nbalance = random\ncheck = tcp interval=2500ms\nserver a = h:1\nserver b = h:2 backup\n"
-            "[pool q]\nserver a = h:1\n[demo]\nserver a = tcp:81\n"
+            "[demo]\nserver a = tcp:81\n"
         )
         self.assertEqual(
             summary(self.load(text)).split("\n"),
             [
                 "listener l: tcp on tcp:80 unix:/run/a.sock, to pool p",
                 "pool p: 2 servers (1 backup), balance random, check tcp every 2500ms",
-                "pool q: 1 server, balance p2c, check none; no listener uses it",
                 "demo server a: on tcp:81",
                 "metrics: on tcp:9901",
                 "access log: /a.log, as json",
             ],
         )
 
+    def test_notes(self) -> None:
+        """A pool that nobody is led to is pointed out, and one that serves nobody."""
+        text = "[pool q]\nserver a = h:1 weight=0\nserver b = h:2\n[pool r]\nserver a = h:1 weight=0\n"
+        self.assertEqual(
+            summary(self.load(f"{MINIMAL}server b = h:1 weight=0\n{text}")).split("\n")[4:],
+            [
+                "note: no listener uses pool q",
+                "note: no listener uses pool r",
+                "note: pool r refuses every client: all its servers have weight=0",
+            ],
+        )
+
+    def test_files(self) -> None:
+        """With includes the files are named, each once, in the order they were read."""
+        self.write("", "b.ini")
+        self.write("", "conf.d/a.ini")
+        text = summary(self.load(f"{MINIMAL}include = conf.d/*.ini b.ini b.ini\n"))
+        first = self.local(text.split("\n")[0])
+        self.assertEqual(first, "read: proxy.ini, conf.d/a.ini, b.ini")
+
     def test_log_of_twistd(self) -> None:
+        """Without a file the access log is said to be in twistd's."""
         self.assertTrue(
             summary(self.load(f"{MINIMAL}[proxyd]\naccess_log = twistd\n")).endswith(
                 "access log: the log of twistd, as text"
