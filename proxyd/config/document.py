@@ -11,7 +11,7 @@ from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
-from proxyd.config.options import NAME, Option, unfit_name, unknown, values
+from proxyd.config.options import GUESSES, NAME, Option, unfit_name, unknown, values
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
 from proxyd.errors import ConfigError, Problem
@@ -86,7 +86,7 @@ def _judge(reading: Reading, problems: list[Problem]) -> Iterator[_Judged]:
         kind = KINDS.get(section.kind)
         first = seen.setdefault(section.title, section)
         if kind is None:
-            text = unknown(section.kind, KINDS)
+            text = unknown(section.kind, KINDS, guess=len(problems) < GUESSES)
         elif kind.named and not section.name:
             text = f"needs a name; write [{section.kind} NAME]"
         elif section.name and not kind.named:
@@ -107,7 +107,8 @@ def _check_pools(judged: list[_Judged], problems: list[Problem]) -> None:
     for one in judged:
         if one.section.kind == "listener" and "pool" in one.values and one.values["pool"] not in pools:
             line = one.entries["pool"].words[0].line
-            problems.append(one.section.problem(line, unknown(one.values["pool"], pools), "pool"))
+            text = unknown(one.values["pool"], pools, guess=len(problems) < GUESSES)
+            problems.append(one.section.problem(line, text, "pool"))
 
 
 def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:

@@ -25,6 +25,8 @@ NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})([A-Za-z]*)", re.ASCII)
 _LISTED = 12  # names that a message lists
+_COMPARED = 1000  # names that a wrong one is compared with; each takes some 20 us
+GUESSES = 20  # problems after which no more is guessed: a file of wrong names is answered at once
 
 
 class Form:
@@ -176,10 +178,10 @@ class Flag(Form):
     shape: ClassVar[str] = "the word alone"
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
-    """That a name is not known, with the nearest that is, or with those that are."""
+def unknown(name: str, known: Iterable[str], guess: bool = True) -> str:
+    """That a name is not known, with the nearest that is (if it is to be guessed), or with those that are."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names[:_COMPARED], n=1) if guess else []
     if near:
         return f'{quoted(name)} is not known; did you mean "{near[0]}"?'
     listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
@@ -235,7 +237,8 @@ def values(section: Section, options: Sequence[Option], problems: list[Problem])
 
         option = table.get(entry.key)
         if option is None:
-            problems.append(section.problem(entry.line, unknown(entry.key, table)))
+            text = unknown(entry.key, table, guess=len(problems) < GUESSES)
+            problems.append(section.problem(entry.line, text))
         elif option.named and not NAME.fullmatch(entry.name):
             needed = f"needs a name; write {option.example}, for example"
             fail(entry.line, unfit_name(entry.name) if entry.name else needed)

@@ -58,6 +58,16 @@ class SectionTests(IniCase):
                 [f'proxy.ini:4: [listener l] pool: "postgers" is not known; {end}'],
             )
 
+    def test_many_wrong_names(self) -> None:
+        """In a file full of wrong names only the first are answered with a guess, so it is judged at once."""
+        pools = "".join(f"[pool p{n}]\nserver a = h:1\n" for n in range(40))
+        lost = "".join(f"[listener l{n}]\nbind = tcp:0\npool = p{n}x\n" for n in range(40))
+        wrong = "".join(f"[pol{n}]\n[pool q{n}]\nserver a = h:1\nserverr = h:1\n" for n in range(40))
+        for text in (pools + lost, wrong):
+            problems = self.problems(text)
+            self.assertGreaterEqual(len(problems), 40)
+            self.assertEqual(sum("did you mean" in problem for problem in problems), 20)
+
     def test_pool_with_a_fault_is_still_there(self) -> None:
         """A pool with a mistake in it does not make a second one of the listener that names it."""
         self.assertEqual(len(self.problems(f"{LISTENER}[pool p]\nserver a = x\n")), 1)

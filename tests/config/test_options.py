@@ -113,9 +113,13 @@ class FormTests(Case):
         self.assertEqual(Count(1, 9).shape, "a whole number, 1 to 9")
 
     def test_unknown_names(self) -> None:
-        """A message does not list hundreds of names."""
+        """A message does not list hundreds of names, and a wrong name is not compared with thousands."""
         self.assertEqual(unknown("x", []), '"x" is not known; there is none')
         self.assertTrue(unknown("x", [f"pool{n}" for n in range(500)]).endswith("pool10, pool11, ..."))
+        many = [f"pool{n}" for n in range(5000)]
+        self.assertIn('did you mean "pool999"', unknown("pool999x", many))
+        self.assertNotIn('did you mean "pool4321"', unknown("pool4321x", many))
+        self.assertNotIn("did you mean", unknown("pool1x", many, guess=False))
 
 
 PARAMETERS = (
