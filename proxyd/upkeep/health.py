@@ -184,6 +184,8 @@ class _Farewell(Protocol):
 
 
 class _FarewellFactory(Factory):
+    """Makes the connections of the probes, without a log line for each."""
+
     protocol = _Farewell
     noisy = False
 
