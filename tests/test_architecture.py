@@ -235,6 +235,20 @@ class Tests(Case):
         for folder in (TESTS / "proof", ROOT / "bench"):
             self.assertEqual([name(path) for path in folder.rglob("test_*.py")], [])
 
+    def test_say_what_they_hold(self) -> None:
+        """Each test says in its docstring which behaviour it holds; classes within tests are examples."""
+        mute = [
+            f"{name(path)}: {case.name}.{method.name}"
+            for path in sources(TESTS)
+            for case in parse(path).body
+            if isinstance(case, ast.ClassDef)
+            for method in case.body
+            if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
+            and method.name.startswith("test")
+            and not ast.get_docstring(method)
+        ]
+        self.assertEqual(mute, [])
+
     def test_guarded(self) -> None:
         """Every test derives from the two cases of tests/support/case.py."""
         wrong = [

@@ -42,6 +42,7 @@ class CliTests(IniCase):
         self.assertEqual([line.split(" ")[0] for line in err.splitlines()], [f"{path}:2:", f"{path}:6:"])
 
     def test_check_of_nothing(self) -> None:
+        """A file that is not there is a fault like any other."""
         status, out, err = self.run_it("check", os.path.join(self.folder, "no.ini"))
         self.assertEqual((status, out), (1, ""))
         self.assertIn("no.ini: cannot be read: No such file or directory", err)
@@ -60,6 +61,7 @@ class CliTests(IniCase):
             self.assertIn("usage: proxyctl", err)
 
     def test_version(self) -> None:
+        """The version is that of the package."""
         self.assertEqual(self.run_it("--version"), (0, f"proxyctl {__version__}\n", ""))
 
     def test_help(self) -> None:

@@ -60,6 +60,7 @@ class ServerAddressTests(Case):
             self.assertEqual(self.read(text), address)
 
     def test_longest_unix_path(self) -> None:
+        """A unix path may be as long as the kernel takes it: 107 bytes."""
         path = "/" + "x" * 106
         self.assertEqual(self.read("unix:" + path), UnixAddress(path))
 

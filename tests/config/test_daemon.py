@@ -14,10 +14,12 @@ class DaemonTests(IniCase):
         return self.load(f"{MINIMAL}[proxyd]\n{options}").daemon
 
     def test_defaults(self) -> None:
+        """Without the section, or with an empty one, everything has its default."""
         self.assertEqual(self.load(MINIMAL).daemon, DaemonSpec(None, None, 30, 0))
         self.assertEqual(self.daemon(""), DaemonSpec(None, None, 30, 0))
 
     def test_all_given(self) -> None:
+        """Each option is taken as it is written."""
         self.assertEqual(
             self.daemon(
                 "access_log = /a.log\nmetrics = tcp:9:interface=127.0.0.1\n"
@@ -47,6 +49,7 @@ class DaemonTests(IniCase):
         self.assertEqual(log, AccessLogSpec(os.path.join(self.folder, "conf.d", "a.log")))
 
     def test_refused(self) -> None:
+        """A value that cannot be used is refused with what would be right."""
         for options, problem in [
             ("access_log = a format=xml", 'access_log: format: "xml" is not known; known here: text, json'),
             (

@@ -9,6 +9,7 @@ from tests.config.ini import MINIMAL, IniCase
 
 class DemoTests(IniCase):
     def test_servers(self) -> None:
+        """Each server is started under its name, at the address that is given."""
         text = f"{MINIMAL}[demo]\nserver a = tcp:81:interface=127.0.0.1\nserver b = tcp:0\n"
         self.assertEqual(
             self.load(text).demo,

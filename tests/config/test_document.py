@@ -12,12 +12,14 @@ from tests.config.ini import LISTENER, MINIMAL, POOL, IniCase
 
 class SectionTests(IniCase):
     def test_unknown_kind(self) -> None:
+        """A kind of section that is not known is answered with the nearest that is."""
         self.assertEqual(
             self.problems(f"{MINIMAL}[polo x]\nserver = 1\n"),
             ['proxy.ini:6: [polo x] "polo" is not known; did you mean "pool"?'],
         )
 
     def test_names(self) -> None:
+        """Listeners and pools need a name that can be written in metrics; the other sections have none."""
         for header, problem in [
             ("[pool]", "[pool] needs a name; write [pool NAME]"),
             ("[proxyd x]", "[proxyd x] has no name; write [proxyd]"),
@@ -37,10 +39,12 @@ class SectionTests(IniCase):
         )
 
     def test_a_listener_and_a_pool_may_share_a_name(self) -> None:
+        """Names are told apart by the kind of their section."""
         config = self.load(MINIMAL.replace("listener l", "listener p"))
         self.assertEqual((config.listeners[0].name, config.pools[0].name), ("p", "p"))
 
     def test_no_listener(self) -> None:
+        """A configuration without a listener is refused: the daemon would do nothing."""
         self.assertEqual(
             self.problems(POOL), ["proxy.ini: has no [listener NAME] section, so there is nothing to do"]
         )
@@ -79,6 +83,7 @@ class SectionTests(IniCase):
         self.assertEqual(len(self.problems(b"\xff")), 1)
 
     def test_a_pool_that_nobody_uses(self) -> None:
+        """A pool that no listener names is no error; it may be there for later."""
         self.assertEqual(len(self.load(f"{MINIMAL}[pool spare]\nserver a = h:1\n").pools), 2)
 
 
@@ -176,6 +181,7 @@ class OrderTests(IniCase):
         self.assertEqual([self.local(path) for path in files], ["proxy.ini", "p.ini"])
 
     def test_variables(self) -> None:
+        """A variable of the environment can stand in any value."""
         config = self.load(MINIMAL.replace("10.0.0.1", "${DB}"), {"DB": "db"})
         self.assertEqual(str(config.pools[0].servers[0].address), "db:80")
 

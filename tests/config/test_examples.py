@@ -42,6 +42,7 @@ class ExampleTests(IniCase):
             self.assertTrue(self.load(opened).listeners)
 
     def test_examples(self) -> None:
+        """Every file in etc/examples can be used."""
         paths = sorted(glob.glob(os.path.join(ROOT, "etc", "examples", "*.ini")))
         self.assertGreaterEqual(len(paths), 4)
         for path in paths:

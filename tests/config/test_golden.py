@@ -49,6 +49,7 @@ class GoldenTests(IniCase):
         return found.replace(f"{self.folder}/proxy.ini", "proxy.ini").replace(self.folder, "$FOLDER") + "\n"
 
     def test_golden(self) -> None:
+        """Each piece of text comes to exactly the configuration, or the problems, written beside it."""
         paths = sorted(glob.glob(os.path.join(GOLDEN, "*.txt")))
         self.assertGreaterEqual(len(paths), 6)
         for path in paths:

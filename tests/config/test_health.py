@@ -19,6 +19,7 @@ REFUSED = [
 
 class CheckTests(IniCase):
     def test_defaults(self) -> None:
+        """With the kind alone, checks have the defaults that the reference names."""
         self.assertEqual(self.load(f"{MINIMAL}check = tcp\n").pools[0].check, CheckSpec("tcp", 5, 2, 2, 3))
 
     def test_not_asked_for(self) -> None:
@@ -26,6 +27,7 @@ class CheckTests(IniCase):
         self.assertIs(self.load(MINIMAL).pools[0].check, None)
 
     def test_all_given(self) -> None:
+        """Each parameter is taken as it is written, in any order and on several lines."""
         text = f"{MINIMAL}check = tcp fall=5 interval=10s\n  timeout=500ms rise=1\n"
         self.assertEqual(self.load(text).pools[0].check, CheckSpec("tcp", 10, 0.5, 1, 5))
 

@@ -11,11 +11,13 @@ BINDS = (TcpBind("tcp:80", "0.0.0.0", 80),)
 
 class ListenerTests(IniCase):
     def test_defaults(self) -> None:
+        """A listener needs an address and a pool; all else has a default."""
         self.assertEqual(
             self.load(LISTENER + POOL).listeners, (ListenerSpec("l", BINDS, "p", "tcp", 600, 30, False),)
         )
 
     def test_all_given(self) -> None:
+        """Each option is taken as it is written."""
         options = "protocol = tcp\nidle_timeout = 1h\nhalf_closed_timeout = 1m\nabort_on_close = on\n"
         self.assertEqual(
             self.load(LISTENER + options + POOL).listeners,
@@ -31,6 +33,7 @@ class ListenerTests(IniCase):
         self.assertEqual((two.idle_timeout, two.abort_on_close), (120, False))
 
     def test_several_binds(self) -> None:
+        """A listener may have several addresses, on one line or on several."""
         listener = self.load(f"[listener l]\nbind = tcp:1 tcp:2\n  tcp6:1\npool = p\n{POOL}").listeners[0]
         self.assertEqual([bind.text for bind in listener.binds], ["tcp:1", "tcp:2", "tcp6:1"])
 
@@ -42,6 +45,7 @@ class ListenerTests(IniCase):
         )
 
     def test_missing(self) -> None:
+        """What is missing is named with an example, both things at once."""
         self.assertEqual(
             self.problems(f"[listener l]\n{POOL}"),
             [
@@ -51,6 +55,7 @@ class ListenerTests(IniCase):
         )
 
     def test_protocol(self) -> None:
+        """A protocol that is not known is answered with the nearest that is."""
         self.assertEqual(
             self.problems(f"{LISTENER}protocol = tpc\n{POOL}"),
             ['proxy.ini:4: [listener l] protocol: "tpc" is not known; did you mean "tcp"?'],

@@ -41,6 +41,7 @@ class FormTests(Case):
         return faults[0]
 
     def test_durations(self) -> None:
+        """A duration is a whole number with a unit, from milliseconds to days."""
         for text, seconds in [
             ("500ms", 0.5), ("5s", 5), ("10m", 600), ("1h", 3600), ("2d", 172800), ("365d", 31536000),
         ]:  # fmt: skip
@@ -70,6 +71,7 @@ class FormTests(Case):
         self.assertIn("the longest is 365d", self.refused(Duration(), "366d"))
 
     def test_zero_where_it_has_a_meaning(self) -> None:
+        """Where it means "at once", a duration may be zero."""
         self.assertEqual(self.parse(Duration(may_be_zero=True), "0s"), 0)
 
     def test_durations_shown(self) -> None:
@@ -79,12 +81,14 @@ class FormTests(Case):
         self.assertEqual(show_duration(0), "0ms")
 
     def test_counts(self) -> None:
+        """A number is within its bounds and plain: no sign, no fraction, no unit, no other digits."""
         for text in ("0", "7", "256"):
             self.assertEqual(self.parse(Count(0, 256), text), int(text))
         for text in ("257", "-1", "+1", "1.0", "10k", "0x10", "many", "1_0", "٣", "1" * 5000):
             self.assertIn("is not a whole number, 0 to 256", self.refused(Count(0, 256), text))
 
     def test_yes_and_no(self) -> None:
+        """Yes and no may be written in the usual ways, and in no other."""
         for text in ("yes", "on", "true"):
             self.assertIs(self.parse(YesNo(), text), True)
         for text in ("no", "off", "false"):
@@ -92,6 +96,7 @@ class FormTests(Case):
         self.assertEqual(self.refused(YesNo(), "maybe"), '"maybe" is neither yes nor no')
 
     def test_choices(self) -> None:
+        """One of the known words is taken; another is answered with the nearest or with all."""
         form = Choice(("roundrobin", "random"))
         self.assertEqual(self.parse(form, "random"), "random")
         self.assertEqual(
@@ -100,6 +105,7 @@ class FormTests(Case):
         self.assertEqual(self.refused(form, "xyz"), '"xyz" is not known; known here: roundrobin, random')
 
     def test_references(self) -> None:
+        """What a section is called by can be named; what no section can be called cannot."""
         self.assertEqual(self.parse(Reference("pool"), "a-b.c_1"), "a-b.c_1")
         self.assertIn("is not a name", self.refused(Reference("pool"), "a/b"))
 
@@ -108,6 +114,7 @@ class FormTests(Case):
         self.assertEqual(self.refused(Count(0, 9), "1 2"), 'takes one value, and "2" is a second')
 
     def test_shapes(self) -> None:
+        """The reference says in words what may be written."""
         self.assertEqual(Choice(("a",)).shape, "`a`")
         self.assertEqual(Choice(("a", "b", "c")).shape, "`a`, `b` or `c`")
         self.assertEqual(Count(1, 9).shape, "a whole number, 1 to 9")
@@ -135,12 +142,14 @@ class ParameterTests(Case):
         return parameters(words(text), PARAMETERS, lambda line, why: faults.append(why)), faults
 
     def test_in_any_order(self) -> None:
+        """Parameters may stand in any order, or not at all."""
         self.assertEqual(
             self.parse("backup timeout=1s weight=3"), ({"backup": True, "timeout": 1.0, "weight": 3}, [])
         )
         self.assertEqual(self.parse(""), ({}, []))
 
     def test_every_fault_is_named(self) -> None:
+        """Each wrong parameter is named, not only the first."""
         self.assertEqual(
             self.parse("wieght=2 weight=x timeout= backup=yes backup spare"),
             (
@@ -157,6 +166,7 @@ class ParameterTests(Case):
         )
 
     def test_flag_word_with_a_value_word(self) -> None:
+        """A parameter without its value is refused with an example."""
         self.assertEqual(self.parse("weight")[1], ["weight has no value; write weight=2, for example"])
 
 
@@ -207,11 +217,13 @@ class ValuesTests(Case):
         )
 
     def test_name_where_none_belongs(self) -> None:
+        """A second word before the = is refused where the option takes no name."""
         self.assertIn(
             "f.ini:2: [pool p] size x: has a second word before the =; write size = 2, for example",
             self.parse(Entry("size", 2, "x", words("1")))[1],
         )
 
     def test_what_the_reader_reported_is_not_reported_again(self) -> None:
+        """A value that could not be read is one problem, not two."""
         found, problems = self.parse(Entry("size", 2, whole=False), Entry("server", 3, "a", words("1")))
         self.assertEqual((found, problems), ({"server": {"a": 1}}, []))

@@ -17,12 +17,14 @@ REFUSED = [
 
 class PoolTests(IniCase):
     def test_defaults(self) -> None:
+        """A pool needs a server; all else has a default."""
         pool = self.load(f"{LISTENER}[pool p]\nserver a = h:80\n").pools[0]
         self.assertEqual(
             pool, PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), "p2c", None, 5, 2)
         )
 
     def test_all_given(self) -> None:
+        """Each option is taken as it is written, and servers keep their order."""
         pool = self.load(
             f"{LISTENER}[pool p]\nretries = 0\nserver b = h:1 weight=0\nserver a = h:2 backup weight=256\n"
             "balance = random\nconnect_timeout = 250ms\n"
@@ -34,6 +36,7 @@ class PoolTests(IniCase):
         self.assertEqual(pool, PoolSpec("p", servers, "random", None, 0.25, 0))
 
     def test_servers_refused(self) -> None:
+        """A server that cannot be one is refused with what would be right."""
         for value, reason in REFUSED:
             self.assertEqual(
                 self.problems(f"{LISTENER}[pool p]\nserver a = {value}\n"),

@@ -76,9 +76,11 @@ class ReaderTests(IniCase):
         )
 
     def test_first_line_of_a_value_may_be_empty(self) -> None:
+        """A value may begin on the line after its name."""
         self.assertEqual(self.words("[a]\nbind =\n  one\n"), [("a", "bind", [("one", 3)])])
 
     def test_no_newline_at_the_end(self) -> None:
+        """The last line counts, with or without its newline."""
         self.assertEqual(self.words("[a]\nx = 1"), [("a", "x", [("1", 2)])])
 
     def test_odd_line_separators_do_not_split(self) -> None:
@@ -112,6 +114,7 @@ class IncludeTests(IniCase):
         )
 
     def test_before_the_first_section(self) -> None:
+        """An include may stand before any section."""
         self.write("[b]\n", "b.ini")
         self.assertEqual(self.titles("include = b.ini\n[a]\n"), ["b: []", "a: []"])
 
@@ -123,15 +126,18 @@ class IncludeTests(IniCase):
         self.assertEqual(self.titles("include = conf.d/*.conf\n"), ["a: []", "b: []", "c: []"])
 
     def test_several_lines(self) -> None:
+        """Files to include may be named on several lines."""
         self.write("[a]\n", "a.ini")
         self.write("[b]\n", "b.ini")
         self.assertEqual(self.titles("include = a.ini\n  b.ini\n"), ["a: []", "b: []"])
 
     def test_variable(self) -> None:
+        """The name of a file to include may have variables in it."""
         self.write("[a]\n", "site.ini")
         self.assertEqual(self.read("include = ${PLACE}.ini", {"PLACE": "site"}).problems, ())
 
     def test_files_are_listed_in_order(self) -> None:
+        """The files are known in the order they were read."""
         self.write("[a]\n", "a.ini")
         files = self.read("include = a.ini").files
         self.assertEqual([self.local(path) for path in files], ["proxy.ini", "a.ini"])
@@ -151,15 +157,18 @@ class IncludeTests(IniCase):
         )
 
     def test_missing(self) -> None:
+        """A file to include that is not there is named, with the line that asks for it."""
         self.assertEqual(
             self.faults("[a]\n\ninclude = no.ini\n"),
             ["proxy.ini:3: [a] include: no.ini: cannot be read: No such file or directory"],
         )
 
     def test_all_missing_files_are_named(self) -> None:
+        """Of several missing files each is named."""
         self.assertEqual(len(self.faults("include = no.ini nor.ini\n")), 2)
 
     def test_circle(self) -> None:
+        """Files that include each other are refused, with the way round."""
         self.write("include = proxy.ini\n", "a.ini")
         self.assertEqual(
             self.faults("include = a.ini\n"),
@@ -170,10 +179,12 @@ class IncludeTests(IniCase):
         )
 
     def test_circle_through_a_link(self) -> None:
+        """A circle is noticed also when a link gives the file another name."""
         os.symlink("proxy.ini", os.path.join(self.folder, "link.ini"))
         self.assertIn("in a circle: proxy.ini -> link.ini", self.faults("include = link.ini\n")[0])
 
     def test_too_deep(self) -> None:
+        """Includes within includes end at a fixed depth, with one error."""
         for depth in range(reader.MAX_DEPTH):
             self.write(f"include = {depth + 1}.ini\n", f"{depth}.ini")
         self.write("", f"{reader.MAX_DEPTH}.ini")
@@ -205,10 +216,12 @@ class UnreadableTests(IniCase):
         return self.local(str(reading.problems[0]))
 
     def test_missing(self) -> None:
+        """A file that is not there is refused in the system's own words."""
         path = os.path.join(self.folder, "no.ini")
         self.assertEqual(self.fault(path), "no.ini: cannot be read: No such file or directory")
 
     def test_folder(self) -> None:
+        """A folder is refused as one."""
         self.assertTrue(self.fault(self.folder).endswith(": is a folder, not a file"))
 
     def test_pipe(self) -> None:
@@ -218,6 +231,7 @@ class UnreadableTests(IniCase):
         self.assertEqual(self.fault(path), "pipe: is not a regular file")
 
     def test_forbidden(self) -> None:
+        """A file that may not be read is refused in the system's own words."""
         path = self.write("[a]\n")
 
         def refuse(*arguments: object) -> object:
@@ -227,11 +241,14 @@ class UnreadableTests(IniCase):
         self.assertEqual(self.fault(path), "proxy.ini: cannot be read: Permission denied")
 
     def test_name_that_no_file_has(self) -> None:
+        """A name that the system cannot have is an error, not a traceback."""
         self.assertIn("cannot be read: ", self.fault("a\0b"))
 
     def test_too_long(self) -> None:
+        """A file that is too long for a configuration is refused without reading it all."""
         path = self.write(b";" * (reader.MAX_FILE_BYTES + 1))
         self.assertIn("is longer than 1048576 bytes", self.fault(path))
 
     def test_as_long_as_allowed(self) -> None:
+        """A file of the greatest length is read."""
         self.assertEqual(self.faults(b";" * reader.MAX_FILE_BYTES), [])

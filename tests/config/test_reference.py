@@ -46,6 +46,7 @@ class ReferenceTests(Case):
             self.assertEqual(file.read(), reference.render())
 
     def test_every_option_once(self) -> None:
+        """The page has each option once in each section that takes it."""
         page = reference.render()
         for kind in KINDS.values():
             for option in kind.options:
