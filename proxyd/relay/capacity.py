@@ -3,8 +3,9 @@ How many connections can the process carry?
 
 Each relayed connection takes two descriptors.  `raise_limit` makes the most of what the host grants, and
 `Capacity` sees to it that a full process stops accepting, says so once, and goes on by itself: clients
-wait in the kernel's backlog.  Only when accepting itself fails for want of a descriptor is one client
-turned away at each try, so that it is told and counted.
+wait in the kernel's backlog.  That the descriptors have run out is only learned by failing, and costs one
+client its connection, which is told and counted; from then on, and until a minute has passed without
+shortage, nobody is accepted before there is room for a whole connection.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 SHARE_FOR_CONNECTIONS = 0.8  # of the descriptors; the rest is for logs, checks, metrics and listeners
+
+CONNECTION = 2  # descriptors: the client's and the server's
 
 RETRY_SECONDS = 1.0  # others may have freed descriptors that we are not told of
 
@@ -60,9 +63,11 @@ class Capacity:
         self.open = 0
         self.full = False
         self._told = -QUIET_SECONDS  # when it was last said that we are full
+        self._scarce = False  # descriptors are: look before each client whether there are enough
+        self._short = 0.0  # when the doors last closed or opened because of descriptors
         self._clock = clock
         self._listeners: list[Accepting] = []
-        self._retry: Optional[IDelayedCall] = None
+        self._look: Optional[IDelayedCall] = None
         self._empty: Optional[Deferred[None]] = None
         self._reserve: Optional[int] = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -74,16 +79,23 @@ class Capacity:
         self._listeners.append(listener)
 
     def enter(self) -> None:
-        """A connection was accepted."""
+        """A connection was accepted; its server is still to be dialed."""
         self.open += 1
-        if self.open >= self.most and not self.full:
+        if self.full:
+            return
+        if self.open >= self.most:
             self._close_doors(f"max_connections: all {self.most} are in use; new clients wait until one ends")
+        elif self._scarce:
+            self._see_to_the_next()
 
     def leave(self) -> None:
         """A connection has ended."""
         self.open -= 1
         if self.full and self.open < self.most:
-            self._open_doors()
+            if self._scarce:
+                self._look_in(0)  # by then the sockets are closed; a datapath may put that off for a moment
+            else:
+                self._open_doors()
         if not self.open and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -99,38 +111,78 @@ class Capacity:
     def _no_one_waits(self, empty: Deferred[None]) -> None:
         self._empty = None
 
-    def exhausted(self, shed: Callable[[], None]) -> None:
+    def exhausted(self, shed: Optional[Callable[[], None]] = None) -> None:
         """
-        The process has no descriptor left: accept no more until one is free.
+        The process has no descriptor left: accept no more until there are two for a connection.
 
-        ``shed`` is called once while a reserved descriptor is free for it, so that the client at the
-        head of the line is told and counted.
+        Who could not accept passes ``shed``.  It is called while a reserved descriptor is free for it, so
+        that the client at the head of the line is told and counted; but not if one was already turned
+        away in this shortage.  Who has accepted, and has no descriptor to go on, passes nothing.
         """
-        if self._reserve is not None:
+        news = not self._scarce
+        self._scarce = True
+        if not self.full:
+            self._run_short()
+        if news and shed is not None and self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
             shed()
-        if not self.full:
-            self._close_doors(
-                f"no file descriptor left with {self.open} connections open; new clients wait until "
-                "one is free (raise the limit, LimitNOFILE= or ulimit -n, or lower max_connections)"
-            )
-        if self._retry is None:
-            self._retry = self._clock.callLater(RETRY_SECONDS, self._try_again)
+            self._fits(0)
 
     def stop(self) -> None:
         """Give up the reserve and the timer."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
 
-    def _try_again(self) -> None:
-        self._retry = None
-        if self.full and self.open < self.most:
+    def _see_to_the_next(self) -> None:
+        if self._clock.seconds() - self._short >= QUIET_SECONDS:
+            self._scarce = False
+        elif not self._fits(1 + CONNECTION):  # for this one's server, and for the whole next one
+            self._run_short()
+
+    def _run_short(self) -> None:
+        self._short = self._clock.seconds()
+        self._close_doors(
+            f"no file descriptor left (connections open: {self.open}); new clients wait until one ends "
+            "(raise the limit, LimitNOFILE= or ulimit -n, or lower max_connections)"
+        )
+        if self._look is None:
+            self._look_in(RETRY_SECONDS)
+
+    def _look_in(self, seconds: float) -> None:
+        if self._look is None:
+            self._look = self._clock.callLater(seconds, self._look_again)
+        else:
+            self._look.reset(seconds)
+
+    def _look_again(self) -> None:
+        self._look = None
+        if not self.full or self.open >= self.most:
+            return  # and when it is no longer so, whoever leaves looks
+        if self._fits(CONNECTION):
+            self._short = self._clock.seconds()
             self._open_doors()
+        else:
+            self._look_in(RETRY_SECONDS)
+
+    def _fits(self, descriptors: int) -> bool:
+        """Whether there are so many descriptors beside the reserve, which is refilled if need be."""
+        taken: list[int] = []
+        try:
+            if self._reserve is None:
+                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            for _ in range(descriptors):
+                taken.append(os.dup(self._reserve))
+        except OSError:
+            return False
+        finally:
+            for fd in taken:
+                os.close(fd)
+        return True
 
     def _close_doors(self, why: str) -> None:
         self.full = True
@@ -142,13 +194,6 @@ class Capacity:
             listener.pause()
 
     def _open_doors(self) -> None:
-        if self._reserve is None:
-            try:
-                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                if self._retry is None:
-                    self._retry = self._clock.callLater(RETRY_SECONDS, self._try_again)
-                return
         self.full = False
         for listener in self._listeners:
             listener.resume()

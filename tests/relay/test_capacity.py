@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import Any, cast
+from contextlib import contextmanager
+from typing import Any, Iterator, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
@@ -24,6 +25,33 @@ class Door:
 
     def resume(self) -> None:
         self.accepting = True
+
+
+def free_descriptors() -> int:
+    """How many descriptors this process could still open."""
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return len(taken)
+    finally:
+        for fd in taken:
+            os.close(fd)
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Let this process open so many more descriptors."""
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(count + 1)]
+    for fd in taken:
+        os.close(fd)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[count], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class CapacityTests(Case):
@@ -77,26 +105,85 @@ class CapacityTests(Case):
         shed: list[int] = []
 
         def turn_away() -> None:
-            shed.append(len(os.listdir("/proc/self/fd")))
+            shed.append(free_descriptors())
 
-        before = len(os.listdir("/proc/self/fd"))
         self.capacity.enter()
-        self.capacity.exhausted(turn_away)
-        self.assertEqual(shed, [before - 1])
-        self.assertEqual(self.accepting(), [False, False])
-        self.assertIn("file descriptor", self.said[0])
-        self.capacity.exhausted(turn_away)
-        self.assertEqual(len(shed), 1)
+        with descriptors_left(0):
+            self.capacity.exhausted(turn_away)
+            self.assertEqual(shed, [1])
+            self.assertEqual(free_descriptors(), 0)  # the reserve is there again
+            self.assertEqual(self.accepting(), [False, False])
+            self.assertIn("no file descriptor left (connections open: 1)", self.said[0])
+            for _ in range(5):
+                self.clock.advance(RETRY_SECONDS)
+                self.capacity.exhausted(turn_away)
+            self.assertEqual(self.accepting(), [False, False])
+            self.assertEqual(len(shed), 1)
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.accepting(), [True, True])
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
         self.assertEqual(len(self.said), 1)
+
+    def test_the_doors_open_when_a_whole_connection_fits(self) -> None:
+        """One descriptor is not enough: who was let in would be cut off as soon as a server is dialed."""
+        self.capacity.enter()
+        self.capacity.exhausted()
+        for left, expected in (0, False), (1, False), (2, True):
+            with descriptors_left(left):
+                self.clock.advance(RETRY_SECONDS)
+                self.assertEqual(self.accepting(), [expected] * 2, left)
+
+    def test_a_client_whose_dial_had_no_descriptor_lets_nobody_in(self) -> None:
+        """What such a session leaves behind is one descriptor, and the next client needs two."""
+        self.capacity.enter()
+        with descriptors_left(0):
+            self.capacity.exhausted()
+        with descriptors_left(1):
+            self.capacity.leave()
+            self.clock.advance(0)
+            self.assertEqual(self.accepting(), [False, False])
 
     def test_a_connection_that_ends_frees_its_descriptors(self) -> None:
         """Nobody waits for the timer when it is known that there is room."""
         self.capacity.enter()
-        self.capacity.exhausted(lambda: None)
+        with descriptors_left(0):
+            self.capacity.exhausted()
+            self.capacity.leave()  # and the datapath is about to close the sockets
+        with descriptors_left(2):
+            self.clock.advance(0)
+            self.assertEqual(self.accepting(), [True, True])
+
+    def test_in_a_shortage_nobody_is_let_in_who_could_not_be_served(self) -> None:
+        """The doors close before the last descriptors are gone, so no further client pays for it."""
+        self.capacity.most = 100
+        self.capacity.exhausted()
+        self.clock.advance(RETRY_SECONDS)
+        for left, expected in (3, True), (2, False), (3, False):
+            with descriptors_left(left):
+                self.capacity.enter()  # who has one descriptor, and needs one of these
+                self.assertEqual(self.accepting(), [expected] * 2, left)
+        self.clock.advance(RETRY_SECONDS)
+        self.clock.advance(QUIET_SECONDS)
+        with descriptors_left(0):
+            self.capacity.enter()  # a minute has passed: the shortage is history
+        self.assertEqual(self.accepting(), [True, True])
+        shed: list[None] = []
+        self.capacity.exhausted(lambda: shed.append(None))
+        self.assertEqual((shed, len(self.said)), ([None], 2))
+
+    def test_a_shortage_when_max_connections_are_in_use(self) -> None:
+        """Both limits at once: the doors open when neither holds any more."""
+        for _ in range(3):
+            self.capacity.enter()
+        self.capacity.exhausted()
+        with descriptors_left(1):
+            self.capacity.leave()
+            self.clock.advance(RETRY_SECONDS)
+            self.assertEqual(self.accepting(), [False, False])
+        self.capacity.enter()
+        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.accepting(), [False, False])
         self.capacity.leave()
+        self.clock.advance(0)
         self.assertEqual(self.accepting(), [True, True])
 
     def test_who_waits_for_the_end_is_told(self) -> None:

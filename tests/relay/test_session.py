@@ -72,6 +72,19 @@ class FakeDatapath:
         self.cancelled += 1
 
 
+class Door:
+    """A listener that notes when it was closed and opened."""
+
+    def __init__(self) -> None:
+        self.moved: list[str] = []
+
+    def pause(self) -> None:
+        self.moved.append("closed")
+
+    def resume(self) -> None:
+        self.moved.append("open")
+
+
 class SessionCase(Case):
     """Sessions on the verified fake, with a clock that the test moves."""
 
@@ -288,8 +301,18 @@ class SessionTests(SessionCase):
     def test_no_descriptor_for_a_dial(self) -> None:
         """That we ran out is no fault of the server's: no other is tried, and the fault is ours."""
         self.serve([5, 1])
+        self.clock.advance(0)
         record = self.the_record()
         self.assertEqual((record.reason, self.datapath.dialed), (Reason.DESCRIPTORS, [5]))
+
+    def test_no_descriptor_for_a_dial_closes_the_doors(self) -> None:
+        """The next client would fare no better: it waits in the backlog until there is room."""
+        door = Door()
+        self.capacity.add(door)
+        self.serve([5])
+        self.clock.advance(0)
+        self.assertEqual(door.moved, ["closed", "open"])
+        self.assertEqual(self.the_record().reason, Reason.DESCRIPTORS)
 
     def test_a_fault_of_our_own(self) -> None:
         """A bug closes its own connection, is logged once, and leaves nothing behind."""
