@@ -446,11 +446,11 @@ class SidesContract:
             await self.over(reason)
 
 
-def pieces(random: Random, data: bytes) -> list[bytes]:
-    """Cut bytes into pieces of very different sizes; the last comes first."""
+def pieces(random: Random, data: bytes, largest: int = 16) -> list[bytes]:
+    """Cut bytes into pieces of very different sizes, at most 2 ** largest; the last comes first."""
     cut = []
     while data:
-        length = int(2 ** random.uniform(0, 16))
+        length = int(2 ** random.uniform(0, largest))
         cut.append(data[:length])
         data = data[length:]
     return cut[::-1]

@@ -187,10 +187,10 @@ class LaneConnection:
         peer = self._pump
         if peer is None:
             self._deliver()
-        elif peer._pipe is None:
-            self._copy(peer)
-        else:
+        elif peer._pipe is not None:
             self._splice(peer, peer._pipe)
+        elif self._full_reads < BUSY_READS or not self._begin_splice(peer):
+            self._copy(peer)
 
     def _deliver(self) -> None:
         """Give the protocol what there is, in chunks of at most ``bufferSize``."""
@@ -242,6 +242,8 @@ class LaneConnection:
                     return
             elif self._reading:
                 self._full_reads += 1
+                if self._full_reads == BUSY_READS:
+                    self._small = 0
                 if self._full_reads >= BUSY_READS and self._begin_splice(peer):
                     return
             left -= count
@@ -295,7 +297,6 @@ class LaneConnection:
         if pipe is None:
             return False
         peer._pipe = pipe
-        self._small = 0
         self._splice(peer, pipe)
         return True
 
@@ -308,11 +309,13 @@ class LaneConnection:
                 count = os.splice(fd, pipe.into, pipe.size, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
             except BlockingIOError:
                 self._readable = False
+                peer._end_splice()  # others may need the pipe before there is more to splice
                 return
             except OSError as error:
                 self._lose(_lost(error))
                 return
             if not count:
+                peer._end_splice()
                 self._end()
                 return
             self.protocol.received += count
