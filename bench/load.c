@@ -13,10 +13,10 @@
  * answered by one line of JSON:
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
- *           [downloads=N] [size=BYTES]
+ *           [downloads=N] [pace=BYTES] [size=BYTES]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo; connectors connect, do so once, and close, and `rate` does that so often a second;
- *       uploads and downloads move bytes without end.  PID is whose processor time is told, and for how long
+ *       uploads and downloads move bytes without end, each at most `pace` a second.  PID is whose processor time is told, and for how long
  *       it waited for its core because another process had it.
  *   hold port=P connections=N [size=BYTES]
  *       Open connections, exchange one message on each, and keep them.
@@ -76,6 +76,7 @@ static struct conn clients;      /* head of the ring of all clients */
 static int open_of[KINDS], missing[KINDS];
 static struct sockaddr_in target;
 static size_t message = 64;
+static unsigned pace;            /* bytes a second of a bulk transfer; 0 is as fast as it goes */
 static bool recording, stopping;
 static uint64_t exchanges, connects, errors, bytes_up, bytes_down, held;
 static uint32_t *latencies;
@@ -149,6 +150,12 @@ static void sample(uint64_t nanoseconds)
     latencies[sampled++] = nanoseconds > UINT32_MAX ? UINT32_MAX : (uint32_t)nanoseconds;
 }
 
+static void slow_down(int fd)
+{
+    unsigned most = pace ? pace : ~0u;
+    setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &most, sizeof most);
+}
+
 /* Send up to `unsent` bytes; false if the connection is lost. */
 static bool push(struct conn *c, const char *bytes, uint32_t reading)
 {
@@ -218,6 +225,7 @@ static void serve(struct conn *c, uint32_t events)
                 serve_no_more(c);
             return;
         } else if (c->service == 's' && got) {
+            slow_down(c->fd);
             watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
             return;
         }
@@ -277,6 +285,8 @@ static void open_client(enum kind kind)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&from, sizeof from))
         die("bind");
+    if (kind == UPLOAD)
+        slow_down(fd);
     c->began = now();            /* of a connector the connect counts too */
     if (connect(fd, (struct sockaddr *)&target, sizeof target) && errno != EINPROGRESS) {
         failed(c);
@@ -439,6 +449,7 @@ static void prepare(void)
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
+    pace = (unsigned)option("pace", 0);
     exchanges = connects = errors = bytes_up = bytes_down = held = 0;
     sampled = 0;
 }

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 
+SHOWN = 15  # lines of what it said, when it could not be started
+
 MOST = 4000  # connections; HAProxy wants the descriptors for all of them when it starts
 
 Command = Sequence[str]
@@ -74,9 +76,9 @@ class Proxy:
         end = time.monotonic() + START_SECONDS
         while not relays(self.port):
             if self._process.poll() is not None or time.monotonic() > end:
-                said = (self.folder / "out.log").read_text(errors="replace")
+                said = (self.folder / "out.log").read_text(errors="replace").splitlines()[-SHOWN:]
                 self.stop()
-                raise NotRunning(f"{self.name} does not relay:\n{said}")
+                raise NotRunning("\n".join([f"{self.name} does not relay:", *said]))
             time.sleep(0.05)
 
     def _worker(self) -> int:

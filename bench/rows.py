@@ -129,6 +129,15 @@ def bulk(what: str) -> tuple[Figure, ...]:
     )
 
 
+# Bulk that goes as fast as it can is not the same bulk for all: who moves more of it has less time for the
+# rest, and the kernel's queues make the percentiles jump.  So there is a row with the same bulk for all, too.
+UNDER_BULK = (
+    latency("p99", 0.7),
+    latency("p50"),
+    Figure("bulk to the server", "Gbit/s", gigabits("bytes_up"), compared=False),
+    Figure("bulk from the server", "Gbit/s", gigabits("bytes_down"), compared=False),
+)
+
 ROWS = {
     row.name: row
     for row in (
@@ -173,14 +182,15 @@ ROWS = {
         ),
         Row(
             "underbulk",
-            "64-byte exchanges on 8 connections while bulk runs in each direction",
-            (
-                latency("p99", 0.7),
-                latency("p50"),
-                Figure("bulk to the server", "Gbit/s", gigabits("bytes_up"), compared=False),
-                Figure("bulk from the server", "Gbit/s", gigabits("bytes_down"), compared=False),
-            ),
+            "64-byte exchanges on 8 connections while bulk runs in each direction, as fast as it goes",
+            UNDER_BULK,
             {"exchangers": 8, "uploads": 1, "downloads": 1},
+        ),
+        Row(
+            "underpaced",
+            "64-byte exchanges on 8 connections while bulk runs in each direction, at 2 Gbit/s",
+            UNDER_BULK,
+            {"exchangers": 8, "uploads": 1, "downloads": 1, "pace": 250_000_000},
         ),
         Row(
             "underflood",
@@ -195,4 +205,4 @@ ROWS = {
     )
 }
 
-GROUPS = {"bulk": ("upload", "download"), "p99": ("underbulk", "underflood")}
+GROUPS = {"bulk": ("upload", "download"), "p99": ("underbulk", "underpaced", "underflood")}
