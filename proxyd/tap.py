@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Iterable, NoReturn, Optional
 
+from twisted.logger import Logger
 from twisted.python import usage
 
 import proxyd
@@ -23,6 +24,8 @@ from proxyd.config.document import Config
 from proxyd.config.summary import summary
 from proxyd.errors import ConfigError, StartError
 from proxyd.service import ProxyService
+
+log = Logger()
 
 
 def fail(lines: Iterable[object]) -> NoReturn:
@@ -35,7 +38,7 @@ def fail(lines: Iterable[object]) -> NoReturn:
 class Options(usage.Options):
     """The options of ``twistd tcpproxy``."""
 
-    synopsis = "Usage: twistd [twistd's options] tcpproxy --config FILE"
+    synopsis = "--config FILE [--check]"  # Twisted puts twistd's own usage before it
     longdesc = (
         "Serve as a TCP reverse proxy and load balancer, as one ini file says.  "
         "Example: twistd -n tcpproxy --config etc/proxy.ini"
@@ -75,9 +78,15 @@ def makeService(options: Options) -> ProxyService:
         for which in (signal.SIGTERM, signal.SIGINT):
             signal.signal(which, lambda *_: reactor.callFromThread(service.hurry))  # type: ignore[attr-defined]
 
+    def hung_up(*_: object) -> None:
+        said = "SIGHUP: there is no reload yet; nothing changed; log files need no signal"
+        reactor.callFromThread(log.info, said)  # type: ignore[attr-defined]
+
     service = ProxyService(reactor, options.config, os.environ, random.random, draining)
     try:
         service.bind()
     except StartError as error:
         fail(error.lines)
+    # Unanswered it would end the process at once, without a drain; not before Twisted has set its signals.
+    reactor.callWhenRunning(signal.signal, signal.SIGHUP, hung_up)
     return service

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from typing import Any
 
+from twisted.internet import reactor
+
 from proxyd.service import ProxyService
 from proxyd.tap import Options, makeService
 from tests.support.case import Case
@@ -33,6 +35,7 @@ class TapTests(Case):
         self.out, self.err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
+        self.patch(reactor, "callWhenRunning", lambda *_: None)  # the signals of this process stay
 
     def write(self, text: str) -> str:
         path = os.path.join(self.folder, "proxy.ini")

@@ -114,6 +114,14 @@ class Refused(DaemonCase):
             finished.err.decode(), "tcpproxy: --config FILE is missing; see twistd tcpproxy --help\n"
         )
 
+    async def test_help(self) -> None:
+        """The usage is one line, as it is to be typed."""
+        finished = await self.twistd("tcpproxy", "--help")
+        self.assertEqual(finished.status, 0)
+        said = finished.out.decode()
+        self.assertEqual(said.count("Usage"), 1, said)
+        self.assertRegex(said, r"Usage: \S*twistd \[options\] tcpproxy --config FILE \[--check\]\n")
+
     async def test_check(self) -> None:
         """With --check a right configuration is summed up, and no port is taken, not even a busy one."""
         taken = listening_socket(socket.AF_INET, 65536)

@@ -40,6 +40,17 @@ class Stop(DaemonCase):
         self.assertNotIn("Traceback", daemon.log)
         self.assertNotIn("Unhandled", daemon.log)
 
+    async def test_hangup(self) -> None:
+        """SIGHUP, which others take for a reload, ends nothing: the log says so, and clients go on."""
+        daemon, client, server = await self.begin("drain_timeout = 10m")
+        daemon.child.signal("HUP")
+        await daemon.child.says(rb"SIGHUP: there is no reload yet; nothing changed")
+        server.send(b"still here")
+        await client.receives(10)
+        client.finish()
+        server.finish()
+        self.assertEqual((await daemon.record())["bytes_out"], 10)
+
     async def test_open_transfer_finishes(self) -> None:
         """What is under way goes on to its end while new clients are refused; then the daemon is gone."""
         daemon, client, server = await self.begin("drain_timeout = 10m")
