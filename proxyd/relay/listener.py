@@ -115,7 +115,8 @@ def _inherited(fd: int) -> socket.socket:
         listening = skt.type == socket.SOCK_STREAM and skt.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if not listening:
             raise OSError(errno.EINVAL, "the inherited descriptor is no listening stream socket")
-        tune_socket(skt)
+        if skt.family != socket.AF_UNIX:
+            tune_socket(skt)
         skt.setblocking(False)
     except BaseException:
         skt.close()
@@ -184,6 +185,7 @@ class Listener:
         self._socket = skt
         self._factory = factory
         self._capacity = capacity
+        self._family = int(skt.family)
         self._accepting = False
         self._retry: Optional[IDelayedCall] = None
         self._path = self._own_path()
@@ -246,7 +248,7 @@ class Listener:
             if not self._accepting:
                 return
             try:
-                skt, peer = self._socket.accept()
+                fd, peer = self._socket._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -254,7 +256,8 @@ class Listener:
                     self._out_of_descriptors()
                     return
                 continue  # this client is gone again, accept(2) says: the next one may not be
-            self._serve(skt, peer)
+            # socket.accept() would ask the family and the type as enumerations, at 2 us a client.
+            self._serve(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), peer)
 
     def _serve(self, skt: socket.socket, peer: Any) -> None:
         try:

@@ -45,7 +45,7 @@ HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more
 class Side:
     """One end of a relayed connection: what arrives here leaves at its peer."""
 
-    __slots__ = ("finished", "gone", "held", "pair", "paused", "peer", "received", "transport")
+    __slots__ = ("connected", "finished", "held", "pair", "paused", "peer", "received", "transport")
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
@@ -55,15 +55,11 @@ class Side:
         self.held = b""
         self.paused = False  # by the peer's transport, which is full
         self.finished = False  # its FIN has arrived
-        self.gone = False  # its transport is closed
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a transport that has not been lost."""
-        return self.transport is not None and not self.gone
+        self.connected = False  # it has a transport that has not been lost
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
+        self.connected = True
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -87,9 +83,9 @@ class Side:
         """Everything we were asked to send has left; the other direction goes on."""
 
     def connectionLost(self, reason: Failure) -> None:
-        self.gone = True
+        self.connected = False
         # An abort is always our own doing, so it is as orderly as a close: neither is the peer's reset.
-        if reason.check(ConnectionDone, ConnectionAborted):
+        if isinstance(reason.value, (ConnectionDone, ConnectionAborted)):
             self.pair.side_lost(self, True)
         else:
             self.pair.side_lost(self, False, " ".join(map(str, getattr(reason.value, "args", ()))))

@@ -116,7 +116,9 @@ class Stock:
 
 def _tuned(side: ProxyClient) -> None:
     side.transport.bufferSize = CHUNK
-    tune_socket(side.transport.getHandle())
+    skt = side.transport.getHandle()
+    if skt.family != socket.AF_UNIX:
+        tune_socket(skt)
 
 
 def _dial_failed(failure: Failure) -> None:

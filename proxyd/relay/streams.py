@@ -36,12 +36,10 @@ class IStream(ITCPTransport, IConsumer, IPushProducer):
 
 def tune_socket(skt: socket.socket) -> None:
     """
-    Send small writes at once and notice dead peers; unix sockets need neither.
+    Send small writes at once and notice dead peers; for TCP sockets, since others need neither.
 
     Set on a listening socket, Linux hands the options on to every connection it accepts.
     """
-    if skt.family == socket.AF_UNIX:
-        return
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from proxyd.relay.streams import buffered, can_half_close, tune_socket, unacknowledged, unsent
+from proxyd.relay.streams import buffered, can_half_close, unacknowledged, unsent
 from tests.support.case import Case
 from tests.support.streams import Network
 
@@ -54,10 +54,3 @@ class StreamsTests(Case):
         wrapper.transport.write(b"123")
         self.assertEqual((buffered(wrapper), unsent(wrapper)), (3, 3))
         self.assertEqual((can_half_close(wrapper), can_half_close(wrapper.transport)), (False, True))
-
-    def test_unix_sockets_need_no_tuning(self) -> None:
-        """TCP's options are not set where there is no TCP."""
-        one, other = socket.socketpair()
-        with one, other:
-            tune_socket(one)
-            self.assertEqual(one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)

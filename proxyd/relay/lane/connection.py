@@ -63,11 +63,11 @@ def _lost(error: OSError) -> Failure:
     return Failure(ConnectionLost(error.strerror or str(error)))
 
 
-def address_of(family: int, name: Any) -> IAddress:
+def address_of(name: Any) -> IAddress:
     """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
-    if family == socket.AF_UNIX:
+    if not isinstance(name, tuple):
         return UNIXAddress(name or None)
-    if family == socket.AF_INET6:
+    if len(name) > 2:
         return IPv6Address("TCP", *name)
     return IPv4Address("TCP", *name)
 
@@ -556,10 +556,10 @@ class LaneConnection:
         return self._socket
 
     def getPeer(self) -> Any:
-        return address_of(self._socket.family, self._peer)
+        return address_of(self._peer)
 
     def getHost(self) -> Any:
-        return address_of(self._socket.family, self._socket.getsockname())
+        return address_of(self._socket.getsockname())
 
     def getTcpNoDelay(self) -> bool:
         return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))

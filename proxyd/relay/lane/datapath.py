@@ -60,7 +60,7 @@ class Lane:
 
         The socket is closed when the factory does not want it.
         """
-        protocol = factory.buildProtocol(address_of(skt.family, peer))
+        protocol = factory.buildProtocol(address_of(peer))
         if protocol is None:
             skt.close()
         else:

@@ -53,7 +53,8 @@ class Dial:
             code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.arrived.errback(failed(code))
             return
-        tune_socket(self._socket)
+        if isinstance(self._address, tuple):
+            tune_socket(self._socket)
         connection = LaneConnection(self._loop, self._socket, self._address, self._side)
         self._side.arrived = self.arrived
         self._side.makeConnection(connection)
