@@ -51,6 +51,7 @@
 #define SOURCES 200              /* addresses that clients come from */
 #define BULK (256 * 1024)        /* what a bulk sender sends at once */
 #define SINK (1024 * 1024)       /* what is received at once */
+#define ECHO (64 * 1024)         /* what is received at once in order to be echoed */
 #define MOST_PACED 4096          /* connections of the flood that may be open at once */
 #define AT_ONCE 64               /* connections of `hold` that are being opened at once */
 #define EVENTS 256
@@ -81,7 +82,7 @@ static bool recording, stopping;
 static uint64_t exchanges, connects, errors, bytes_up, bytes_down, held;
 static uint32_t *latencies;
 static size_t sampled, room;
-static char echo_bytes[BULK], sink_bytes[BULK], scratch[65536];
+static char echo_bytes[BULK], sink_bytes[BULK], scratch[SINK];
 static char command[1024];
 static size_t command_length;
 static bool command_ready, finished;
@@ -208,8 +209,8 @@ static void serve(struct conn *c, uint32_t events)
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         ssize_t got;
         if (c->service)
-            got = recv(c->fd, scratch, c->service == 'k' ? SINK : sizeof scratch, MSG_TRUNC);
-        else if ((got = recv(c->fd, scratch, sizeof scratch, 0)) > 0)
+            got = recv(c->fd, scratch, c->service == 'k' ? SINK : ECHO, MSG_TRUNC);
+        else if ((got = recv(c->fd, scratch, ECHO, 0)) > 0)
             c->service = scratch[0];
         if (got < 0 && errno == EAGAIN)
             got = 0;
