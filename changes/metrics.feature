@@ -1,1 +1,1 @@
-`metrics` serves counters and durations to Prometheus.
+`metrics` serves counters, durations and the state of each server to Prometheus, at `/metrics`.
