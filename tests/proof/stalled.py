@@ -2,14 +2,16 @@
 Does a client that never reads hold up the others, or fill the daemon?
 
 One client asks Redis for 100 MB and reads none of it, while others exchange 64 bytes through the same
-daemon.  What it costs the others is printed; that the daemon holds none of the 100 MB is asserted.  In
-the end the client reads after all, and gets every byte.
+daemon.  What it costs the others is printed, and may not be far more than without it; the daemon holds none
+of the 100 MB.  In the end the client reads after all, and gets every byte.
 """
 
 from __future__ import annotations
 
 import socket
 from time import perf_counter
+
+from attrs import frozen
 
 from tests.proof._footing import GROWTH, MIB, footprint, prove, unchanged
 from tests.support.daemon import relay
@@ -23,6 +25,21 @@ WARM_UP = 2000
 WORD = b"x" * 57
 REQUEST = b"ECHO " + WORD + b"\r\n"
 ANSWER = b"$57\r\n" + WORD + b"\r\n"  # 64 bytes there, 64 back
+
+# How late the others may be beside it: more than a machine varies, far less than a daemon that is held up.
+WORSE_TIMES = 5
+WORSE_SECONDS = 0.005
+
+
+@frozen
+class Taken:
+    """How long an exchange took (seconds): half of them at most so long, and all but one in a hundred."""
+
+    half: float
+    late: float
+
+    def __str__(self) -> str:
+        return f"p50 {self.half * 1e6:.0f} us, p99 {self.late * 1e6:.0f} us"
 
 
 def connected(place: Place) -> socket.socket:
@@ -43,8 +60,8 @@ def read_exactly(skt: socket.socket, size: int) -> int:
     return count
 
 
-def exchange(clients: list[socket.socket], times: int) -> str:
-    """Have the clients exchange 64 bytes in turn; say how long that took them."""
+def exchange(clients: list[socket.socket], times: int) -> Taken:
+    """Have the clients exchange 64 bytes in turn; return how long that took them."""
     taken = []
     for number in range(times):
         client = clients[number % len(clients)]
@@ -54,8 +71,7 @@ def exchange(clients: list[socket.socket], times: int) -> str:
         taken.append(perf_counter() - began)
         assert answer == ANSWER, answer
     taken.sort()
-    half, late = taken[times // 2], taken[times * 99 // 100]
-    return f"p50 {half * 1e6:.0f} us, p99 {late * 1e6:.0f} us"
+    return Taken(taken[times // 2], taken[times * 99 // 100])
 
 
 async def proof(stage: Stage) -> str:
@@ -78,6 +94,8 @@ async def proof(stage: Stage) -> str:
     beside = exchange(clients, EXCHANGES)
     grown = daemon.resident() - before.resident
     print(f"with one:                 {beside}; {daemon.resident() / MIB:.1f} MiB resident")
+    most = WORSE_TIMES * alone.late + WORSE_SECONDS
+    assert beside.late <= most, f"the others were held up: p99 {beside.late * 1e6:.0f} us beside it"
     metrics = await daemon.metrics()
     taken = metrics['proxyd_bytes_total{direction="out",listener="front",pool="servers",server="a"}']
     taken -= (2 * EXCHANGES + WARM_UP) * len(ANSWER)
