@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -55,6 +56,7 @@ class Bench:
         self._core, other = cores()
         keep_to(other)
         self._load = Load()
+        self._folder = BUILD / f"run-{os.getpid()}"  # another run may be going on
         self._proxies: dict[str, Proxy] = {}
         self._wanted = list(names)
         self.wrong: list[str] = []
@@ -73,6 +75,7 @@ class Bench:
         for proxy in self._proxies.values():
             proxy.stop()
         self._load.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +136,8 @@ class Bench:
             proxy.stop()
 
     def _start(self, name: str, fresh: bool = False) -> Proxy:
-        return Proxy(name, BUILD / ("fresh" if fresh else "running"), self._load.servers, self._core)
+        folder = self._folder / ("fresh" if fresh else "running")
+        return Proxy(name, folder, self._load.servers, self._core)
 
     def _note(self, what: str) -> None:
         self.wrong.append(what)
