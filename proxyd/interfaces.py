@@ -64,7 +64,7 @@ class ListenerSnapshot:
     A listener as it is now: its open connections, and what has passed.
 
     ``live`` has one ``(pool, server, bytes_in, bytes_out)`` for each connection that is still open and
-    has a server.
+    has reached a server; what a client has said before is counted with the server that gets it.
     """
 
     name: str

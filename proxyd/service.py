@@ -78,7 +78,7 @@ class ProxyService(Service):
         self._datapaths: dict[str, Datapath] = {"stock": stock, "lane": stock}
         if can_run_on(reactor):
             self._datapaths["lane"] = Lane(reactor)
-        else:
+        elif any(spec.datapath == "lane" for spec in config.listeners):
             self.log.warn("this host or reactor has no lane (datapath = lane): Twisted's transports serve")
         descriptors = raise_limit()
         self.capacity = Capacity(reactor, config.daemon.max_connections or connections_for(descriptors))
@@ -174,11 +174,11 @@ class ProxyService(Service):
     def startService(self) -> None:
         super().startService()
         self.log.info(
-            "proxyd {version}: {listeners} listeners, {pools} pools, up to {most} connections",
+            "proxyd {version}: {listeners}, {pools}, up to {connections}",
             version=proxyd.__version__,
-            listeners=len(self.frontends),
-            pools=len(self.pools),
-            most=self.capacity.most,
+            listeners=_counted(len(self.frontends), "listener"),
+            pools=_counted(len(self.pools), "pool"),
+            connections=_counted(self.capacity.most, "connection"),
         )
         for frontend in self.frontends:
             self.log.info(
@@ -220,14 +220,14 @@ class ProxyService(Service):
         timeout = self._config.daemon.drain_timeout
         if self.capacity.open:
             self.log.info(
-                "stopping: {open} connections are open and have up to {timeout:g} s to end",
-                open=self.capacity.open,
+                "stopping: up to {timeout:g} s for {connections} to end",
+                connections=_counted(self.capacity.open, "open connection"),
                 timeout=timeout,
             )
         await self._empty_within(timeout)
         left = [session for frontend in self.frontends for session in frontend.sessions]
         if left:
-            self.log.warn("stopping: {left} connections are cut", left=len(left))
+            self.log.warn("stopping: {left} cut short", left=_counted(len(left), "connection"))
         for session in left:
             session.cut(Reason.DRAINED)
         await self._empty_within(LAST_SECONDS)
@@ -262,6 +262,10 @@ class ProxyService(Service):
         )
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
     return ListenerSnapshot(
         name=frontend.spec.name,
@@ -269,6 +273,6 @@ def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
         live=tuple(
             (frontend.pool.name, session.picked.name, session.client.received, session.server.received)
             for session in frontend.sessions
-            if session.picked is not None
+            if session.picked is not None and session.connect_seconds is not None
         ),
     )

@@ -11,11 +11,14 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 
+import proxyd.service
 from proxyd.config import load
 from proxyd.config.balance import BALANCES
 from proxyd.errors import StartError
 from proxyd.policy.balance import BALANCERS
+from proxyd.relay.lane.datapath import Lane
 from proxyd.service import FRONTENDS, ProxyService
 from tests.support.case import AsyncCase
 from tests.support.peer import Ended, SocketPeer
@@ -109,6 +112,30 @@ class ServiceTests(AsyncCase):
         await service.stopService()
         self.assertEqual(len(await self.log()), 5)
         self.assertEqual(os.listdir(self.folder).count("front.sock"), 0)
+
+    async def test_bytes_belong_to_the_server_that_gets_them(self) -> None:
+        """While a server is dialed, what its client has said is counted for none: another may get it."""
+        self.patch(Lane, "dial", lambda *_: Deferred())
+        service = self.running()
+        self.client().send(b"hello")
+        await self.until_open(service, 1)
+        (session,) = service.frontends[0].sessions
+        while not session.client.received:
+            await deferLater(reactor, 0)
+        (listener,) = service.snapshot().listeners
+        self.assertEqual((listener.open, listener.live), (1, ()))
+
+    def test_a_host_without_the_lane(self) -> None:
+        """It is said once, and only to those who want the lane."""
+        self.patch(proxyd.service, "can_run_on", lambda _: False)
+        said: list[str] = []
+        observer: Any = lambda event: said.append(str(event.get("log_format")))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for datapath, count in ("stock", 0), ("lane", 1):
+            text = INI.replace("pool = back", f"pool = back\ndatapath = {datapath}")
+            self.service(text).bind()
+            self.assertEqual(sum("no lane" in line for line in said), count, datapath)
 
     async def test_stopping_waits_for_those_who_are_served(self) -> None:
         """New clients are refused at once, open connections end by themselves, and the last is in the log."""

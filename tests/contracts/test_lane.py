@@ -12,7 +12,8 @@ from tests.contracts.stream import StreamCase
 from tests.contracts.test_pair import PairContract, PairLimitContract, PairResetContract, SidesContract
 from tests.contracts.test_stream import ResetContract, StreamContract
 from tests.contracts.worlds import KERNEL_BUFFER, SocketWorld, World
-from tests.support.peer import socket_pair
+from tests.support.lane import send_urgent
+from tests.support.peer import SocketPeer, socket_pair
 
 
 class LaneWorld(SocketWorld):
@@ -74,6 +75,39 @@ class LanePairTests(PairContract, PairLimitContract, PairResetContract, SidesCon
 
 class Lane6PairTests(PairContract, PairResetContract, SidesContract, PairCase):
     make_world = Lane6World
+
+
+class LaneUrgentTests(PairCase):
+    """Reading stops at an urgent byte, which must not look as if there were nothing behind it."""
+
+    make_world = LaneWorld
+
+    async def test_urgent_bytes(self) -> None:
+        """What telnet or FTP send behind an urgent byte is passed on at once."""
+        await self.join()
+        client = self.client
+        assert isinstance(client, SocketPeer)
+        for number in range(1, 10):
+            self.pair.client.transport.pauseProducing()
+            client.send(b"one ")
+            await client.sent()
+            send_urgent(client.fileno(), b"two!")
+            client.send(b" three ")
+            await client.sent()
+            await self.world.turns()
+            self.pair.client.transport.resumeProducing()
+            self.assertEqual(await self.server.receives(number * 14), b"one two three " * number)
+
+    async def test_urgent_bytes_before_joining(self) -> None:
+        """Nor does one hide anything from a protocol."""
+        await self.connect()
+        client = self.client
+        assert isinstance(client, SocketPeer)
+        send_urgent(client.fileno(), b"one !")
+        client.send(b"two")
+        await client.sent()
+        await self.world.turns()
+        self.assertEqual(self.pair.client.received, 7)
 
 
 class LaneUnixPairTests(PairContract, PairLimitContract, SidesContract, PairCase):

@@ -29,7 +29,7 @@ from tests.contracts.test_pair import (
     pieces,
 )
 from tests.contracts.worlds import PLENTY
-from tests.support.lane import CountedPipes, unsent_by_kernel
+from tests.support.lane import CountedPipes, send_urgent, unsent_by_kernel
 from tests.support.peer import Ended, Peer, SocketPeer
 
 CAN_SPLICE = hasattr(os, "splice")
@@ -201,6 +201,25 @@ class SpliceTests(SpliceCase):
             await self.world.until(near.sees_reset())
             await self.over(reason)
         self.assertEqual(self.world.pipes.spoiled, 2 * CAN_SPLICE)
+        self.check_that_it_was_spliced()
+
+    async def test_urgent_bytes_in_bulk(self) -> None:
+        """What follows an urgent byte arrives like any other; the kernel splices nothing across one."""
+        await self.join(keep=False)
+        client = self.client
+        assert isinstance(client, SocketPeer)
+        for number in range(1, 4):
+            await self.bulk(client, self.server)
+            self.server.stop_reading()
+            client.send(bytes(BULK))
+            await self.world.turns()
+            self.server.read_again()
+            await client.sent()
+            send_urgent(client.fileno(), b"before!")
+            client.send(bytes(BULK))
+            await self.server.receives(number * (3 * BULK + len("before")))
+        self.client.finish()
+        await self.server.sees_end()
         self.check_that_it_was_spliced()
 
     async def test_both_directions_hold_a_pipe(self) -> None:

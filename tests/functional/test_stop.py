@@ -32,7 +32,7 @@ class Stop(DaemonCase):
 
     async def stopping(self, daemon: Daemon) -> None:
         daemon.child.signal("TERM")
-        await daemon.child.says(rb"stopping: 1 connections are open")
+        await daemon.child.says(rb"stopping: up to \S+ s for 1 open connection to end")
 
     async def ends(self, daemon: Daemon) -> None:
         self.assertEqual(await daemon.child.ends(), -signal.SIGTERM)
@@ -100,7 +100,7 @@ class Stop(DaemonCase):
         await self.ends(daemon)
         record = await daemon.record()
         self.assertEqual((record["reason"], record["fault"]), ("drained", "proxy"))
-        self.assertIn("stopping: 1 connections are cut", daemon.log)
+        self.assertIn("stopping: 1 connection cut short", daemon.log)
 
     async def test_client_that_does_not_read(self) -> None:
         """A client that has stopped reading does not hold up the end."""

@@ -169,7 +169,7 @@ async def start(
     access_log = "" if "access_log" in proxyd else "access_log = access.log format=json"
     config.write_text(f"[proxyd]\nmetrics = unix:metrics.sock\n{proxyd}\n{access_log}\n{sections}\n")
     child = twistd(stage, "-n", "--pidfile=", *options, "tcpproxy", "--config", config, **how)
-    await child.says(rb"proxyd \S+: \d+ listeners")
+    await child.says(rb"proxyd \S+: \d+ listener")
     return Daemon(stage, folder, child, front)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import socket
 import struct
 import termios
 from contextlib import contextmanager
@@ -107,3 +108,9 @@ def no_descriptor_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def send_urgent(fd: int, data: bytes) -> None:
+    """Send bytes on a socket, the last of them urgent, as telnet and FTP do when something is interrupted."""
+    with socket.socket(fileno=os.dup(fd)) as skt:
+        skt.send(data, socket.MSG_OOB)

@@ -122,7 +122,7 @@ class LaneConnection:
         self.streamingProducer = False
         self._reading = True
         self._readable = False  # the kernel may hold bytes for which there will be no further edge
-        self._gone = False  # the kernel has reported a FIN, a hang-up or an error
+        self._gone = False  # the kernel has reported a FIN, a hang-up, an error or an urgent byte
         self._failed = False  # it was an error
         self._ended = False  # we have read the peer's FIN
         self._blocked = False  # the kernel takes no more for now
@@ -308,8 +308,12 @@ class LaneConnection:
             try:
                 count = os.splice(fd, pipe.into, pipe.size, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
             except BlockingIOError:
-                self._readable = False
                 peer._end_splice()  # others may need the pipe before there is more to splice
+                if self._gone:
+                    self._full_reads = 0  # nothing is spliced across an urgent byte
+                    self._loop.again(self)
+                else:
+                    self._readable = False
                 return
             except OSError as error:
                 self._lose(_lost(error))

@@ -34,10 +34,12 @@ SCRATCH = 64 * 1024  # what a pump receives at once, into a buffer that all of t
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 ERROR = select.EPOLLERR
-GONE = select.EPOLLRDHUP | select.EPOLLHUP | ERROR
+# After any of these a read that was not filled does not mean that there is nothing more to read: behind
+# the bytes there is an end, or an urgent byte (tcp(7)), at which every read stops.
+GONE = select.EPOLLRDHUP | select.EPOLLHUP | ERROR | select.EPOLLPRI
 _CLOSED = Failure(ConnectionAborted())
 
-EDGES = IN | OUT | select.EPOLLRDHUP | select.EPOLLET
+EDGES = IN | OUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 
 
 class Watched(Protocol):

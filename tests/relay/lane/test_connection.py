@@ -333,8 +333,8 @@ class ConnectionTests(Case):
     def test_addresses_with_a_scope(self) -> None:
         """A link-local peer keeps its interface, and a unix server its path."""
         cases: list[tuple[socket.AddressFamily, Any, Any]] = [
-            (("fe80::1", 80, 0, 2), IPv6Address("TCP", "fe80::1", 80, 0, 2)),
-            ("/run/s", UNIXAddress(b"/run/s")),
+            (socket.AF_INET6, ("fe80::1", 80, 0, 2), IPv6Address("TCP", "fe80::1", 80, 0, 2)),
+            (socket.AF_UNIX, "/run/s", UNIXAddress(b"/run/s")),
         ]
         for family, name, address in cases:
             near, far = socket_pair(family, BUFFER)
