@@ -116,7 +116,7 @@ class ServiceTests(AsyncCase):
     async def test_bytes_belong_to_the_server_that_gets_them(self) -> None:
         """While a server is dialed, what its client has said is counted for none: another may get it."""
         self.patch(Lane, "dial", lambda *_: Deferred())
-        service = self.running()
+        service = self.running(drain="0s")
         self.client().send(b"hello")
         await self.until_open(service, 1)
         (session,) = service.frontends[0].sessions
@@ -134,7 +134,7 @@ class ServiceTests(AsyncCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         for datapath, count in ("stock", 0), ("lane", 1):
             text = INI.replace("pool = back", f"pool = back\ndatapath = {datapath}")
-            self.service(text).bind()
+            self.service(text).capacity.stop()
             self.assertEqual(sum("no lane" in line for line in said), count, datapath)
 
     async def test_stopping_waits_for_those_who_are_served(self) -> None:
