@@ -20,6 +20,8 @@ from twisted.logger import Logger
 
 SHARE_FOR_CONNECTIONS = 0.8  # of the descriptors; the rest is for logs, checks, metrics and listeners
 
+UNLIMITED = 1024 * 1024  # descriptors, where the limit is infinite: what Linux has for fs.nr_open
+
 CONNECTION = 2  # descriptors: the client's and the server's
 
 RETRY_SECONDS = 1.0  # others may have freed descriptors that we are not told of
@@ -40,12 +42,15 @@ class Accepting(Protocol):
 def raise_limit() -> int:
     """Raise the soft limit of descriptors to the hard one, and return what it is now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    if soft == resource.RLIM_INFINITY:
+        return UNLIMITED
+    most = UNLIMITED if hard == resource.RLIM_INFINITY else hard
+    if soft < most:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         except (OSError, ValueError):  # some systems call a limit infinite that they do not grant
             return soft
-    return hard
+    return max(soft, most)
 
 
 def connections_for(descriptors: int) -> int:

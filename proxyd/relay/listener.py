@@ -193,12 +193,13 @@ class Listener:
             capacity.add(self)
 
     def __repr__(self) -> str:
-        return f"<Listener {self.getHost()}>"
+        return f"<Listener {self.getHost() if self._socket.fileno() >= 0 else 'stopped'}>"
 
     def startListening(self) -> None:
-        """Begin to accept."""
+        """Begin to accept, or, while the process is full, to wait until there is room."""
         self._factory.doStart()
-        self.resume()
+        if self._capacity is None or not self._capacity.full:
+            self.resume()
 
     def stopListening(self) -> None:
         """Accept no more, and close the socket; accepted connections go on."""

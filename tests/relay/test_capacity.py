@@ -11,7 +11,14 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, globalLogPublisher
 
-from proxyd.relay.capacity import QUIET_SECONDS, RETRY_SECONDS, Capacity, connections_for, raise_limit
+from proxyd.relay.capacity import (
+    QUIET_SECONDS,
+    RETRY_SECONDS,
+    UNLIMITED,
+    Capacity,
+    connections_for,
+    raise_limit,
+)
 from tests.support.case import Case
 
 
@@ -220,6 +227,28 @@ class LimitTests(Case):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
         self.assertEqual(raise_limit(), hard)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
+
+    def test_an_infinite_limit(self) -> None:
+        """It is -1 to getrlimit(2), and is taken for what Linux grants at most."""
+        infinite = resource.RLIM_INFINITY
+        asked: list[tuple[int, int]] = []
+
+        def granted(_: int, limits: tuple[int, int]) -> None:
+            asked.append(limits)
+
+        def refused(_: int, limits: tuple[int, int]) -> None:
+            raise ValueError("not allowed to raise maximum limit")
+
+        for soft, hard, answer, expected in (
+            (1024, infinite, granted, UNLIMITED),
+            (1024, infinite, refused, 1024),
+            (2 * UNLIMITED, infinite, refused, 2 * UNLIMITED),
+            (infinite, infinite, refused, UNLIMITED),
+        ):
+            self.patch(resource, "getrlimit", lambda _, limits=(soft, hard): limits)
+            self.patch(resource, "setrlimit", answer)
+            self.assertEqual(raise_limit(), expected, (soft, hard))
+        self.assertEqual(asked, [(UNLIMITED, infinite)])
 
     def test_two_descriptors_a_connection(self) -> None:
         """A fifth of the descriptors is kept for everything else."""

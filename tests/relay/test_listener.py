@@ -214,6 +214,15 @@ class ListenerTests(Case):
         self.capacity.leave()
         self.assertEqual(self.watch.readers, {self.listener})
 
+    def test_starting_while_the_process_is_full(self) -> None:
+        """A listener that comes late keeps its clients in the backlog like the others."""
+        self.capacity.most = 1
+        self.capacity.enter()
+        self.listener.startListening()
+        self.assertEqual(self.watch.readers, set())
+        self.capacity.leave()
+        self.assertEqual(self.watch.readers, {self.listener})
+
     def test_a_client_that_cannot_be_served_is_closed(self) -> None:
         """A fault in serving one is logged, its socket closed, and the next is served."""
         self.listener.startListening()
@@ -249,8 +258,11 @@ class ListenerTests(Case):
         """The port is free, nothing is watched, and a second stop does no harm."""
         self.listener.startListening()
         name = self.socket.getsockname()
+        self.assertIn("127.0.0.1", repr(self.listener))
         self.listener.stopListening()
         self.listener.stopListening()
+        self.assertEqual(repr(self.listener), "<Listener stopped>")
+        self.listener.resume()  # capacity knows it still
         self.assertEqual(self.watch.readers, set())
         with socket.socket() as client:
             self.assertNotEqual(client.connect_ex(name), 0)
