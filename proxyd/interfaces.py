@@ -58,6 +58,40 @@ class IBalancer(Interface):
         """
 
 
+class IDatapath(Interface):
+    """
+    What moves the bytes: it makes transports of accepted sockets, reaches servers, and watches listeners.
+
+    A transport of its making has the verbs of `twisted.internet.interfaces.ITCPTransport`,
+    ``IConsumer`` and ``IPushProducer``, and says what is unsent (`proxyd.relay.streams.unsent`).
+    """
+
+    def accept(skt: Any, peer: Any, factory: Any) -> None:
+        """
+        Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
+
+        The socket is non-blocking; it is the datapath's from now on, and closed when the factory does
+        not want it.  What the factory or the protocol raises is raised here.
+        """
+
+    def dial(address: Any, side: Any) -> Any:
+        """
+        Connect a `proxyd.relay.pair.ProxyClient` to a `proxyd.config.address.Address`.
+
+        The Deferred fires with None when the side is connected, or fails with `DialFailed`, some of it
+        before this returns.  It has no deadline; who cancels it wants the attempt to end at once.
+        """
+
+    def addReader(reader: Any) -> None:
+        """Call ``doRead`` of an `IReadDescriptor` whenever it is readable; twice is as good as once."""
+
+    def removeReader(reader: Any) -> None:
+        """Watch it no more; one that is not watched is no error."""
+
+    def close() -> None:
+        """Give up what the datapath itself holds; nothing of its making may be in use any more."""
+
+
 @frozen
 class ListenerSnapshot:
     """

@@ -29,7 +29,7 @@ from proxyd.config.document import Config
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
-from proxyd.interfaces import IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.interfaces import IDatapath, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
@@ -42,8 +42,6 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
-
-Datapath = Union[Lane, Stock]
 
 FRONTENDS = {"tcp": tcp_frontend}
 
@@ -75,7 +73,7 @@ class ProxyService(Service):
         self._draining = draining
         self._drain: Deferred[Any] = Deferred()
         stock = Stock(reactor)
-        self._datapaths: dict[str, Datapath] = {"stock": stock, "lane": stock}
+        self._datapaths: dict[str, IDatapath] = {"stock": stock, "lane": stock}
         if can_run_on(reactor):
             self._datapaths["lane"] = Lane(reactor)
         elif any(spec.datapath == "lane" for spec in config.listeners):
@@ -145,7 +143,7 @@ class ProxyService(Service):
     def _bind(
         self,
         bind: Bind,
-        datapath: Datapath,
+        datapath: IDatapath,
         factory: IProtocolFactory,
         bound: list[AnyListener],
         wrong: list[str],

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Callable, Sequence
 
 from proxyd.config.listener import ListenerSpec
-from proxyd.interfaces import IObserver
+from proxyd.interfaces import IDatapath, IObserver
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.session import Datapath, ProxyFactory
+from proxyd.relay.session import ProxyFactory
 
 
 def tcp_frontend(
     spec: ListenerSpec,
     pool: Pool,
-    datapath: Datapath,
+    datapath: IDatapath,
     wheel: Wheel,
     seconds: Callable[[], float],
     capacity: Capacity,

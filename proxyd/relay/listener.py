@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from proxyd.config.address import Bind, EndpointBind, FdBind, SystemdBind, TcpBind, UnixBind
 from proxyd.errors import StartError
+from proxyd.interfaces import IDatapath
 from proxyd.relay.capacity import RETRY_SECONDS, Capacity
 from proxyd.relay.streams import tune_socket
 
@@ -148,19 +149,6 @@ class AcceptingFactory(Protocol):
         """A client was turned away because the process has no descriptor left."""
 
 
-class Datapath(Protocol):
-    """What makes transports of accepted sockets, and watches the listening ones."""
-
-    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
-        """Run a protocol of the factory on a socket that was accepted from ``peer``, or close it."""
-
-    def addReader(self, reader: IReadDescriptor) -> None:
-        """Call the reader's ``doRead`` whenever it is readable."""
-
-    def removeReader(self, reader: IReadDescriptor) -> None:
-        """Watch it no more."""
-
-
 @implementer(IListeningPort, IReadDescriptor)
 class Listener:
     """
@@ -175,7 +163,7 @@ class Listener:
     def __init__(
         self,
         reactor: Any,
-        datapath: Datapath,
+        datapath: IDatapath,
         skt: socket.socket,
         factory: IProtocolFactory,
         capacity: Optional[Capacity] = None,
@@ -346,7 +334,7 @@ class EndpointListener:
 
 def bound_listener(
     reactor: Any,
-    datapath: Datapath,
+    datapath: IDatapath,
     bind: Bind,
     environ: Mapping[str, str],
     factory: IProtocolFactory,

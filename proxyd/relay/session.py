@@ -8,7 +8,7 @@ that it is, and writes its record when both sides are gone.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Optional, Protocol, Sequence
+from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,21 +17,13 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from proxyd.config.address import Address
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IObserver, Record
+from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, Side
-
-
-class Datapath(Protocol):
-    """What reaches servers for us."""
-
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
-        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+from proxyd.relay.pair import Pair, ProxyServer, Side
 
 
 class Session(Pair):
@@ -197,7 +189,7 @@ class ProxyFactory(ServerFactory):
         self,
         spec: ListenerSpec,
         pool: Pool,
-        datapath: Datapath,
+        datapath: IDatapath,
         wheel: Wheel,
         seconds: Callable[[], float],
         capacity: Capacity,

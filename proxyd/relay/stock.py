@@ -19,9 +19,11 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from proxyd.config.address import Address, UnixAddress
 from proxyd.errors import DialFailed, Reason
+from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import client_endpoint
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, tune_socket
@@ -61,6 +63,7 @@ class ProxyClientFactory(ClientFactory):
         self.failed(reason)
 
 
+@implementer(IDatapath)
 class Stock:
     """The datapath over Twisted's transports."""
 

@@ -1,9 +1,9 @@
 """
 What does the relay need of a transport?
 
-A stream is a transport that can be written to, paused, half-closed and aborted.  Twisted's interfaces
-have these verbs spread over five; `IStream` names them together, and adds the one that Twisted lacks:
-how much of what was written is still on our side of the network.
+A stream is a transport that can be written to, paused, half-closed and aborted: Twisted's
+`ITCPTransport`, ``IConsumer`` and ``IPushProducer``.  Here is what Twisted lacks: how much of what was
+written is still on our side of the network, and whether a stream can half-close at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import termios
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 # A transport pauses its producer above this many unsent bytes, and reads at most as many at once, so
@@ -28,10 +27,6 @@ OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 KEEPALIVE_IDLE = 60  # seconds; a dead peer is noticed after 60 + 4 x 15, the kernel's own 2 h help nobody
 KEEPALIVE_INTERVAL = 15
 KEEPALIVE_PROBES = 4
-
-
-class IStream(ITCPTransport, IConsumer, IPushProducer):
-    """A TCP or unix transport as the relay uses it."""
 
 
 def tune_socket(skt: socket.socket) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import tempfile
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -152,6 +152,17 @@ class Shedding(Factory):
         self.turned_away.append(address)
 
 
+class Keeping(Stock):
+    """A datapath that hands on what was accepted as it is."""
+
+    def __init__(self, watch: Watch, keep: Callable[[socket.socket], None]) -> None:
+        super().__init__(watch)
+        self.keep = keep
+
+    def accept(self, skt: socket.socket, peer: Any, factory: object) -> None:
+        self.keep(skt)
+
+
 class ListenerTests(Case):
     """Accepting, one turn at a time."""
 
@@ -163,22 +174,17 @@ class ListenerTests(Case):
         self.capacity = Capacity(self.watch.clock, 1000)
         self.addCleanup(self.capacity.stop)
         self.factory = Shedding()
-        self.listener = Listener(self.watch, self, self.socket, self.factory, self.capacity)
+        self.datapath = Keeping(self.watch, self.keep)
+        self.listener = Listener(self.watch, self.datapath, self.socket, self.factory, self.capacity)
         self.addCleanup(self.listener.stopListening)
         self.failing: list[BaseException] = []
         self.counting = False
-
-    def addReader(self, reader: object) -> None:
-        self.watch.addReader(reader)
-
-    def removeReader(self, reader: object) -> None:
-        self.watch.removeReader(reader)
 
     def close_accepted(self) -> None:
         for skt in self.accepted:
             skt.close()
 
-    def accept(self, skt: socket.socket, peer: Any, factory: object) -> None:
+    def keep(self, skt: socket.socket) -> None:
         if self.failing:
             raise self.failing.pop()
         self.accepted.append(skt)
@@ -273,7 +279,7 @@ class ListenerTests(Case):
             path = os.path.join(folder, "s")
             for stolen in False, True:
                 skt = open_socket(UnixBind("unix:s", path), {})
-                listener = Listener(self.watch, self, skt, self.factory)
+                listener = Listener(self.watch, self.datapath, skt, self.factory)
                 self.assertEqual(listener.getHost(), UNIXAddress(path))
                 listener.startListening()
                 if stolen:

@@ -13,7 +13,7 @@ from proxyd.config.address import Address, TcpAddress
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IObserver, Record
+from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
@@ -44,6 +44,7 @@ class Broken:
         raise ValueError("broken observer")
 
 
+@implementer(IDatapath)
 class FakeDatapath:
     """Servers that answer, refuse or stay silent, by port: 1 answers, 2 refuses, 3 is silent, 4 breaks."""
 
@@ -70,6 +71,18 @@ class FakeDatapath:
 
     def _cancel(self, _: object) -> None:
         self.cancelled += 1
+
+    def accept(self, skt: Any, peer: Any, factory: Any) -> None:
+        raise NotImplementedError("the fake network makes the clients")
+
+    def addReader(self, reader: Any) -> None:
+        raise NotImplementedError
+
+    def removeReader(self, reader: Any) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There is nothing to give up."""
 
 
 class Door:

@@ -15,9 +15,11 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
 
 from proxyd.config.address import Address, TcpAddress, TcpBind, UnixAddress, UnixBind
 from proxyd.errors import DialFailed, Reason
+from proxyd.interfaces import IDatapath
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair, ProxyClient
@@ -109,6 +111,10 @@ class StockTests(AsyncCase):
             self.assertFalse(side.connected)
             return failed
         raise AssertionError(f"{address} was reached")
+
+    def test_it_is_a_datapath(self) -> None:
+        """Whatever takes one takes this one."""
+        verifyObject(IDatapath, self.stock)
 
     async def test_dialing_each_family(self) -> None:
         """IPv4, IPv6, a name and a unix socket are reached, with bounded reads and live keepalive."""

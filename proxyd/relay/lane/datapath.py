@@ -10,9 +10,11 @@ from typing import Any, Optional
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDescriptor
+from zope.interface import implementer
 
 from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.errors import DialFailed
+from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import resolve
 from proxyd.relay.lane.connection import LaneConnection, address_of
 from proxyd.relay.lane.dial import Dial
@@ -38,6 +40,7 @@ def target_of(address: Address) -> tuple[int, Any]:
     return socket.AF_UNSPEC, address
 
 
+@implementer(IDatapath)
 class Lane:
     """The datapath over an epoll of our own."""
 
