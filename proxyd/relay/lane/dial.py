@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any
+from typing import Any, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ _REASONS = {errno.ECONNREFUSED: Reason.CONNECT_REFUSED, errno.ETIMEDOUT: Reason.
 class Dial:
     """One attempt to connect a `ProxyClient` to an address; ``arrived`` fires with its outcome."""
 
-    __slots__ = ("_address", "_done", "_loop", "_side", "_socket", "arrived")
+    __slots__ = ("_address", "_connection", "_done", "_loop", "_side", "_socket", "arrived")
 
     def __init__(self, loop: Loop, family: int, address: Any, side: ProxyClient) -> None:
         """``address`` is what connect(2) takes for the family; raises `DialFailed` if it fails at once."""
@@ -32,12 +32,17 @@ class Dial:
         self._address = address
         self._side = side
         self._done = False
+        self._connection: Optional[LaneConnection] = None
         self.arrived: Deferred[None] = Deferred(self._give_up)
         try:
             self._socket = skt = socket.socket(family, _STREAM)
         except OSError as error:
             raise failed(error.errno or 0) from None
-        code = skt.connect_ex(address)
+        try:
+            code = skt.connect_ex(address)
+        except OSError as error:  # the address itself is wrong, such as an interface that has gone
+            skt.close()
+            raise DialFailed(Reason.CONNECT_FAILED, error.strerror or str(error)) from None
         if code not in (0, errno.EINPROGRESS):
             skt.close()
             raise failed(code)
@@ -55,7 +60,7 @@ class Dial:
             return
         if isinstance(self._address, tuple):
             tune_socket(self._socket)
-        connection = LaneConnection(self._loop, self._socket, self._address, self._side)
+        connection = self._connection = LaneConnection(self._loop, self._socket, self._address, self._side)
         self._side.arrived = self.arrived
         self._side.makeConnection(connection)
         connection.event(mask)  # this edge may tell of bytes too, and there is no second one
@@ -65,7 +70,10 @@ class Dial:
 
     def fail(self, failure: Failure) -> None:
         """Whatever has failed, nobody waits in vain."""
-        self._loop.bury(self._socket)
+        if self._connection is not None:
+            self._connection.fail(failure)
+        else:
+            self._loop.bury(self._socket)
         if not self.arrived.called:
             self.arrived.errback(failure)
 
