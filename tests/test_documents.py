@@ -72,6 +72,12 @@ class Pages(Case):
         ]
         self.assertEqual(gone, [])
 
+    def test_proofs(self) -> None:
+        """The page of what was proved has a line for each proof."""
+        page = (ROOT / "docs" / "proofs.md").read_text(encoding="utf-8")
+        proofs = {path.name for path in (ROOT / "tests" / "proof").glob("[a-z]*.py")}
+        self.assertEqual(set(re.findall(r"^\| `tests/proof/(\w+\.py)` \|", page, re.MULTILINE)), proofs)
+
     def test_targets(self) -> None:
         """Each ``make`` command that is named exists."""
         known = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
