@@ -75,11 +75,16 @@ def unacknowledged(stream: Any) -> int:
         return unacknowledged(stream.transport)
     if not isinstance(stream, FileDescriptor):
         return int(stream.unacknowledged())
-    left = array.array("i", [0])
     try:
-        fcntl.ioctl(stream.fileno(), termios.TIOCOUTQ, left)
+        return queued_by_kernel(stream.fileno())
     except (OSError, AttributeError, ValueError):  # already closed
         return 0
+
+
+def queued_by_kernel(fd: int) -> int:
+    """How many bytes a socket has sent that the peer has not acknowledged."""
+    left = array.array("i", [0])
+    fcntl.ioctl(fd, termios.TIOCOUTQ, left)
     return left[0]
 
 

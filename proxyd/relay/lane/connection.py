@@ -17,18 +17,13 @@ told in the loop.  The one exception is Twisted's own: `loseConnection` after ou
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
 import socket
 import struct
-import termios
 from typing import Any, Iterable, Optional
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IHalfCloseableProtocol,
     IPushProducer,
@@ -40,7 +35,8 @@ from zope.interface import implementer
 
 from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
-from proxyd.relay.streams import CHUNK
+from proxyd.relay.lane.sockets import ConnectedSocket
+from proxyd.relay.streams import CHUNK, queued_by_kernel
 
 ROUND_BYTES = 256 * 1024  # what one connection may receive before the others are served
 
@@ -65,17 +61,8 @@ def _lost(error: OSError) -> Failure:
     return Failure(ConnectionLost(error.strerror or str(error)))
 
 
-def address_of(name: Any) -> IAddress:
-    """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
-    if not isinstance(name, tuple):
-        return UNIXAddress(name or None)
-    if len(name) > 2:
-        return IPv6Address("TCP", *name)
-    return IPv4Address("TCP", *name)
-
-
 @implementer(ITCPTransport, IConsumer, IPushProducer)
-class LaneConnection:
+class LaneConnection(ConnectedSocket):
     """One connected socket on the lane, and the protocol that it serves."""
 
     __slots__ = (
@@ -89,7 +76,6 @@ class LaneConnection:
         "_full_reads",
         "_gone",
         "_loop",
-        "_peer",
         "_pipe",
         "_pump",
         "_queue",
@@ -98,7 +84,6 @@ class LaneConnection:
         "_recv_into",
         "_send",
         "_small",
-        "_socket",
         "bufferSize",
         "connected",
         "disconnecting",
@@ -110,9 +95,8 @@ class LaneConnection:
 
     def __init__(self, loop: Loop, skt: socket.socket, peer: Any, protocol: Any) -> None:
         """Serve a protocol on a connected non-blocking socket; ``peer`` is its far end, as by accept(2)."""
+        super().__init__(skt, peer)
         self._loop = loop
-        self._socket = skt
-        self._peer = peer
         self._recv_into = skt.recv_into
         self._send = skt.send
         self.protocol = protocol
@@ -582,31 +566,6 @@ class LaneConnection:
 
     def unacknowledged(self) -> int:
         """How many bytes the kernel holds that the peer has not acknowledged, those in the pipe included."""
-        left = array.array("i", [self._pipe.filled if self._pipe is not None else 0])
-        piped = left[0]
-        if self.connected:
-            fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, left)
-        return piped + left[0]
-
-    def getHandle(self) -> socket.socket:
-        """The socket; the lane reads and writes it, others may look."""
-        return self._socket
-
-    def getPeer(self) -> Any:
-        return address_of(self._peer)
-
-    def getHost(self) -> Any:
-        return address_of(self._socket.getsockname())
-
-    def getTcpNoDelay(self) -> bool:
-        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        if self._socket.family != socket.AF_UNIX:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        if not self.connected:
+            return 0
+        return queued_by_kernel(self._socket.fileno()) + (self._pipe.filled if self._pipe is not None else 0)

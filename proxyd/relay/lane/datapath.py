@@ -16,10 +16,11 @@ from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import resolve
-from proxyd.relay.lane.connection import LaneConnection, address_of
+from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
+from proxyd.relay.lane.sockets import address_of
 from proxyd.relay.pair import ProxyClient
 
 

@@ -1,0 +1,51 @@
+"""What can be asked of a connected socket, whatever moves its bytes?"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+
+
+def address_of(name: Any) -> IAddress:
+    """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    if len(name) > 2:
+        return IPv6Address("TCP", *name)
+    return IPv4Address("TCP", *name)
+
+
+class ConnectedSocket:
+    """The half of Twisted's ITCPTransport that asks and sets, and moves nothing."""
+
+    __slots__ = ("_peer", "_socket")
+
+    def __init__(self, skt: socket.socket, peer: Any) -> None:
+        self._socket = skt
+        self._peer = peer
+
+    def getHandle(self) -> socket.socket:
+        """The socket; the lane reads and writes it, others may look."""
+        return self._socket
+
+    def getPeer(self) -> Any:
+        return address_of(self._peer)
+
+    def getHost(self) -> Any:
+        return address_of(self._socket.getsockname())
+
+    def getTcpNoDelay(self) -> bool:
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        if self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
