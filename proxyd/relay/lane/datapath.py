@@ -10,6 +10,7 @@ from typing import Any, Optional
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.address import Address, TcpAddress, UnixAddress
@@ -62,13 +63,18 @@ class Lane:
         """
         Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
 
-        The socket is closed when the factory does not want it.
+        The socket is closed when the factory does not want it, or when the protocol fails at once.
         """
         protocol = factory.buildProtocol(address_of(peer))
         if protocol is None:
             skt.close()
-        else:
-            protocol.makeConnection(LaneConnection(self._loop, skt, peer, protocol))
+            return
+        connection = LaneConnection(self._loop, skt, peer, protocol)
+        try:
+            protocol.makeConnection(connection)
+        except Exception:
+            connection.fail(Failure())  # or the next one with this descriptor would not be watched
+            raise
 
     def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
         """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
