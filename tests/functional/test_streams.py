@@ -23,7 +23,7 @@ LARGE = 100 * 1024 * 1024
 
 # iperf3 says on its control connection that it is done, and what is then in the kernel's buffers of the
 # data connection is not counted by the receiver: two hops have more of these than one.
-UNDER_WAY = 40 * 1024 * 1024
+UNDER_WAY = 64 * 1024 * 1024
 
 
 class Ssh(DaemonCase):
