@@ -24,8 +24,11 @@ check: $(VENV)/.dev ## style, types, who imports whom, documents
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m twisted.trial --reporter=text tests.test_architecture tests.test_documents
 
-proof: $(VENV)/.fresh ## the long proofs of tests/proof, or PROOFS="memory soak"
+proof: $(VENV)/.fresh ## the long proofs of tests/proof, or PROOFS="stalled pgbench"
 	$(BIN)/python -m tests.proof $(PROOFS)
+
+soak: $(VENV)/.fresh ## a daemon under an hour of mixed load, or MINUTES=2: what does it hold afterwards?
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60)
 
 bench: $(VENV)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 ROWS="connect bulk" PROXIES=proxyd,nginx
 	$(BIN)/python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
@@ -56,4 +59,4 @@ $(VENV)/.bench: $(VENV)/.fresh
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-.PHONY: help run test test39 check proof bench profile services clean
+.PHONY: help run test test39 check proof soak bench profile services clean
