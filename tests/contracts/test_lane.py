@@ -20,6 +20,7 @@ class LaneWorld(SocketWorld):
     """Connections of the lane, over TCP on IPv4."""
 
     kernel_buffer = KERNEL_BUFFER
+    reads_ahead = False  # a pump holds only what it has already received when the kernel takes no more
 
     def __init__(self, reactor: Any, pipes: Optional[Pipes] = None) -> None:
         super().__init__(reactor)

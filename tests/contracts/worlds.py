@@ -29,6 +29,7 @@ class World:
     """Makes streams, and knows how time passes for them."""
 
     resets = True  # whether a reset arrives as one; a unix socket only closes
+    reads_ahead = True  # whether a side is read on while a little waits for the other one
     clock: Any
 
     async def connect(self, protocol: Any, keep: bool = True) -> Peer:
