@@ -15,7 +15,7 @@ from typing import Any, Callable
 from twisted.internet.defer import Deferred, gatherResults
 
 from proxyd.errors import Reason
-from proxyd.relay.lane.pipes import MOST_PIPES
+from proxyd.relay.lane.pipes import MOST_PIPES, PIPE_BYTES
 from proxyd.relay.pair import Side
 from proxyd.relay.streams import buffered, unsent
 from tests.contracts.pair import BOUND, LONG, SHORT, PairCase, RecordedPair
@@ -46,8 +46,8 @@ class SpliceWorld(LaneWorld):
 
     kernel_buffer = KERNEL_BUFFER
 
-    def __init__(self, reactor: Any, most: int = MOST_PIPES) -> None:
-        self.pipes = CountedPipes(most)
+    def __init__(self, reactor: Any, most: int = MOST_PIPES, size: int = PIPE_BYTES) -> None:
+        self.pipes = CountedPipes(most, size)
         super().__init__(reactor, self.pipes)
 
     def left(self) -> list[str]:
@@ -59,6 +59,13 @@ class FewPipesWorld(SpliceWorld):
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor, FEW_PIPES)
+
+
+class SmallPipesWorld(SpliceWorld):
+    """The same with pipes as small as they are where the host grants no larger ones."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor, size=os.sysconf("SC_PAGE_SIZE"))
 
 
 def piped(side: Side) -> int:
@@ -106,8 +113,8 @@ class SplicePairTests(PairContract, PairLimitContract, PairResetContract, SidesC
     """What holds for every pair holds for this one."""
 
 
-class SpliceTests(SpliceCase):
-    """What a pipe between two sockets adds to that."""
+class ShuttleCase(SpliceCase):
+    """A test that sends much both ways."""
 
     async def shuttle(self, seed: int) -> None:
         random = Random(seed)
@@ -137,6 +144,22 @@ class SpliceTests(SpliceCase):
         self.assertEqual(self.client.digest, hashlib.sha256(back).hexdigest())
         self.assertEqual(self.counts(), (len(there), len(back)))
         await self.over(*FINISHED)
+
+
+class SmallPipesTests(ShuttleCase):
+    """The host's limit of pipes is reached (pipe(7)): they stay small."""
+
+    make_world = SmallPipesWorld
+
+    async def test_bulk_arrives_unchanged(self) -> None:
+        """Whatever is spliced then and whatever is copied, every byte arrives in order."""
+        for seed in range(3):
+            await self.shuttle(seed)
+        self.check_that_it_was_spliced()
+
+
+class SpliceTests(ShuttleCase):
+    """What a pipe between two sockets adds to that."""
 
     async def test_bulk_arrives_unchanged(self) -> None:
         """Megabytes both ways at once, in random pieces, read in random pieces and with random stalls."""

@@ -91,7 +91,7 @@ class Loop:
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._watched: dict[int, Watched] = {}
         self._readers: dict[IReadDescriptor, int] = {}
-        self._again: list[Watched] = []
+        self._again: dict[Watched, None] = {}  # in order, and each once, however often it asks
         self._dead: list[socket.socket] = []
         self._serving = False
         self._call: Optional[IDelayedCall] = None
@@ -118,7 +118,7 @@ class Loop:
 
     def again(self, watched: Watched) -> None:
         """Serve this one once more, after the others."""
-        self._again.append(watched)
+        self._again[watched] = None
         if not self._serving and self._call is None:
             self._call = self.reactor.callLater(0, self._resume)
 
@@ -203,7 +203,7 @@ class Loop:
         self.doRead()
 
     def _serve_again(self) -> None:
-        again, self._again = self._again, []
+        again, self._again = self._again, {}
         for one in again:
             try:
                 one.go_on()

@@ -19,8 +19,9 @@ from tests.support.lane import CountedPipes, StillReactor, is_open
 from tests.support.peer import socket_pair
 
 BUFFER = 16 * 1024
+LARGE_BUFFER = 192 * 1024  # three full reads of a pump, and as much as any host grants
 MANY_TURNS = 1000
-TOO_MUCH = 16 * 1024 * 1024  # more than one connection may move while others wait
+TOO_MUCH = 64 * 1024 * 1024  # more than one connection may move in a turn of the reactor
 
 
 class Fussy(Recorder):
@@ -36,6 +37,24 @@ class Fussy(Recorder):
         super().note(event)
         if event in self.fails:
             raise ZeroDivisionError(event)
+
+
+class Pumped(Recorder):
+    """A protocol whose connection is pumped; ``on_count`` is told of each count of what has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_count: Callable[[int], None] = lambda count: None
+        self._received = 0
+
+    @property
+    def received(self) -> int:
+        return self._received
+
+    @received.setter
+    def received(self, received: int) -> None:
+        count, self._received = received - self._received, received
+        self.on_count(count)
 
 
 class Stopping(Producer):
@@ -55,11 +74,11 @@ class ConnectionTests(Case):
         self.addCleanup(self.loop.close)
 
     def connect(
-        self, protocol: Any = None, family: socket.AddressFamily = socket.AF_UNIX
+        self, protocol: Any = None, family: socket.AddressFamily = socket.AF_UNIX, size: int = BUFFER
     ) -> tuple[LaneConnection, Any, socket.socket]:
         """A connection, its protocol, and the socket at the far end; unix sockets deliver at once."""
         protocol = protocol or Recorder()
-        near, far = socket_pair(family, BUFFER)
+        near, far = socket_pair(family, size)
         self.addCleanup(near.close)
         self.addCleanup(far.close)
         for skt in (near, far):
@@ -219,23 +238,58 @@ class ConnectionTests(Case):
         """While one receives without end, another is served in the same turn."""
         connection, protocol, far = self.connect()
         _, other, other_far = self.connect()
+        connection.bufferSize = 4096
+        moved = 0
         moved_before: list[int] = []
 
         def refill(data: bytes) -> None:
+            nonlocal moved
+            moved += len(data)
             protocol.data.clear()
-            protocol.received = getattr(protocol, "received", 0) + len(data)
-            far.send(bytes(BUFFER))
+            if moved < TOO_MUCH:
+                far.send(data)
 
         protocol.on_data = refill
-        other.on_data = lambda data: moved_before.append(protocol.received)
-        far.send(bytes(BUFFER))
+        other.on_data = lambda data: moved_before.append(moved)
+        far.send(bytes(3 * connection.bufferSize))
         other_far.send(b"x")
         self.reactor.turn()
         self.assertEqual(len(moved_before), 1)
-        self.assertLess(moved_before[0], TOO_MUCH)
-        self.assertGreater(protocol.received, 0)
-        self.assertLess(protocol.received, TOO_MUCH)
+        self.assertGreater(moved, 0)
+        self.assertLess(moved, TOO_MUCH)
         connection.abortConnection()
+
+    def test_a_busy_pump_does_not_starve_another(self) -> None:
+        """While a pump moves bulk without end, copied or spliced, others are served in the same turn."""
+        busy = Pumped()
+        connection, _, far = self.connect(busy, size=LARGE_BUFFER)
+        sink, _, sink_far = self.connect(Pumped(), size=LARGE_BUFFER)
+        connection.registerProducer(sink, True)
+        sink.registerProducer(connection, True)
+        connection.pump_to(sink)
+        sink.pump_to(connection)
+        _, other, other_far = self.connect()
+
+        def refill(count: int) -> None:
+            self.drain(sink_far)
+            if busy.received - before < TOO_MUCH:
+                try:
+                    far.send(bytes(count))
+                except BlockingIOError:
+                    pass
+
+        before = 0
+        busy.on_count = refill
+        far.send(bytes(LARGE_BUFFER))
+        for number in range(1, 4):
+            before = busy.received
+            other_far.send(b"x")
+            self.reactor.turn()
+            self.assertEqual(other.data, b"x" * number)
+            self.assertGreater(busy.received, before)
+            self.assertLess(busy.received - before, TOO_MUCH)
+        connection.abortConnection()
+        sink.abortConnection()
 
     def test_one_that_always_has_more_to_write_does_not_starve_another(self) -> None:
         """A pull producer without end leaves the others their turn, and goes on in the next."""

@@ -220,6 +220,15 @@ class LoopTests(Case):
         self.assertEqual(set(self.served), {"a again", "b again"})
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_asking_often(self) -> None:
+        """Who asks more than once is served once, or a busy connection would get more turns with every turn."""
+        one, other = self.entries("ab")
+        for entry in (one, other, one, one):
+            self.loop.again(entry)
+        one.on_turn = partial(self.loop.again, other)
+        self.reactor.advance(TURN)
+        self.assertEqual(self.served, ["a again", "b again", "b again"])
+
     def test_asking_from_outside_is_answered_with_the_next_events(self) -> None:
         """Who has asked is served by whatever comes first, the call or an event of another's."""
         one, other = self.entries("ab")
