@@ -102,7 +102,7 @@ def share(what: str) -> Callable[[Result], float]:
 # Where neither core is busy, the rate says how long things took rather than how much can be done.
 BUSY = (
     Figure("proxy's core busy", "%", share("cpu"), compared=False),
-    Figure("load's core busy", "%", share("load_cpu"), compared=False),
+    Figure("load's core busy", "%", share("load_busy"), compared=False),
 )
 
 
