@@ -38,8 +38,6 @@ from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.lane.sockets import ConnectedSocket
 from proxyd.relay.streams import CHUNK, queued_by_kernel
 
-ROUND_BYTES = 256 * 1024  # what one connection may receive before the others are served
-
 BUSY_READS = 2  # full reads in a row after which a direction is spliced
 
 SMALL_SPLICES = 4  # splices in a row of less than a scratch after which it is copied again
@@ -138,6 +136,7 @@ class LaneConnection(ConnectedSocket):
             and not (peer._blocked or self._blocked or self._gone)
             and peer._pipe is None
             and peer._doom is None
+            and self._full_reads < BUSY_READS
         ):
             # The way of nearly all events, in one piece: as calls of _read, _copy and _take it takes a
             # microsecond more.
@@ -147,6 +146,7 @@ class LaneConnection(ConnectedSocket):
             except OSError:
                 count = 0  # told apart below
             if 0 < count < SCRATCH:
+                loop.calm = 0
                 self._full_reads = 0
                 self._readable = False
                 self.protocol.received += count
@@ -211,7 +211,7 @@ class LaneConnection(ConnectedSocket):
 
     def _deliver(self) -> None:
         """Give the protocol what there is, in chunks of at most ``bufferSize``."""
-        left = ROUND_BYTES
+        left = self._loop.burst
         while self._reading:
             size = self.bufferSize
             try:
@@ -226,9 +226,11 @@ class LaneConnection(ConnectedSocket):
                 self._end()
                 return
             self.protocol.dataReceived(data)
-            if len(data) < size and not self._gone:
-                self._readable = False  # whatever comes now makes a new edge (epoll(7), question 9)
-                return
+            if len(data) < size:
+                self._loop.calm = 0
+                if not self._gone:
+                    self._readable = False  # whatever comes now makes a new edge (epoll(7), question 9)
+                    return
             left -= len(data)
             if left <= 0:
                 self._loop.again(self)
@@ -237,7 +239,7 @@ class LaneConnection(ConnectedSocket):
     def _copy(self, peer: LaneConnection) -> None:
         """Send the peer what there is, by way of the shared scratch."""
         loop = self._loop
-        left = ROUND_BYTES
+        left = loop.burst
         while self._reading:
             try:
                 count = self._recv_into(loop.scratch)
@@ -253,6 +255,7 @@ class LaneConnection(ConnectedSocket):
             self.protocol.received += count
             peer._take(loop.view[:count])
             if count < SCRATCH:
+                loop.calm = 0
                 self._full_reads = 0
                 if not self._gone:
                     self._readable = False
@@ -319,11 +322,11 @@ class LaneConnection(ConnectedSocket):
 
     def _splice(self, peer: LaneConnection, pipe: Pipe) -> None:
         """Move what there is to the peer through its pipe, which is empty."""
-        left = max(ROUND_BYTES, pipe.size)
+        left = most = min(pipe.size, self._loop.burst)
         fd = self._socket.fileno()
         while self._reading:
             try:
-                count = os.splice(fd, pipe.into, pipe.size, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
+                count = os.splice(fd, pipe.into, most, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
             except BlockingIOError:
                 peer._end_splice()  # others may need the pipe before there is more to splice
                 if self._gone:

@@ -33,6 +33,13 @@ LINGER = 0.001  # seconds; the least that epoll can wait
 
 EVENTS = 256  # events in one poll
 
+# What one connection may move before the others are served.  A megabyte takes some 400 us, which is what a
+# small message would wait for each bulk transfer; so while there are small messages, bursts are short.
+LONG_BURST = 1024 * 1024
+SHORT_BURST = 128 * 1024
+
+CALM_ROUNDS = 32  # in a row without a small message, after which bursts are long again
+
 SCRATCH = 64 * 1024  # what a pump receives at once, into a buffer that all of them share
 
 IN = select.EPOLLIN
@@ -93,6 +100,8 @@ class Loop:
         self._readers: dict[IReadDescriptor, int] = {}
         self._again: dict[Watched, None] = {}  # in order, and each once, however often it asks
         self._dead: list[socket.socket] = []
+        self.burst = LONG_BURST  # bytes that one connection may move before the others are served
+        self.calm = CALM_ROUNDS  # rounds in which nobody had a small message
         self._serving = False
         self._call: Optional[IDelayedCall] = None
 
@@ -173,8 +182,9 @@ class Loop:
             for _ in range(ROUNDS):
                 if self._epoll.closed:
                     break
+                again, self._again = self._again, {}
                 events = poll(wait, EVENTS)
-                if not events and not self._again:
+                if not events and not again:
                     break
                 for fd, mask in events:
                     one = watched.get(fd)
@@ -183,8 +193,10 @@ class Loop:
                             one.event(mask)
                         except Exception:  # noqa: BLE001 - one connection must not stop the others
                             self._failed(one)
-                if self._again:
-                    self._serve_again()
+                self.calm += 1
+                self.burst = LONG_BURST if self.calm > CALM_ROUNDS else SHORT_BURST
+                if again:
+                    self._serve_again(again)
                 if self._dead:
                     self._bury_the_dead()
                 # A turn of the reactor costs more than a small message.  When little is going on, the answer
@@ -202,8 +214,7 @@ class Loop:
         self._call = None
         self.doRead()
 
-    def _serve_again(self) -> None:
-        again, self._again = self._again, {}
+    def _serve_again(self, again: dict[Watched, None]) -> None:
         for one in again:
             try:
                 one.go_on()

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from proxyd.relay.lane.loop import Loop
+from proxyd.relay.lane.loop import CALM_ROUNDS, LONG_BURST, SHORT_BURST, Loop
 from tests.support.case import Case
 from tests.support.lane import TURN, CountedPipes, StillReactor, is_open
 
@@ -221,13 +221,41 @@ class LoopTests(Case):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_asking_often(self) -> None:
-        """Who asks more than once is served once, or a busy connection would get more turns with every turn."""
+        """Who asks more than once is served once, or the busy would get more turns with every turn."""
         one, other = self.entries("ab")
         for entry in (one, other, one, one):
             self.loop.again(entry)
         one.on_turn = partial(self.loop.again, other)
         self.reactor.advance(TURN)
         self.assertEqual(self.served, ["a again", "b again", "b again"])
+
+    def test_who_asks_again_waits_for_those_who_have_events(self) -> None:
+        """A busy connection that asks again has its next turn after what has happened meanwhile."""
+        busy, other = self.entries("ab")
+        busy.on_event = partial(self.loop.again, busy)
+        busy.on_turn = partial(other.far.send, b"x")
+        for _ in range(2):
+            busy.far.send(b"x")
+            other.far.send(b"x")
+            self.turn()
+            self.assertEqual(sorted(self.served[:2]), ["a", "b"])
+            self.assertEqual(self.served[2:], ["a again", "b"])
+            self.served.clear()
+
+    def test_bursts_are_short_while_there_are_small_messages(self) -> None:
+        """And they stay so for a while, because the next message may come at any time."""
+        (entry,) = self.entries("a")
+        self.assertEqual(self.loop.burst, LONG_BURST)
+        self.loop.calm = 0
+        bursts: list[int] = []
+        entry.on_turn = lambda: bursts.append(self.loop.burst)
+        while len(bursts) < 2 * CALM_ROUNDS:
+            self.loop.again(entry)
+            self.turn()
+        self.assertEqual(bursts[0], SHORT_BURST)
+        self.assertEqual(bursts[-1], LONG_BURST)
+        self.assertEqual(bursts, sorted(bursts))
+        self.assertGreater(bursts.count(SHORT_BURST), CALM_ROUNDS // 2)
 
     def test_asking_from_outside_is_answered_with_the_next_events(self) -> None:
         """Who has asked is served by whatever comes first, the call or an event of another's."""
