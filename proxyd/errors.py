@@ -54,6 +54,23 @@ class Reason(enum.Enum):
         Fault.SERVER,
         "the client finished, and the server was silent for half_closed_timeout",
     )
+    OPENING_TIMEOUT = (
+        "opening_timeout",
+        Fault.CLIENT,
+        "the client did not send the bytes that decide where it belongs within opening_timeout",
+    )
+    PROXY_UNTRUSTED = (
+        "proxy_untrusted",
+        Fault.CLIENT,
+        "a PROXY header, or a connection that must begin with one, came from an address that is not trusted",
+    )
+    PROXY_MALFORMED = (
+        "proxy_malformed",
+        Fault.CLIENT,
+        "the connection did not begin with the PROXY header that it must begin with",
+    )
+    TLS_MALFORMED = ("tls_malformed", Fault.CLIENT, "the connection did not begin with a TLS ClientHello")
+    NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (
         "connect_timeout",
@@ -115,3 +132,7 @@ class DialFailed(Exception):
         super().__init__(f"{reason.code}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class Malformed(Exception):
+    """What a peer has sent is not what the protocol allows; says what was found."""
