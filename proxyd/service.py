@@ -107,7 +107,7 @@ class ProxyService(Service):
         return tuple(
             FRONTENDS[spec.protocol](
                 spec,
-                self.pools[spec.pool],
+                self.pools[spec.pool or spec.routes[0].pool],
                 self._datapaths[spec.datapath],
                 wheel,
                 self._reactor.seconds,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from attrs import frozen
 
 from proxyd.config.address import Bind
 from proxyd.config.bind import Binds
 from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
+from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.route import RouteSpec
 
 PROTOCOLS = ("tcp",)
 
@@ -15,16 +19,30 @@ DATAPATHS = ("lane", "stock")
 
 @frozen
 class ListenerSpec:
-    """One ``[listener]``: where it listens, what is spoken there, and where it leads."""
+    """
+    One ``[listener]``: where it listens, what is spoken there, and where it leads.
+
+    ``pool`` is for clients whom no route fits; if it is empty, they are closed.  ``routes`` are those that
+    name this listener, in the order of the files.  ``opening_timeout`` is in seconds.
+    """
 
     name: str
     binds: tuple[Bind, ...]
-    pool: str
+    pool: str = ""
     protocol: str = "tcp"
     idle_timeout: float = 600.0
     half_closed_timeout: float = 30.0
     abort_on_close: bool = False
     datapath: str = "lane"
+    tls: str = ""
+    proxy_protocol: Optional[ProxyIn] = None
+    opening_timeout: float = 5.0
+    routes: tuple[RouteSpec, ...] = ()
+
+    @property
+    def reads_opening(self) -> bool:
+        """Whether anything depends on the client's first bytes; if not, they are never waited for."""
+        return bool(self.tls or self.proxy_protocol or self.routes)
 
 
 INHERITED = (

@@ -10,6 +10,7 @@ from proxyd.config.address import Address, ServerAddress
 from proxyd.config.balance import BALANCES
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, parameters
+from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.config.reader import Word
 
 
@@ -33,6 +34,7 @@ class PoolSpec:
     check: Optional[CheckSpec] = None
     connect_timeout: float = 5.0
     retries: int = 2
+    proxy_protocol: Optional[ProxyOut] = None
 
 
 class Server(Form):
