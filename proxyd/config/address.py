@@ -64,7 +64,7 @@ class EndpointBind:
 Bind = Union[TcpBind, UnixBind, FdBind, SystemdBind, EndpointBind]
 
 
-@frozen
+@frozen(cache_hash=True)
 class TcpAddress:
     """A TCP server: ``host`` is an IPv4 or IPv6 address without brackets, or a name."""
 
@@ -75,7 +75,7 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@frozen
+@frozen(cache_hash=True)
 class UnixAddress:
     """A server on a unix socket."""
 

@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
+from proxyd.relay.streams import CHUNK, KEEPALIVE_IDLE, buffered, can_half_close, pump, unsent
 
 LOOKS = 8  # looks in one time limit
 
@@ -263,6 +263,9 @@ class Pair:
         if self.resetting is not None:
             self._pass_reset_on()
             return
+        if self.seen is _NOT_SEEN and self.server.connected:
+            # Not when it is dialed: most connections end sooner, and this is four system calls.
+            self.server.transport.setTcpKeepAlive(True)
         silent = self._silent_for()
         limit = self._limit()
         if silent >= limit and self.looks >= QUIET_LOOKS:
@@ -275,7 +278,7 @@ class Pair:
 
     def _arm(self) -> None:
         self.seen = _NOT_SEEN  # asking the kernel at every connection costs too much: the first look does
-        self.wheel.arm(self, self._limit() / LOOKS)
+        self.wheel.hasten(self, min(self._limit() / LOOKS, KEEPALIVE_IDLE))
 
     def _silent_for(self) -> float:
         """For how many seconds nothing has moved, as far as the looks can tell; never more than it was."""

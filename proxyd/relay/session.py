@@ -96,6 +96,7 @@ class Session(Pair):
     async def _reach_a_server(self) -> None:
         """Dial the pool's servers one after another, each at most once, until one answers."""
         pool = self.factory.pool
+        timeout = pool.spec.connect_timeout
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
         while len(tried) <= pool.spec.retries:
@@ -105,10 +106,18 @@ class Session(Pair):
             self.picked = server
             self.retries = len(tried)
             server.open += 1
+            began = self.factory.seconds()
+            self.wheel.arm(self, timeout)
             try:
-                return await self._dial(server, pool.spec.connect_timeout)
+                await self.factory.datapath.dial(server.address, self.server)
+                self.connect_seconds = self.factory.seconds() - began
+                return
             except DialFailed as this:
                 failed = this
+            except CancelledError:
+                if self.reason is not None:
+                    raise
+                failed = DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s")
             finally:
                 # While it is connected, the slot is the server's until it has closed its side.
                 if not self.server.connected:
@@ -118,17 +127,6 @@ class Session(Pair):
                 break  # no fault of the server's, and no other could be reached either
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
-
-    async def _dial(self, server: Server, timeout: float) -> None:
-        began = self.factory.seconds()
-        self.wheel.arm(self, timeout)
-        try:
-            await self.factory.datapath.dial(server.address, self.server)
-        except CancelledError:
-            if self.reason is not None:
-                raise
-            raise DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s") from None
-        self.connect_seconds = self.factory.seconds() - began
 
     def overdue(self) -> None:
         if self._waiting is not None:

@@ -36,6 +36,11 @@ def tune_socket(skt: socket.socket) -> None:
     Set on a listening socket, Linux hands the options on to every connection it accepts.
     """
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_alive(skt)
+
+
+def keep_alive(skt: socket.socket) -> None:
+    """Notice a peer that is dead, by TCP keepalive."""
     skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)

@@ -273,6 +273,12 @@ class PairLimitContract:
         await self.over(Reason.IDLE_TIMEOUT)
         self.assertEqual((self.client.ended, self.server.ended), (Ended.END, Ended.END))
 
+    async def test_a_server_that_dies_silently_is_noticed(self: Any) -> None:
+        """A connection that has lasted a while is kept alive towards the server, so that its death shows."""
+        await self.join(idle=SHORT)
+        await self.exchange_for(SHORT, self.client, self.server)
+        self.assertTrue(self.pair.server.transport.getTcpKeepAlive())
+
     async def test_a_byte_in_either_direction_is_not_silence(self: Any) -> None:
         """A connection on which only one of the two speaks is not idle."""
         await self.join(idle=SHORT)

@@ -46,6 +46,20 @@ class WheelTests(Case):
             self.assertGreaterEqual(waited, seconds)
             self.assertLess(waited, seconds + 0.5 + 0.06)
 
+    def test_hastening_never_puts_off(self) -> None:
+        """Of the deadline that was and the one that is asked for, the sooner one holds."""
+        for was, asked, expected in ((None, 3.0, 3.0), (5.0, 1.0, 1.0), (1.0, 5.0, 1.0), (2.0, 2.0, 2.0)):
+            entry = Entry(self.clock)
+            began = self.clock.seconds()
+            if was is not None:
+                self.wheel.arm(entry, was)
+            self.wheel.hasten(entry, asked)
+            while not entry.reached:
+                self.clock.advance(0.05)
+            self.assertGreaterEqual(entry.reached[0] - began, expected)
+            self.assertLess(entry.reached[0] - began, expected + 0.5 + 0.06)
+            self.assertEqual(len(self.wheel), 0)
+
     def test_a_disarmed_deadline_is_not_reached(self) -> None:
         """Who has disarmed is left in peace, and the wheel holds and schedules nothing for it."""
         entry = Entry(self.clock)

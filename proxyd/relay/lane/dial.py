@@ -14,7 +14,7 @@ from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.streams import OUT_OF_DESCRIPTORS, tune_socket
+from proxyd.relay.streams import OUT_OF_DESCRIPTORS
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
@@ -59,7 +59,7 @@ class Dial:
             self.arrived.errback(failed(code))
             return
         if isinstance(self._address, tuple):
-            tune_socket(self._socket)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = self._connection = LaneConnection(self._loop, self._socket, self._address, self._side)
         self._side.arrived = self.arrived
         self._side.makeConnection(connection)

