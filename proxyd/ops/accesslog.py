@@ -41,6 +41,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from proxyd.config.daemon import AccessLogSpec
+from proxyd.errors import Reason
 from proxyd.interfaces import IObserver, Record
 from proxyd.ops.logfile import LogFile
 
@@ -71,6 +72,8 @@ def word(text: str) -> str:
     return _to_json(text[:LONGEST_VALUE]) if text else "-"
 
 
+_ending = {reason: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
+
 _name = lru_cache(maxsize=1024)(word)  # for the values that the configuration bounds
 
 
@@ -83,7 +86,7 @@ def text_line(record: Record) -> str:
         f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
-        f" reason={reason.code} fault={reason.fault.value} detail={word(record.detail)}\n"
+        f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
     )
 
 
