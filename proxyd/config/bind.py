@@ -39,7 +39,7 @@ REFUSED_KINDS = {
     # It serves one connection, the daemon's own terminal, and ends the process with a traceback.
     "stdio": "is not a place where clients connect; write tcp:8080, for example",
     # Twisted's wrapper loses a header that comes in two pieces, and believes one from anybody.
-    "haproxy": "the PROXY protocol is not there yet; bind to the address without haproxy:",
+    "haproxy": "bind to the address without haproxy:, and list who may send a header with proxy_protocol =",
 }
 _KIND = re.compile(r"[a-z][a-z0-9_+-]*", re.ASCII)
 _MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
@@ -82,6 +82,13 @@ class Binds(Form):
 
     def parse(self, words: Sequence[Word], fail: Fail) -> tuple[Bind, ...]:
         return tuple(BindForm().parse([word], fail) for word in words)
+
+
+def ends_tls(bind: Bind) -> Optional[bool]:
+    """Whether TLS is ended where this listens; None for kinds that only Twisted knows."""
+    if not isinstance(bind, EndpointBind):
+        return False
+    return True if bind.text.partition(":")[0] in TWISTED_KINDS else None
 
 
 def _tcp(word: Word, rest: str) -> Bind:

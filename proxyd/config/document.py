@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import daemon, demo, listener, pool
+from proxyd.config import daemon, demo, listener, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
-from proxyd.config.options import GUESSES, NAME, Option, unfit_name, unknown, values
+from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unfit_name, unknown, values
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
+from proxyd.config.route import RouteSpec
 from proxyd.errors import ConfigError, Problem
 
 
@@ -30,19 +31,39 @@ class Config:
 
 @frozen
 class Kind:
-    """A kind of section: what it is for, which options it has, and whether there are several, by name."""
+    """
+    A kind of section: what it is for, which options it has, and whether there are several, by name.
+
+    ``contradictions`` says of the values of one section which do not go together.
+    """
 
     doc: str
     options: tuple[Option, ...]
     named: bool = False
     inherited: tuple[Option, ...] = ()
+    contradictions: Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]] = lambda given: iter(())
 
 
 KINDS = {
     "proxyd": Kind("The daemon as a whole.", daemon.OPTIONS, inherited=listener.INHERITED),
-    "listener": Kind("Where clients connect, and the pool they are led to.", listener.OPTIONS, named=True),
+    "listener": Kind(
+        "Where clients connect, and the pool they are led to.",
+        listener.OPTIONS,
+        named=True,
+        contradictions=listener.contradictions,
+    ),
     "pool": Kind(
         "Servers that do the same work, and how clients are spread over them.", pool.OPTIONS, named=True
+    ),
+    "route": Kind(
+        "Which clients of a listener are led to another pool, by what they send first. A client fits if all "
+        "conditions hold; at least one of `sni`, `alpn` and `speaks` must be given. Of several routes that "
+        "it fits, it takes the most exact: one with the name itself, else with the longest wildcard, else "
+        "with `*`, else one without `sni`; of those alike in this, one with more conditions, else the one "
+        "that is written first.",
+        route.OPTIONS,
+        named=True,
+        contradictions=route.contradictions,
     ),
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
@@ -65,10 +86,12 @@ def configuration(reading: Reading) -> Config:
     """The configuration that was read.  Raises `ConfigError` with all problems, in the order of the files."""
     problems = list(reading.problems)
     judged = list(_judge(reading, problems))
+    _check_contradictions(judged, problems)
     _check_binds(judged, problems)
     # What could not be read may be just what is missing here, so then these would be false alarms.
     if not reading.problems:
-        _check_pools(judged, problems)
+        _check_references(judged, problems)
+        _check_routes(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
             text = "has no [listener NAME] section, so there is nothing to do"
             problems.append(Problem(reading.files[0], 0, text))
@@ -101,14 +124,63 @@ def _judge(reading: Reading, problems: list[Problem]) -> Iterator[_Judged]:
         problems.append(section.problem(section.line, text))
 
 
-def _check_pools(judged: list[_Judged], problems: list[Problem]) -> None:
-    """Every pool that a listener names must be there."""
-    pools = {one.section.name: one for one in judged if one.section.kind == "pool"}
+def _check_references(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Every section that another one names must be there."""
+    names: dict[str, dict[str, None]] = {}
     for one in judged:
-        if one.section.kind == "listener" and "pool" in one.values and one.values["pool"] not in pools:
-            line = one.entries["pool"].words[0].line
-            text = unknown(one.values["pool"], pools, guess=len(problems) < GUESSES)
-            problems.append(one.section.problem(line, text, "pool"))
+        names.setdefault(one.section.kind, {})[one.section.name] = None
+    for one in judged:
+        for option in KINDS[one.section.kind].options:
+            form = option.form.one if isinstance(option.form, Several) else option.form
+            if isinstance(form, Reference) and option.name in one.values:
+                known = names.get(form.kind, {})
+                for word in one.entries[option.name].words:
+                    if word.text not in known:
+                        text = unknown(word.text, known, guess=len(problems) < GUESSES)
+                        problems.append(one.section.problem(word.line, text, option.name))
+
+
+def _check_routes(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Every listener leads somewhere, and each of its routes can be taken."""
+    listeners = {one.section.name: one for one in judged if one.section.kind == "listener"}
+    routes = [one for one in judged if one.section.kind == "route"]
+    # A route whose listener is not known may be just the one that another listener lacks.
+    lost = any(name not in listeners for one in routes for name in one.values.get("listener", [""]))
+    routed = {name for one in routes for name in one.values.get("listener", ())}
+    for name, one in listeners.items():
+        if "pool" not in one.entries and name not in routed and not lost:
+            text = "is missing, and no [route] names this listener; write pool = postgres, for example"
+            problems.append(one.section.problem(one.section.line, text, "pool"))
+    seen: dict[object, Section] = {}
+    for one in routes:
+        _check_route(one, listeners, problems)
+        given = [name for name in route.CONDITIONS if name in one.entries]
+        if any(name not in one.values for name in [*given, "listener"]):
+            continue  # what is not right cannot be compared
+        spec = _route(one)
+        firsts = [seen.setdefault((name, spec.conditions), one.section) for name in spec.listeners]
+        first = next((section for section in firsts if section is not one.section), None)
+        if first is not None and given:
+            text = f"is never taken: [{first.title}] in {first.path}:{first.line} has the same conditions"
+            problems.append(one.section.problem(one.section.line, text))
+
+
+def _check_route(one: _Judged, listeners: dict[str, _Judged], problems: list[Problem]) -> None:
+    """A route must ask for something, and for something that clients of its listeners do."""
+    if not any(name in one.entries for name in route.CONDITIONS):
+        text = "has no condition, so every client would fit; write sni, alpn or speaks, or make its pool "
+        problems.append(one.section.problem(one.section.line, text + "that of the listener"))
+    for name in one.values.get("listener", ()):
+        for option, text in listener.unmet(listeners[name].values, one.values) if name in listeners else ():
+            line = one.entries[option].words[0].line
+            problems.append(one.section.problem(line, f"[listener {name}] {text}", option))
+
+
+def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:
+    """The options of a section must go together."""
+    for one in judged:
+        for option, text in KINDS[one.section.kind].contradictions(one.values):
+            problems.append(one.section.problem(one.entries[option].words[0].line, text, option))
 
 
 def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
@@ -168,16 +240,26 @@ def _build(judged: list[_Judged]) -> Config:
             names = {option.name for option in listener.INHERITED}
             inherited = {name: value for name, value in one.values.items() if name in names}
             daemon_values = {name: value for name, value in one.values.items() if name not in names}
+    routes: dict[str, list[RouteSpec]] = {}
+    for spec in (_route(one) for one in judged if one.section.kind == "route"):
+        for name in spec.listeners:
+            routes.setdefault(name, []).append(spec)
     listeners, pools, demo_spec = [], [], None
     for one in judged:
-        given = dict(one.values)
+        name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
-            listeners.append(
-                ListenerSpec(one.section.name, binds=given.pop("bind"), **{**inherited, **given})
-            )
+            given = {**inherited, **given, "routes": tuple(routes.get(name, ()))}
+            listeners.append(ListenerSpec(name, binds=given.pop("bind"), **given))
         elif one.section.kind == "pool":
-            servers = tuple(ServerSpec(name, **server) for name, server in given.pop("server").items())
-            pools.append(PoolSpec(one.section.name, servers, **given))
+            servers = tuple(ServerSpec(title, **server) for title, server in given.pop("server").items())
+            pools.append(PoolSpec(name, servers, **given))
         elif one.section.kind == "demo":
-            demo_spec = DemoSpec(tuple(DemoServerSpec(name, bind) for name, bind in given["server"].items()))
+            demo_spec = DemoSpec(
+                tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
+            )
     return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), demo_spec)
+
+
+def _route(one: _Judged) -> RouteSpec:
+    given = {"pool": "", **one.values}
+    return RouteSpec(one.section.name, given.pop("listener"), **given)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from attrs import frozen
 
 from proxyd.config.address import Bind
-from proxyd.config.bind import Binds
+from proxyd.config.bind import Binds, ends_tls
 from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
-from proxyd.config.proxyprotocol import ProxyIn
-from proxyd.config.route import RouteSpec
+from proxyd.config.proxyprotocol import ProxyIn, Senders
+from proxyd.config.route import TLS, RouteSpec
+from proxyd.config.words import quoted
 
 PROTOCOLS = ("tcp",)
 
 DATAPATHS = ("lane", "stock")
+
+PASSTHROUGH = "passthrough"
 
 
 @frozen
@@ -78,6 +81,15 @@ INHERITED = (
         default="no",
     ),
     Option(
+        "opening_timeout",
+        Duration(),
+        "Where `tls`, `proxy_protocol` or a route goes by what a client sends first, that is waited for so "
+        "long. Then a client that owes a PROXY header or TLS is closed, and one that has sent nothing is "
+        "`silent` to the routes. Elsewhere nothing is waited for.",
+        "opening_timeout = 500ms",
+        default="5s",
+    ),
+    Option(
         "datapath",
         Choice(DATAPATHS),
         "What moves the bytes. `lane` is proxyd's own event loop on Linux; `stock` is Twisted's, which is "
@@ -89,6 +101,60 @@ INHERITED = (
 
 OPTIONS = (
     Option("bind", Binds(), "Where clients connect.", "bind = tcp:5432", required=True),
-    Option("pool", Reference("pool"), "Which servers clients are led to.", "pool = postgres", required=True),
+    Option(
+        "pool",
+        Reference("pool"),
+        "Which servers clients are led to, unless a route fits them.",
+        "pool = postgres",
+        otherwise="clients whom no route fits are closed; a listener without routes must have a pool",
+    ),
+    Option(
+        "tls",
+        Choice((PASSTHROUGH,)),
+        "What is done with clients' TLS. `passthrough`: only TLS is let in, and it goes to the server as it "
+        "came; routes go by the name and the protocols in it (`sni`, `alpn`).",
+        "tls = passthrough",
+        otherwise="TLS is relayed like anything else, and so is what is not TLS",
+    ),
+    Option(
+        "proxy_protocol",
+        Senders(),
+        "Clients are proxies that begin with a PROXY header (version 1 or 2), which says who their own "
+        "client is. It is taken only from those that are listed here, or anybody could claim any address.",
+        "proxy_protocol = 10.0.0.0/8 fd00::/8",
+        otherwise="no header is looked for; the client is who connects",
+    ),
     *INHERITED,
 )
+
+
+def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What does not go together in a listener: each an option, and what is wrong with it."""
+    header = given.get("proxy_protocol")
+    for bind in given.get("bind", ()):
+        ended = ends_tls(bind)
+        if ended and given.get("tls") == PASSTHROUGH:
+            yield "tls", f"{quoted(bind.text)} ends TLS itself; bind to a tcp: address to pass it through"
+        if ended and header and not header.inside_tls:
+            yield (
+                "proxy_protocol",
+                f"{quoted(bind.text)} cannot read a header before TLS yet; "
+                "if the header comes inside, add inside_tls",
+            )
+        if ended is False and header and header.inside_tls:
+            yield "proxy_protocol", f"inside_tls: {quoted(bind.text)} does not end TLS, so there is no inside"
+
+
+def unmet(given: Mapping[str, Any], route: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Which conditions of a route no client of a listener meets: each an option of the route, and why."""
+    if given.get("tls") == PASSTHROUGH:
+        others = [word for word in route.get("speaks", ()) if word != TLS]
+        if others:
+            yield "speaks", f"lets in only TLS, so {quoted(others[0])} is never met there"
+    for bind in filter(ends_tls, given.get("bind", ())):
+        for option in ("sni", "alpn"):
+            if option in route:
+                yield (
+                    option,
+                    f"ends TLS itself ({quoted(bind.text)}), so there is no ClientHello to go by yet",
+                )

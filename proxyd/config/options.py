@@ -172,6 +172,30 @@ class Reference(OneWord):
 
 
 @frozen
+class Several(Form):
+    """One value or several, each a word of its own; none is given twice."""
+
+    one: OneWord
+
+    @property
+    def shape(self) -> str:  # type: ignore[override]
+        return f"{self.one.shape}; or several"
+
+    def parse(self, words: Sequence[Word], fail: Fail) -> tuple[Any, ...]:
+        found: dict[Any, None] = {}
+        for word in words:
+            try:
+                value = self.one.read(word)
+            except Invalid as why:
+                fail(word.line, str(why))
+                continue
+            if value in found:
+                fail(word.line, f"{quoted(word.text)} is given twice")
+            found[value] = None
+        return tuple(found)
+
+
+@frozen
 class Flag(Form):
     """A parameter that is there or not, and has no value."""
 

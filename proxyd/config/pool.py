@@ -10,7 +10,7 @@ from proxyd.config.address import Address, ServerAddress
 from proxyd.config.balance import BALANCES
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, parameters
-from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.reader import Word
 
 
@@ -100,5 +100,13 @@ OPTIONS = (
         "So many other servers are tried when one cannot be reached.",
         "retries = 0",
         default="2",
+    ),
+    Option(
+        "proxy_protocol",
+        Header(),
+        "Servers are told who the client is by a PROXY header before the first byte; they must expect it. "
+        "`v1` is a line of text; `v2` is binary and can say more.",
+        "proxy_protocol = v2 crc32c unique_id",
+        otherwise="no header; to servers, proxyd is the client",
     ),
 )

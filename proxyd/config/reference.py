@@ -30,7 +30,7 @@ pool = ${DB_POOL}              ; a variable of the environment; $$ is a dollar
 include = conf.d/*.ini         ; other files, relative to this one
 ```
 
-- A section begins with its kind and, for listeners and pools, a name: letters, digits, `_`, `.`, `-`.
+- A section begins with its kind and, for listeners, pools and routes, a name: letters, digits, `_`, `.`, `-`.
 - A value is split into words as a shell does it: quotes keep blanks, `;` and `#`; between single quotes
   everything is taken as it is. A backslash takes away the meaning of a blank, a quote, a backslash, `;`
   or `#`, and is an ordinary letter before anything else.

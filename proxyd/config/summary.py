@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from proxyd.config.document import Config
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import show_duration
 from proxyd.config.pool import PoolSpec
+from proxyd.config.route import RouteSpec
+
+_LISTED = 6  # words of a list that a line repeats
 
 
 def summary(config: Config) -> str:
     """
-    A line for each listener, each pool and each thing beside them that is served or written.
+    A line for each listener, each of its routes, each pool and what else is served or written.
 
     Before them stand the files that were read if there are several, and after them, as notes, what can be
     used but is hardly meant.
@@ -21,8 +25,9 @@ def summary(config: Config) -> str:
     if len(files) > 1:
         lines.append(f"read: {', '.join(files)}")
     for listener in config.listeners:
-        binds = " ".join(bind.text for bind in listener.binds)
-        lines.append(f"listener {listener.name}: {listener.protocol} on {binds}, to pool {listener.pool}")
+        lines.append(f"listener {listener.name}: {_listener(listener)}")
+        for route in listener.routes:
+            lines.append(f"route {route.name}: {_conditions(route)}, to pool {route.pool}")
     for pool in config.pools:
         lines.append(f"pool {pool.name}: {_pool(pool)}")
     if config.demo:
@@ -40,15 +45,44 @@ def summary(config: Config) -> str:
 def _notes(config: Config) -> Iterator[str]:
     """What an operator should look at again."""
     used = {listener.pool for listener in config.listeners}
+    used |= {route.pool for listener in config.listeners for route in listener.routes}
     for pool in config.pools:
         if pool.name not in used:
-            yield f"no listener uses pool {pool.name}"
+            yield f"no listener or route uses pool {pool.name}"
         if not any(server.weight for server in pool.servers):
             yield f"pool {pool.name} refuses every client: all its servers have weight=0"
+
+
+def _listener(listener: ListenerSpec) -> str:
+    parts = [f"{listener.protocol} on {' '.join(bind.text for bind in listener.binds)}"]
+    if listener.tls:
+        parts.append(f"tls {listener.tls}")
+    header = listener.proxy_protocol
+    if header is not None:
+        trusted = [str(network) for network in header.trusted]
+        senders = _some([*trusted, "unix"] if header.unix else trusted)
+        parts.append(f"{'optional ' if header.optional else ''}PROXY header from {senders}")
+    parts.append(f"to pool {listener.pool}" if listener.pool else "closed")
+    return ", ".join(parts) + (" if no route fits" if listener.routes else "")
+
+
+def _conditions(route: RouteSpec) -> str:
+    alpn = [name.decode("utf-8") for name in route.alpn]
+    parts = {"sni": route.sni, "alpn": alpn, "speaks": route.speaks}
+    return ", ".join(f"{name} {_some(values)}" for name, values in parts.items() if values)
+
+
+def _some(words: Sequence[str]) -> str:
+    """The words, or of many the first."""
+    more = len(words) - _LISTED
+    return " ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _pool(pool: PoolSpec) -> str:
     backups = sum(server.backup for server in pool.servers)
     servers = f"{len(pool.servers)} server{'s' if len(pool.servers) > 1 else ''}"
     check = f"{pool.check.kind} every {show_duration(pool.check.interval)}" if pool.check else "none"
-    return f"{servers}{f' ({backups} backup)' if backups else ''}, balance {pool.balance}, check {check}"
+    header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
+    return (
+        f"{servers}{f' ({backups} backup)' if backups else ''}, balance {pool.balance}, check {check}{header}"
+    )

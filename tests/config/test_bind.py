@@ -48,7 +48,10 @@ OTHERS: list[tuple[str, Any]] = [
 
 REFUSED = [
     ("stdio:", '"stdio:": is not a place where clients connect'),
-    ("haproxy:tcp\\:80", "the PROXY protocol is not there yet; bind to the address without haproxy:"),
+    (
+        "haproxy:tcp\\:80",
+        "bind to the address without haproxy:, and list who may send a header with proxy_protocol =",
+    ),
     ("8080", "is not an address to listen on; write tcp:8080"),
     ("tcp", "is not an address to listen on"),
     (":8080", "is not an address to listen on"),

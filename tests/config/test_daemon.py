@@ -63,7 +63,8 @@ class DaemonTests(IniCase):
             ("metrics = tcp:1 tcp:2", 'metrics: takes one value, and "tcp:2" is a second'),
             ("max_connections = 0", 'max_connections: "0" is not a whole number, 1 to 10000000'),
             ("bind = tcp:1", '"bind" is not known; known here: access_log, metrics, drain_timeout, '
-             "max_connections, protocol, idle_timeout, half_closed_timeout, abort_on_close, datapath"),
+             "max_connections, protocol, idle_timeout, half_closed_timeout, abort_on_close, opening_timeout, "
+             "datapath"),
         ]:  # fmt: skip
             self.assertEqual(
                 self.problems(f"{MINIMAL}[proxyd]\n{options}\n"), [f"proxy.ini:7: [proxyd] {problem}"]

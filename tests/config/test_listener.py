@@ -50,7 +50,8 @@ class ListenerTests(IniCase):
             self.problems(f"[listener l]\n{POOL}"),
             [
                 "proxy.ini:1: [listener l] bind: is missing; write bind = tcp:5432, for example",
-                "proxy.ini:1: [listener l] pool: is missing; write pool = postgres, for example",
+                "proxy.ini:1: [listener l] pool: is missing, and no [route] names this listener; "
+                "write pool = postgres, for example",
             ],
         )
 

@@ -15,11 +15,12 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Flag, OneWord, Option
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Word
+from proxyd.config.route import RouteSpec
 from proxyd.config.words import split
 from tests.support.case import Case
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec}
+SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "route": RouteSpec}
 PARAMETER_SPECS = {"check": CheckSpec, "server": ServerSpec, "access_log": AccessLogSpec}
 
 
@@ -29,7 +30,7 @@ def documented() -> Iterator[tuple[type[Any], Option]]:
         for option in KINDS[name].options:
             yield spec, option
             for parameter in option.form.parameters:
-                yield PARAMETER_SPECS[option.name], parameter
+                yield PARAMETER_SPECS.get(option.name, spec), parameter
 
 
 class ReferenceTests(Case):

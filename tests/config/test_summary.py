@@ -39,8 +39,8 @@ class SummaryTests(IniCase):
         self.assertEqual(
             summary(self.load(f"{MINIMAL}server b = h:1 weight=0\n{text}")).split("\n")[4:],
             [
-                "note: no listener uses pool q",
-                "note: no listener uses pool r",
+                "note: no listener or route uses pool q",
+                "note: no listener or route uses pool r",
                 "note: pool r refuses every client: all its servers have weight=0",
             ],
         )
