@@ -1,0 +1,202 @@
+"""Does a client take the route that fits it most exactly?"""
+
+from __future__ import annotations
+
+import random
+from typing import Optional, Sequence
+
+from proxyd.config.route import SPEAKS, RouteSpec
+from proxyd.policy.route import Routes
+from tests.support.case import Case
+
+
+def route(
+    name: str, sni: str = "", alpn: str = "", speaks: str = "", listeners: tuple[str, ...] = ("l",)
+) -> RouteSpec:
+    """A route with these words as its conditions."""
+    offered = tuple(word.encode() for word in alpn.split())
+    return RouteSpec(name, listeners, "p", tuple(sni.split()), offered, tuple(speaks.split()))
+
+
+def walk(specs: Sequence[RouteSpec], speaks: str, sni: str, alpn: Sequence[bytes]) -> Optional[RouteSpec]:
+    """The rule as it is documented, by asking every route."""
+    fitting: list[tuple[int, int, int, RouteSpec]] = []
+    for place, spec in enumerate(specs):
+        needs_tls = bool(spec.sni or spec.alpn)
+        exactness = [covers(pattern, sni) for pattern in spec.sni]
+        if needs_tls and speaks != "tls":
+            continue
+        if spec.speaks and speaks not in spec.speaks:
+            continue
+        if spec.alpn and not any(offered in spec.alpn for offered in alpn):
+            continue
+        if spec.sni and not any(exactness):
+            continue
+        conditions = sum((bool(spec.sni), bool(spec.alpn), bool(spec.speaks) and not needs_tls))
+        fitting.append((max(exactness, default=0), conditions, -place, spec))
+    return max(fitting, key=lambda one: one[:3])[3] if fitting else None
+
+
+def covers(pattern: str, name: str) -> int:
+    """How exactly a condition covers a name; 0 if not at all."""
+    if not name:
+        return 0
+    if pattern == name:
+        return 1000
+    if pattern == "*":
+        return 1
+    labels = pattern.split(".")[1:]
+    below = pattern.startswith("*.") and len(name.split(".")) > len(labels)
+    return 1 + len(labels) if below and name.split(".")[-len(labels) :] == labels else 0
+
+
+class Choice(Case):
+    def chosen(self, routes: Sequence[RouteSpec], speaks: str, sni: str = "", alpn: str = "") -> str:
+        offered = [word.encode() for word in alpn.split()]
+        found = Routes(routes).choose(speaks, sni, offered)
+        self.assertEqual(found, walk(routes, speaks, sni, offered))
+        return found.name if found is not None else ""
+
+    def test_exactness(self) -> None:
+        """A name goes before a wildcard, a longer one before a shorter, then *, then no name at all."""
+        routes = [
+            route("tls", speaks="tls"),
+            route("any", sni="*"),
+            route("short", sni="*.example.com"),
+            route("long", sni="*.api.example.com"),
+            route("exact", sni="v1.api.example.com"),
+        ]
+        for order in (routes, routes[::-1]):
+            for sni, name in [
+                ("v1.api.example.com", "exact"),
+                ("v2.api.example.com", "long"),
+                ("a.v1.api.example.com", "long"),
+                ("api.example.com", "short"),
+                ("www.example.com", "short"),
+                ("example.com", "any"),
+                ("badexample.com", "any"),
+                ("com", "any"),
+                ("", "tls"),
+            ]:
+                self.assertEqual(self.chosen(order, "tls", sni), name, sni)
+            self.assertEqual(self.chosen(order, "http"), "")
+
+    def test_wildcard(self) -> None:
+        """A wildcard covers all labels below its name, and not the name itself, nor part of a label."""
+        routes = [route("r", sni="*.a.com")]
+        for sni, fits in [
+            ("x.a.com", True),
+            ("y.x.a.com", True),
+            ("a.com", False),
+            ("xa.com", False),
+            (".a.com", False),
+            ("x.a.com.", False),
+            ("", False),
+        ]:
+            self.assertEqual(Routes(routes).choose("tls", sni, ()) is not None, fits, sni)
+
+    def test_case(self) -> None:
+        """Names are compared without regard to case (RFC 6066 3)."""
+        self.assertEqual(
+            Routes([route("r", sni="*.a.com")]).choose("tls", "X.A.Com", ()), route("r", "*.a.com")
+        )
+
+    def test_falls_through(self) -> None:
+        """Where the name fits and another condition does not, the next most exact route is asked."""
+        routes = [
+            route("exact", sni="x.a.com", alpn="h2"),
+            route("wild", sni="*.a.com", alpn="h2 http/1.1"),
+            route("any", sni="*", alpn="imap"),
+            route("alpn", alpn="ftp"),
+        ]
+        for alpn, name in [("h2", "exact"), ("http/1.1", "wild"), ("imap", "any"), ("ftp", "alpn"), ("", "")]:
+            self.assertEqual(self.chosen(routes, "tls", "x.a.com", alpn), name)
+
+    def test_more_conditions(self) -> None:
+        """Of two routes with the same name the one that asks for more is taken, wherever it stands."""
+        routes = [route("plain", sni="a.com"), route("h2", sni="a.com", alpn="h2")]
+        for order in (routes, routes[::-1]):
+            self.assertEqual(self.chosen(order, "tls", "a.com", "http/1.1 h2"), "h2")
+            self.assertEqual(self.chosen(order, "tls", "a.com", "http/1.1"), "plain")
+
+    def test_order(self) -> None:
+        """Of two that are as exact, the one written first is taken."""
+        routes = [route("one", alpn="h2"), route("two", alpn="http/1.1")]
+        self.assertEqual(self.chosen(routes, "tls", "", "http/1.1 h2"), "one")
+        self.assertEqual(self.chosen(routes[::-1], "tls", "", "http/1.1 h2"), "two")
+        # That a name implies TLS makes no difference when it is said as well.
+        routes = [route("one", sni="a.com"), route("two", sni="a.com b.com", speaks="tls")]
+        self.assertEqual(self.chosen(routes, "tls", "a.com"), "one")
+
+    def test_speaks(self) -> None:
+        """Each protocol leads its own way, and TLS's conditions hold for nothing else."""
+        routes = [route("ssh", speaks="ssh silent"), route("web", speaks="http tls"), route("h2", alpn="h2")]
+        for speaks, name in [
+            ("ssh", "ssh"), ("silent", "ssh"), ("http", "web"), ("tls", "web"), ("postgresql", ""),
+            ("other", ""),
+        ]:  # fmt: skip
+            self.assertEqual(self.chosen(routes, speaks), name)
+        self.assertEqual(self.chosen(routes, "ssh", "a.com", "h2"), "ssh")
+
+    def test_none(self) -> None:
+        """A listener without routes leads nobody by one."""
+        self.assertIs(Routes(()).choose("tls", "a.com", (b"h2",)), None)
+
+    def test_like_a_walk(self) -> None:
+        """Whatever the routes and whoever the client, the choice is that of asking every route."""
+        taken = 0
+        for seed in range(400):
+            dice = random.Random(seed)
+            labels = ["a", "b", "com"][: dice.randint(1, 3)]
+
+            def some(words: Sequence[str], dice: random.Random = dice) -> str:
+                return " ".join(dice.sample(words, dice.randint(1, min(3, len(words)))))
+
+            def name(labels: Sequence[str] = labels, dice: random.Random = dice) -> str:
+                return ".".join(dice.choice(labels) for _ in range(dice.randint(1, 4)))
+
+            def pattern(dice: random.Random = dice) -> str:
+                return dice.choice(["*", f"*.{name()}", f"*.{name()}", name(), name()])
+
+            protocols = ["h2", "http/1.1", "imap"]
+            routes = []
+            for number in range(dice.randint(0, 12)):
+                sni = some([pattern() for _ in range(3)]) if dice.random() < 0.6 else ""
+                alpn = some(protocols) if dice.random() < 0.3 else ""
+                speaks = some(SPEAKS) if dice.random() < 0.3 else ""
+                routes.append(route(str(number), sni, alpn, speaks))
+            for _ in range(30):
+                speaks = dice.choice((*SPEAKS, "tls", "tls", "tls", "tls"))
+                sni, alpn = (dice.choice(["", name()]), dice.choice(["", some(protocols)]))
+                taken += bool(self.chosen(routes, speaks, sni, alpn))
+        self.assertGreater(taken, 2000)
+
+    def test_names_are_looked_up(self) -> None:
+        """A choice asks only routes with the client's name, however many others there are."""
+        asked: list[str] = []
+
+        class Counted(str):
+            def __hash__(self) -> int:
+                asked.append(str(self))
+                return super().__hash__()
+
+            def lower(self) -> Counted:
+                return self
+
+            def __getitem__(self, key: object) -> Counted:
+                return Counted(super().__getitem__(key))  # type: ignore[index]
+
+        routes = Routes(
+            [route(str(n), sni=f"h{n}.example.com *.w{n}.example.com") for n in range(5000)]
+            + [route("alpn", alpn="h2")]
+        )
+        self.assertEqual(
+            getattr(routes.choose("tls", Counted("x.y.w4999.example.com"), ()), "name", ""), "4999"
+        )
+        self.assertEqual(asked, ["x.y.w4999.example.com", ".w4999.example.com"])
+
+    def test_long_names(self) -> None:
+        """A name of many labels is compared only where a wildcard could begin."""
+        routes = Routes([route("r", sni="*.example.com")])
+        self.assertIs(routes.choose("tls", "a." * 100_000 + "com", ()), None)
+        self.assertEqual(getattr(routes.choose("tls", "a." * 100_000 + "example.com", ()), "name", ""), "r")
