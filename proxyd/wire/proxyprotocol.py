@@ -259,7 +259,7 @@ def _tlvs(data: bytes, place: int) -> Iterator[tuple[int, int, bytes]]:
     """The type, the place of the value, and the value of each TLV up to the end.  Raises `Malformed`."""
     while place < len(data):
         end = place + 3 + int.from_bytes(data[place + 1 : place + 3], "big")
-        if place + 3 > len(data) or end > len(data):
+        if end > len(data):
             raise Malformed(f"a PROXY header with TLV {data[place]:#04x} longer than the rest")
         yield data[place], place + 3, data[place + 3 : end]
         place = end
@@ -390,7 +390,7 @@ def _packed(host: str) -> bytes:
     """An address as it is sent, without its scope, which means nothing elsewhere."""
     if ":" not in host:
         return ipaddress.IPv4Address(host).packed
-    address = ipaddress.IPv6Address(host.partition("%")[0]).packed
+    address = ipaddress.IPv6Address(host).packed
     return address[12:] if address.startswith(_MAPPED) else address
 
 

@@ -360,15 +360,20 @@ class Tlvs(Parsing):
 
     def test_checksum(self) -> None:
         """A checksum counts wherever it stands: one changed bit, and the header is refused."""
-        for before, after in ((b"", b""), (b"", tlv(5, b"id")), (tlv(5, b"id"), tlv(4, b"\0"))):
-            zeroed = with_tlvs(before, tlv(3, bytes(4)), after)
+
+        def checked(before: bytes, after: bytes, size: int = 4) -> tuple[bytes, int]:
+            """The header, and where in it the checksum stands."""
+            zeroed = with_tlvs(before, tlv(3, bytes(size)), after)
             place = 16 + len(INET_BLOCK) + len(before) + 3
-            data = zeroed[:place] + crc32c(zeroed).to_bytes(4, "big") + zeroed[place + 4 :]
+            return zeroed[:place] + crc32c(zeroed).to_bytes(size, "big") + zeroed[place + size :], place
+
+        for before, after in ((b"", b""), (b"", tlv(5, b"id")), (tlv(5, b"id"), tlv(4, b"\0"))):
+            data, place = checked(before, after)
             self.assertEqual(self.parsed(data).source, A)
             for broken in (16, place, place + 3, len(data) - 1):
                 changed = data[:broken] + bytes([data[broken] ^ 1]) + data[broken + 1 :]
                 self.assert_wrong(changed)
-        self.assert_wrong(with_tlvs(tlv(3)), with_tlvs(tlv(3, bytes(5))), with_tlvs(tlv(3, bytes(4))))
+        self.assert_wrong(with_tlvs(tlv(3)), checked(b"", b"", 5)[0], with_tlvs(tlv(3, bytes(4))))
 
 
 class Writing(Case):
