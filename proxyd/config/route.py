@@ -57,10 +57,10 @@ class ServerName(OneWord):
                 f"{quoted(word.text)} has letters that no name has on the wire; write it as its xn-- form, "
                 "as in xn--bcher-kva.example"
             )
+        if word.text == ANY_NAME:
+            return ANY_NAME
         name = word.text.lower()
         name = name[:-1] if name.endswith(".") else name
-        if name == ANY_NAME:
-            return name
         if "*" in name.removeprefix("*."):
             raise Invalid(f"{quoted(word.text)}: a * stands alone, or once and before the first dot")
         if _is_address(name):

@@ -202,6 +202,16 @@ bind = tcp:8080:interface=[::1]
        systemd:name=x
 pool = web
 abort_on_close = yes
+proxy_protocol = optional 10.0.0.0/8
+                 fd00::/8 unix
+opening_timeout = 500ms
+
+[route api]
+listener = web
+sni = api.example.com *.api.example.com *
+alpn = h2 "http/1.1"
+speaks = tls
+pool = more
 
 [pool web]
 balance = random
@@ -210,6 +220,7 @@ server a = ${HOST}:80 weight=3
 server b = [2001:db8::1]:80 backup
 connect_timeout = 500ms
 retries = 0
+proxy_protocol = v2 crc32c ssl
 
 [demo]
 server a = tcp:18081

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from proxyd.config.address import TcpBind
 from proxyd.config.listener import ListenerSpec
-from tests.config.ini import LISTENER, POOL, IniCase
+from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.route import RouteSpec
+from tests.config.ini import LISTENER, MINIMAL, POOL, IniCase
 
 BINDS = (TcpBind("tcp:80", "0.0.0.0", 80),)
 
@@ -18,19 +22,37 @@ class ListenerTests(IniCase):
 
     def test_all_given(self) -> None:
         """Each option is taken as it is written."""
-        options = "protocol = tcp\nidle_timeout = 1h\nhalf_closed_timeout = 1m\nabort_on_close = on\n"
+        options = (
+            "protocol = tcp\nidle_timeout = 1h\nhalf_closed_timeout = 1m\nabort_on_close = on\n"
+            "datapath = stock\ntls = passthrough\nproxy_protocol = 10.0.0.0/8\nopening_timeout = 500ms\n"
+        )
+        header = ProxyIn((ip_network("10.0.0.0/8"),))
         self.assertEqual(
             self.load(LISTENER + options + POOL).listeners,
-            (ListenerSpec("l", BINDS, "p", "tcp", 3600, 60, True),),
+            (ListenerSpec("l", BINDS, "p", "tcp", 3600, 60, True, "stock", "passthrough", header, 0.5),),
         )
+
+    def test_reads_opening(self) -> None:
+        """The first bytes are read only where something depends on them."""
+        self.assertFalse(ListenerSpec("l", BINDS, "p", opening_timeout=1).reads_opening)
+        for spec in (
+            ListenerSpec("l", BINDS, "p", tls="passthrough"),
+            ListenerSpec("l", BINDS, "p", proxy_protocol=ProxyIn()),
+            ListenerSpec("l", BINDS, "p", routes=(RouteSpec("r", ("l",), "p", speaks=("ssh",)),)),
+        ):
+            self.assertTrue(spec.reads_opening)
 
     def test_default_of_all_listeners(self) -> None:
         """What [proxyd] says of listeners holds for each that does not say otherwise, wherever it stands."""
         other = "[listener m]\nbind = tcp:81\npool = p\nidle_timeout = 2m\nabort_on_close = no\n"
         text = f"{LISTENER}{other}{POOL}[proxyd]\nidle_timeout = 1m\nabort_on_close = yes\n"
+        text += "opening_timeout = 1s\n"
         one, two = self.load(text).listeners
         self.assertEqual((one.idle_timeout, one.abort_on_close), (60, True))
         self.assertEqual((two.idle_timeout, two.abort_on_close), (120, False))
+        self.assertEqual((one.opening_timeout, two.opening_timeout), (1, 1))
+        for option in ("tls = passthrough", "proxy_protocol = unix", "pool = p"):
+            self.assertIn("is not known", self.problems(f"{MINIMAL}[proxyd]\n{option}\n")[0])
 
     def test_several_binds(self) -> None:
         """A listener may have several addresses, on one line or on several."""
@@ -60,4 +82,46 @@ class ListenerTests(IniCase):
         self.assertEqual(
             self.problems(f"{LISTENER}protocol = tpc\n{POOL}"),
             ['proxy.ini:4: [listener l] protocol: "tpc" is not known; did you mean "tcp"?'],
+        )
+
+    def test_tls(self) -> None:
+        """TLS can be passed through; where a bind ends it, there is none to pass."""
+        self.assertEqual(
+            self.problems(f"{LISTENER}tls = terminate\n{POOL}"),
+            ['proxy.ini:4: [listener l] tls: "terminate" is not known; known here: passthrough'],
+        )
+        for bind in ("ssl:443", "tls:/etc/certs:tcp:443"):
+            self.assertEqual(
+                self.problems(f"[listener l]\nbind = tcp:80 {bind}\npool = p\ntls = passthrough\n{POOL}"),
+                [
+                    f'proxy.ini:4: [listener l] tls: "{bind}" ends TLS itself; '
+                    "bind to a tcp: address to pass it through"
+                ],
+            )
+
+    def test_header_and_tls(self) -> None:
+        """A PROXY header is read before TLS where we bind, inside TLS where Twisted ends it."""
+        for bind, option in [
+            ("tcp:80 unix:/a fd:3 systemd:index=0", ""),
+            ("ssl:443 tls:/etc/certs:tcp:443", "inside_tls "),
+            ("onion:80", ""),  # only Twisted knows what that is
+            ("onion:80", "inside_tls "),
+        ]:
+            text = f"[listener l]\nbind = {bind}\npool = p\nproxy_protocol = {option}10.0.0.0/8\n{POOL}"
+            header = self.load(text).listeners[0].proxy_protocol
+            self.assertEqual(header, ProxyIn((ip_network("10.0.0.0/8"),), inside_tls=bool(option)))
+
+    def test_header_on_the_wrong_side(self) -> None:
+        """A header that could not be read where it stands is refused, with what can be done."""
+        place = "proxy.ini:4: [listener l] proxy_protocol:"
+        self.assertEqual(
+            self.problems(f"[listener l]\nbind = ssl:443\npool = p\nproxy_protocol = unix\n{POOL}"),
+            [
+                f'{place} "ssl:443" cannot read a header before TLS yet; '
+                "if the header comes inside, add inside_tls"
+            ],
+        )
+        self.assertEqual(
+            self.problems(f"{LISTENER}proxy_protocol = inside_tls unix\n{POOL}"),
+            [f'{place} inside_tls: "tcp:80" does not end TLS, so there is no inside'],
         )

@@ -12,6 +12,7 @@ from proxyd.config.options import (
     Form,
     Option,
     Reference,
+    Several,
     YesNo,
     parameters,
     show_duration,
@@ -108,6 +109,13 @@ class FormTests(Case):
         """What a section is called by can be named; what no section can be called cannot."""
         self.assertEqual(self.parse(Reference("pool"), "a-b.c_1"), "a-b.c_1")
         self.assertIn("is not a name", self.refused(Reference("pool"), "a/b"))
+
+    def test_several(self) -> None:
+        """Several values are taken in their order; each that is wrong, or there already, is named."""
+        self.assertEqual(self.parse(Several(Duration()), "5s"), (5,))
+        self.assertEqual(self.parse(Several(Duration()), "5s 1m 3s"), (5, 60, 3))
+        self.assertEqual(self.refused(Several(Duration()), "60s 1m"), '"1m" is given twice')
+        self.assertIn("has no unit", self.refused(Several(Duration()), "5s 5"))
 
     def test_one_value(self) -> None:
         """Of two values the second is refused, not passed over."""

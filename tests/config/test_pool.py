@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.proxyprotocol import ProxyOut
 from tests.config.ini import LISTENER, IniCase
 
 REFUSED = [
@@ -27,13 +28,13 @@ class PoolTests(IniCase):
         """Each option is taken as it is written, and servers keep their order."""
         pool = self.load(
             f"{LISTENER}[pool p]\nretries = 0\nserver b = h:1 weight=0\nserver a = h:2 backup weight=256\n"
-            "balance = random\nconnect_timeout = 250ms\n"
+            "balance = random\nconnect_timeout = 250ms\nproxy_protocol = v1\n"
         ).pools[0]
         servers = (
             ServerSpec("b", TcpAddress("h", 1), 0, False),
             ServerSpec("a", TcpAddress("h", 2), 256, True),
         )
-        self.assertEqual(pool, PoolSpec("p", servers, "random", None, 0.25, 0))
+        self.assertEqual(pool, PoolSpec("p", servers, "random", None, 0.25, 0, ProxyOut(1)))
 
     def test_servers_refused(self) -> None:
         """A server that cannot be one is refused with what would be right."""

@@ -33,6 +33,31 @@ class SummaryTests(IniCase):
             ],
         )
 
+    def test_opening(self) -> None:
+        """What clients send first, where it leads them, and what servers are told."""
+        networks = " ".join(f"10.{n}.0.0/16" for n in range(8))
+        text = (
+            "[listener l]\nbind = tcp:443\ntls = passthrough\nproxy_protocol = optional unix 10.0.0.0/8\n"
+            f"[listener m]\nbind = tcp:80\npool = p\nproxy_protocol = {networks}\n"
+            "[route a]\nlistener = l\npool = p\nsni = a.com *.a.com\nalpn = h2 é\n"
+            "[route b]\nlistener = l m\npool = q\nspeaks = tls\n"
+            "[pool p]\nserver a = h:1\nproxy_protocol = v2 ssl\n[pool q]\nserver a = h:1\n"
+        )
+        self.assertEqual(
+            summary(self.load(text)).split("\n"),
+            [
+                "listener l: tcp on tcp:443, tls passthrough, optional PROXY header from 10.0.0.0/8 unix, "
+                "closed if no route fits",
+                "route a: sni a.com *.a.com, alpn h2 é, to pool p",
+                "route b: speaks tls, to pool q",
+                f"listener m: tcp on tcp:80, PROXY header from {networks[:71]} and 2 more, "
+                "to pool p if no route fits",
+                "route b: speaks tls, to pool q",
+                "pool p: 1 server, balance p2c, check none, PROXY header v2",
+                "pool q: 1 server, balance p2c, check none",
+            ],
+        )
+
     def test_notes(self) -> None:
         """A pool that nobody is led to is pointed out, and one that serves nobody."""
         text = "[pool q]\nserver a = h:1 weight=0\nserver b = h:2\n[pool r]\nserver a = h:1 weight=0\n"
