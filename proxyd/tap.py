@@ -9,6 +9,7 @@ reactor.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -26,6 +27,8 @@ from proxyd.errors import ConfigError, StartError
 from proxyd.service import ProxyService
 
 log = Logger()
+
+GARBAGE_THRESHOLDS = (10_000, 20, 100)  # of gc.set_threshold; Python's own are 700, 10, 10
 
 
 def fail(lines: Iterable[object]) -> NoReturn:
@@ -87,6 +90,18 @@ def makeService(options: Options) -> ProxyService:
         service.bind()
     except StartError as error:
         fail(error.lines)
+    reactor.callWhenRunning(_leave_alone_what_stays)
     # Unanswered it would end the process at once, without a drain; not before Twisted has set its signals.
     reactor.callWhenRunning(signal.signal, signal.SIGHUP, hung_up)
     return service
+
+
+def _leave_alone_what_stays() -> None:
+    """
+    Spare the garbage collector what lives as long as the daemon.
+
+    A connection leaves no garbage cycles behind, but each round of the collector looks at all there is: a
+    full one took 30 ms of everybody's latency, and all together a tenth of what a short connection costs.
+    """
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
+import signal
 import socket
 import sys
 import tempfile
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet import reactor
 
+from proxyd import tap
 from proxyd.service import ProxyService
 from proxyd.tap import Options, makeService
 from tests.support.case import Case
@@ -80,6 +84,20 @@ class TapTests(Case):
         for listener in service.listeners:
             listener.stopListening()
         service.capacity.stop()
+
+    def test_the_collector_is_told_what_stays(self) -> None:
+        """Once all is made and the reactor runs, the garbage collector need not look at it again."""
+        calls: list[Any] = []
+        self.patch(reactor, "callWhenRunning", lambda call, *_: calls.append(call))
+        collector = Mock(spec=gc)
+        self.patch(tap, "gc", collector)
+        self.test_a_service_that_is_bound()
+        for call in calls:
+            if call is not signal.signal:
+                call()
+        collector.freeze.assert_called_once_with()
+        collector.set_threshold.assert_called_once_with(*tap.GARBAGE_THRESHOLDS)
+        self.assertGreater(tap.GARBAGE_THRESHOLDS, gc.get_threshold())
 
     def test_a_port_in_use(self) -> None:
         """One line, exit status 1, no traceback."""
