@@ -33,7 +33,7 @@ WARM_UP = 0.1  # of the time; the allocator, the caches and the pool of pipes fi
 GROWTH = 4 * MIB  # bytes resident, beyond what there was after the warm-up
 
 IDLE_SECONDS = 6  # the daemon's idle_timeout, and half as much for half-closed connections
-SLOW_SECONDS = 2.0  # for how long a client that stalls may stall, well below both
+SLOW_SECONDS = 1.0  # for how long a client may stall, and may do so twice; well below both
 
 MINUTE = 60.0
 
