@@ -26,7 +26,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.errors import Reason
 from proxyd.relay.deadlines import Wheel
@@ -41,7 +41,6 @@ _NOT_SEEN = (-1, -1, -1)
 HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 class Side:
     """One end of a relayed connection: what arrives here leaves at its peer."""
 
@@ -103,6 +102,9 @@ class Side:
 
     def stopProducing(self) -> None:
         """The peer's transport is lost; `Pair.side_lost` has what follows."""
+
+
+classImplements(Side, IProtocol, IHalfCloseableProtocol, IPushProducer)
 
 
 class ProxyServer(Side):

@@ -25,6 +25,8 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.pair import Pair, ProxyServer, Side
 
+log = Logger(__name__)
+
 
 class Session(Pair):
     """One client's connection, from accept to record."""
@@ -39,8 +41,6 @@ class Session(Pair):
         "retries",
         "started",
     )
-
-    log = Logger()
 
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
@@ -90,7 +90,7 @@ class Session(Pair):
         except CancelledError:
             pass  # the client left, or we were told to cut: whoever cancelled has given the reason
         except Exception:  # noqa: BLE001 - the session's last line
-            self.log.failure("A session failed.")
+            log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
 
     async def _reach_a_server(self) -> None:
@@ -181,7 +181,6 @@ class ProxyFactory(ServerFactory):
     """Makes a session of each connection that its listener accepts, and knows those that are open."""
 
     noisy = False
-    log = Logger()
 
     def __init__(
         self,
@@ -222,7 +221,7 @@ class ProxyFactory(ServerFactory):
             try:
                 observer.closed(record)
             except Exception:  # noqa: BLE001 - one observer must not keep the others from it
-                self.log.failure("An observer failed.")
+                log.failure("An observer failed.")
 
     def shed(self, address: IAddress) -> None:
         """A client was turned away because the process has no descriptor left."""
