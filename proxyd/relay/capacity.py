@@ -28,6 +28,8 @@ RETRY_SECONDS = 1.0  # others may have freed descriptors that we are not told of
 
 QUIET_SECONDS = 60.0  # at the limit the doors open and close with every client: once a minute is told
 
+log = Logger(__name__)
+
 
 class Accepting(Protocol):
     """A listener, as far as capacity is concerned."""
@@ -60,8 +62,6 @@ def connections_for(descriptors: int) -> int:
 
 class Capacity:
     """The connections that are open now, and the most that may be; listeners pause while it is full."""
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime, most: int) -> None:
         self.most = most
@@ -194,7 +194,7 @@ class Capacity:
         now = self._clock.seconds()
         if now - self._told >= QUIET_SECONDS:
             self._told = now
-            self.log.warn("{why}", why=why)
+            log.warn("{why}", why=why)
         for listener in self._listeners:
             listener.pause()
 

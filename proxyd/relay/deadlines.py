@@ -19,6 +19,8 @@ from twisted.logger import Logger
 
 TICK_SECONDS = 0.25
 
+log = Logger(__name__)
+
 
 class Timed(Protocol):
     """What can be put on the wheel: ``due`` belongs to the wheel and starts as 0."""
@@ -31,8 +33,6 @@ class Timed(Protocol):
 
 class Wheel:
     """The deadlines of all connections, rounded up to ticks."""
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime, tick: float = TICK_SECONDS) -> None:
         self.clock = clock
@@ -98,6 +98,6 @@ class Wheel:
                 try:
                     entry.overdue()
                 except Exception:  # noqa: BLE001 - one entry must not stop the wheel
-                    self.log.failure("A deadline could not be served; the others go on.")
+                    log.failure("A deadline could not be served; the others go on.")
         if self._slots and self._call is None:
             self._call = self.clock.callLater(self.tick, self._turn)

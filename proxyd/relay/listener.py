@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.config.address import Bind, EndpointBind, FdBind, SystemdBind, TcpBind, UnixBind
 from proxyd.errors import StartError
@@ -36,6 +36,8 @@ from proxyd.relay.streams import tune_socket
 ACCEPTS_PER_TURN = 16
 
 FIRST_SYSTEMD_FD = 3  # sd_listen_fds(3)
+
+log = Logger(__name__)
 
 
 def open_socket(bind: Bind, environ: Mapping[str, str]) -> socket.socket:
@@ -149,7 +151,6 @@ class AcceptingFactory(Protocol):
         """A client was turned away because the process has no descriptor left."""
 
 
-@implementer(IListeningPort, IReadDescriptor)
 class Listener:
     """
     A listening socket, and the factory whose protocols speak with those who connect.
@@ -157,8 +158,6 @@ class Listener:
     ``datapath`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
     while the process is full.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -253,7 +252,7 @@ class Listener:
             skt.setblocking(False)
             self._datapath.accept(skt, peer, self._factory)
         except Exception:  # noqa: BLE001 - one client must not stop the listener
-            self.log.failure("A client could not be served.")
+            log.failure("A client could not be served.")
             skt.close()
 
     def _out_of_descriptors(self) -> None:
@@ -278,6 +277,9 @@ class Listener:
         return (path, os.stat(path).st_ino) if isinstance(path, str) and path else None
 
 
+classImplements(Listener, IListeningPort, IReadDescriptor)
+
+
 def _address(family: int, name: Any) -> IAddress:
     if family == socket.AF_UNIX:
         return UNIXAddress(name or None)
@@ -286,7 +288,6 @@ def _address(family: int, name: Any) -> IAddress:
     return IPv4Address("TCP", *name)
 
 
-@implementer(IListeningPort)
 class EndpointListener:
     """A listener of a kind that only Twisted knows; its bind is a server endpoint string."""
 
@@ -330,6 +331,9 @@ class EndpointListener:
     def resume(self) -> None:
         """Accept again."""
         self._port.resumeProducing()
+
+
+classImplements(EndpointListener, IListeningPort)
 
 
 def bound_listener(

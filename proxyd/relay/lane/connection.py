@@ -31,7 +31,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
@@ -59,7 +59,6 @@ def _lost(error: OSError) -> Failure:
     return Failure(ConnectionLost(error.strerror or str(error)))
 
 
-@implementer(ITCPTransport, IConsumer, IPushProducer)
 class LaneConnection(ConnectedSocket):
     """One connected socket on the lane, and the protocol that it serves."""
 
@@ -572,3 +571,6 @@ class LaneConnection(ConnectedSocket):
         if not self.connected:
             return 0
         return queued_by_kernel(self._socket.fileno()) + (self._pipe.filled if self._pipe is not None else 0)
+
+
+classImplements(LaneConnection, ITCPTransport, IConsumer, IPushProducer)

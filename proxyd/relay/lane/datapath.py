@@ -11,7 +11,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.errors import DialFailed
@@ -42,7 +42,6 @@ def target_of(address: Address) -> tuple[int, Any]:
     return socket.AF_UNSPEC, address
 
 
-@implementer(IDatapath)
 class Lane:
     """The datapath over an epoll of our own."""
 
@@ -99,3 +98,6 @@ class Lane:
     def close(self) -> None:
         """Give up the epoll and the pipes, once no connection is left."""
         self._loop.close()
+
+
+classImplements(Lane, IDatapath)

@@ -21,7 +21,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.relay.lane.pipes import Pipes
 
@@ -51,6 +51,8 @@ GONE = select.EPOLLRDHUP | select.EPOLLHUP | ERROR | select.EPOLLPRI
 _CLOSED = Failure(ConnectionAborted())
 
 EDGES = IN | OUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+
+log = Logger(__name__)
 
 
 class Watched(Protocol):
@@ -84,11 +86,8 @@ class _Reader:
         self._reader.connectionLost(failure)
 
 
-@implementer(IReadDescriptor)
 class Loop:
     """One epoll for all connections of the lane; the reactor watches it only while it watches something."""
-
-    log = Logger()
 
     def __init__(self, reactor: Any, pipes: Pipes) -> None:
         self.reactor = reactor
@@ -178,7 +177,7 @@ class Loop:
         watched = self._watched
         self._serving = True
         try:
-            wait: float = 0
+            wait = 0.0
             for _ in range(ROUNDS):
                 if self._epoll.closed:
                     break
@@ -202,7 +201,7 @@ class Loop:
                 # A turn of the reactor costs more than a small message.  When little is going on, the answer
                 # to what was just passed on is likely the next event: it is waited for here, for so short a
                 # time that nothing else in the reactor is noticeably late.
-                wait = LINGER if len(events) <= FEW and not self._again else 0
+                wait = LINGER if len(events) <= FEW and not self._again else 0.0
         finally:
             self._serving = False
             if self._dead:
@@ -223,16 +222,19 @@ class Loop:
 
     def _failed(self, one: Watched) -> None:
         failure = Failure()
-        self.log.failure("A connection failed.", failure=failure)
+        log.failure("A connection failed.", failure=failure)
         self._cut(one, failure)
 
     def _cut(self, one: Watched, failure: Failure) -> None:
         try:
             one.fail(failure)
         except Exception:  # noqa: BLE001 - an exception that left doRead would end the whole lane
-            self.log.failure("A connection failed again as it was told of its end.")
+            log.failure("A connection failed again as it was told of its end.")
 
     def _bury_the_dead(self) -> None:
         dead, self._dead = self._dead, []
         for skt in dead:
             skt.close()
+
+
+classImplements(Loop, IReadDescriptor)

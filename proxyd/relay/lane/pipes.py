@@ -24,6 +24,8 @@ F_GETPIPE_SZ = 1032
 
 CAN_SPLICE = hasattr(os, "splice")
 
+log = Logger(__name__)
+
 
 class Pipe:
     """A pipe, and how many bytes are in it."""
@@ -44,8 +46,6 @@ class Pipe:
 
 class Pipes:
     """The pool."""
-
-    log = Logger()
 
     def __init__(self, most: int = MOST_PIPES, size: int = PIPE_BYTES) -> None:
         self.in_use = 0
@@ -101,4 +101,4 @@ class Pipes:
     def _tell(self, what: str, **values: object) -> None:
         if not self._told:
             self._told = True
-            self.log.warn(what, **values)
+            log.warn(what, **values)

@@ -23,7 +23,7 @@ class PipesTests(Case):
     def setUp(self) -> None:
         self.patch(pipes, "CAN_SPLICE", True)
         self.said: list[LogEvent] = []
-        self.patch(Pipes, "log", Logger(observer=cast(ILogObserver, self.said.append)))
+        self.patch(pipes, "log", Logger(observer=cast(ILogObserver, self.said.append)))
 
     def pool(self, *arguments: int) -> Pipes:
         """A pool, whose pipes are closed with the test."""
