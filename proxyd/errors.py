@@ -134,5 +134,14 @@ class DialFailed(Exception):
         self.detail = detail
 
 
+class Refused(Exception):
+    """A client gets no server; the reason says why, the detail what was found."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.code}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
 class Malformed(Exception):
     """What a peer has sent is not what the protocol allows; says what was found."""

@@ -23,6 +23,10 @@ class Record:
     Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
     long the dial that succeeded took.  Bytes are counted as received: ``bytes_in`` from the client,
     ``bytes_out`` from the server.  ``retries`` counts the dials after the first.
+
+    ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
+    ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
+    ``unique_id`` is what the server was told that this connection is called, if it was.
     """
 
     started: float
@@ -38,6 +42,10 @@ class Record:
     bytes_out: int = 0
     retries: int = 0
     detail: str = ""
+    via: str = ""
+    sni: str = ""
+    route: str = ""
+    unique_id: str = ""
 
 
 class IObserver(Interface):

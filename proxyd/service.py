@@ -107,7 +107,7 @@ class ProxyService(Service):
         return tuple(
             FRONTENDS[spec.protocol](
                 spec,
-                self.pools[spec.pool or spec.routes[0].pool],
+                self.pools,
                 self._datapaths[spec.datapath],
                 wheel,
                 self._reactor.seconds,
@@ -180,10 +180,10 @@ class ProxyService(Service):
         )
         for frontend in self.frontends:
             self.log.info(
-                "[listener {name}] on {binds} leads to {pool}",
+                "[listener {name}] on {binds} leads to {pools}",
                 name=frontend.spec.name,
                 binds=", ".join(bind.text for bind in frontend.spec.binds),
-                pool=frontend.pool,
+                pools=", ".join(str(self.pools[name]) for name in frontend.spec.pools),
             )
         for listener in self._all_listeners():
             listener.startListening()
@@ -269,7 +269,7 @@ def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
         name=frontend.spec.name,
         open=len(frontend.sessions),
         live=tuple(
-            (frontend.pool.name, session.picked.name, session.client.received, session.server.received)
+            (session.picked.pool, session.picked.name, session.client.received, session.server.received)
             for session in frontend.sessions
             if session.picked is not None and session.connect_seconds is not None
         ),

@@ -43,6 +43,12 @@ class ListenerSpec:
     routes: tuple[RouteSpec, ...] = ()
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """Where clients may be led, each pool once: those of the routes, and the one for the rest."""
+        names = [*(route.pool for route in self.routes), self.pool]
+        return tuple(name for name in dict.fromkeys(names) if name)
+
+    @property
     def reads_opening(self) -> bool:
         """Whether anything depends on the client's first bytes; if not, they are never waited for."""
         return bool(self.tls or self.proxy_protocol or self.routes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.interfaces import IDatapath, IObserver
@@ -14,7 +14,7 @@ from proxyd.relay.session import ProxyFactory
 
 def tcp_frontend(
     spec: ListenerSpec,
-    pool: Pool,
+    pools: Mapping[str, Pool],
     datapath: IDatapath,
     wheel: Wheel,
     seconds: Callable[[], float],
@@ -22,4 +22,4 @@ def tcp_frontend(
     observers: Sequence[IObserver],
 ) -> ProxyFactory:
     """The factory behind a listener with ``protocol = tcp``."""
-    return ProxyFactory(spec, pool, datapath, wheel, seconds, capacity, observers)
+    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers)

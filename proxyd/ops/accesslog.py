@@ -5,12 +5,17 @@ A text line is a time and then ``name=value``, always all of them and in this or
 here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
-    connect=0.000312 total=1.204113 in=517 out=20480 retries=0 reason=client_finished fault=nobody detail=-
+    via=- sni=- route=- id=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
+    reason=client_finished fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the connection was accepted (UTC); lines are written when it has ended
 ``client``    the client's address
 ``address``   the address of the server that was tried last
+``via``       the proxy that has told the client's address in a PROXY header
+``sni``       the name in the client's ClientHello, if that was read
+``route``     the route that was taken
+``id``        what the server was told that this connection is called (PROXY protocol)
 ``connect``   how long the connect to the server took, seconds; ``-`` when none succeeded
 ``total``     how long the connection lasted, seconds
 ``in, out``   bytes received from the client, and from the server
@@ -84,10 +89,19 @@ def text_line(record: Record) -> str:
     return (
         f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
         f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
+        f"{_opening(record)}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
         f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
     )
+
+
+def _opening(record: Record) -> str:
+    """What the client's first bytes have said, and what of it was told to the server."""
+    via, sni, route, unique_id = record.via, record.sni, record.route, record.unique_id
+    if via or sni or route or unique_id:
+        return f" via={word(via)} sni={word(sni)} route={_name(route)} id={word(unique_id)}"
+    return " via=- sni=- route=- id=-"
 
 
 def _seconds(value: Optional[float]) -> Optional[float]:
@@ -106,6 +120,10 @@ def json_line(record: Record) -> str:
                 "pool": record.pool[:LONGEST_VALUE],
                 "server": record.server[:LONGEST_VALUE],
                 "server_address": record.server_address[:LONGEST_VALUE],
+                "via": record.via[:LONGEST_VALUE],
+                "sni": record.sni[:LONGEST_VALUE],
+                "route": record.route[:LONGEST_VALUE],
+                "unique_id": record.unique_id[:LONGEST_VALUE],
                 "connect_seconds": _seconds(record.connect_seconds),
                 "total_seconds": _seconds(record.total_seconds),
                 "bytes_in": record.bytes_in,

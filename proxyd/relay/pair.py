@@ -73,6 +73,7 @@ class Side:
         self.held += data
         if len(self.held) >= HELD:
             self.transport.pauseProducing()
+        self.pair.side_spoke(self)
 
     def readConnectionLost(self) -> None:
         self.finished = True
@@ -198,6 +199,9 @@ class Pair:
             self.side_finished(side)
         elif not side.paused:
             side.resumeProducing()
+
+    def side_spoke(self, side: Side) -> None:
+        """A side has said something before there was anywhere to send it."""
 
     def side_finished(self, side: Side) -> None:
         """A side has sent its FIN."""

@@ -8,7 +8,8 @@ that it is, and writes its record when both sides are gone.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Optional, Sequence
+from secrets import token_hex
+from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,12 +19,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from proxyd.config.listener import ListenerSpec
-from proxyd.errors import DialFailed, Reason
+from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.pool import Pool, Server
+from proxyd.policy.route import Routes
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.opening import Early, Opening, introduction, read_opening
 from proxyd.relay.pair import Pair, ProxyServer, Side
+
+UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
 
 log = Logger(__name__)
 
@@ -32,27 +37,35 @@ class Session(Pair):
     """One client's connection, from accept to record."""
 
     __slots__ = (
+        "_early",
         "_story",
         "_waiting",
         "address",
         "connect_seconds",
         "factory",
+        "opening",
         "picked",
+        "pool",
         "retries",
         "started",
+        "unique_id",
     )
 
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
         super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
         self.factory = factory
-        self.address = address
+        self.address = address  # where it has come from; a PROXY header may tell of another
+        self.opening: Optional[Opening] = None
+        self.pool: Optional[Pool] = None  # until it is decided
+        self.unique_id = ""
         self.picked: Optional[Server] = None
         self.connect_seconds: Optional[float] = None
         self.retries = 0
         self.started = factory.seconds()
         self._story: Optional[Coroutine[Any, Any, None]] = None
         self._waiting: Optional[Deferred[None]] = None
+        self._early: Optional[Early] = None
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -81,11 +94,16 @@ class Session(Pair):
             waiting.addBoth(self._go_on)
 
     async def serve(self) -> None:
-        """Choose a server, reach it, and join the two streams; or end with the reason why not."""
+        """Hear the client, choose a server, reach it, and join the two streams; or end with the reason."""
         try:
+            if self.factory.reads_opening:
+                await self._hear_the_client()
+            else:
+                self.pool = self.factory.pool
             await self._reach_a_server()
+            self._introduce()
             self.join()
-        except DialFailed as failed:
+        except (Refused, DialFailed) as failed:
             self.cut(failed.reason, failed.detail)
         except CancelledError:
             pass  # the client left, or we were told to cut: whoever cancelled has given the reason
@@ -93,9 +111,28 @@ class Session(Pair):
             log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
 
+    async def _hear_the_client(self) -> None:
+        """Read the client's first bytes, and take the route that they lead to."""
+        spec = self.factory.spec
+        self._early = Early(self.client)
+        self.wheel.arm(self, spec.opening_timeout)
+        try:
+            opening = self.opening = await read_opening(spec, self.address, self._early)
+        finally:
+            self._early = None
+        self.address = opening.address
+        route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
+        if route is None:
+            self.pool = self.factory.pool
+        else:
+            self.pool = self.factory.pools[route.pool]
+            opening.route = route.name
+
     async def _reach_a_server(self) -> None:
         """Dial the pool's servers one after another, each at most once, until one answers."""
-        pool = self.factory.pool
+        pool = self.pool
+        if pool is None:
+            raise Refused(Reason.NO_ROUTE, _what_was_said(self.opening))
         timeout = pool.spec.connect_timeout
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
@@ -128,16 +165,39 @@ class Session(Pair):
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
+    def _introduce(self) -> None:
+        """Tell the server who the client is, if its pool says so."""
+        assert self.pool is not None
+        wanted = self.pool.spec.proxy_protocol
+        if wanted is None:
+            return
+        opening = self.opening or Opening(self.address)
+        before = opening.header
+        unique_id = before.unique_id if before is not None else b""
+        if wanted.unique_id:
+            unique_id = unique_id or token_hex(UNIQUE_ID_BYTES).encode()
+            self.unique_id = unique_id.decode("utf-8", "backslashreplace")
+        host = self.client.transport.getHost()
+        self.server.transport.write(introduction(wanted, opening, host, unique_id))
+
     def overdue(self) -> None:
-        if self._waiting is not None:
+        if self._early is not None:
+            self._early.expire()
+        elif self._waiting is not None:
             self._waiting.cancel()
         else:
             super().overdue()
+
+    def side_spoke(self, side: Side) -> None:
+        if self._early is not None:
+            self._early.heard()
 
     def side_finished(self, side: Side) -> None:
         super().side_finished(side)
         if side.peer is None and self.factory.spec.abort_on_close:
             self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
+        elif self._early is not None:
+            self._early.heard()
 
     def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
         if side is self.server and self.picked is not None:
@@ -158,14 +218,14 @@ class Session(Pair):
             waiting.cancel()
 
     def ended(self, reason: Reason, detail: str) -> None:
-        factory, picked = self.factory, self.picked
+        factory, picked, opening = self.factory, self.picked, self.opening
         record = Record(
             started=self.started,
             listener=factory.spec.name,
             client=address_text(self.address),
             reason=reason,
             total_seconds=factory.seconds() - self.started,
-            pool=factory.pool.name,
+            pool=self.pool.name if self.pool is not None else "",
             server=picked.name if picked is not None else "",
             server_address=str(picked.address) if picked is not None else "",
             connect_seconds=self.connect_seconds,
@@ -173,7 +233,12 @@ class Session(Pair):
             bytes_out=self.server.received,
             retries=self.retries,
             detail=detail,
+            unique_id=self.unique_id,
         )
+        if opening is not None:
+            record.via = address_text(opening.via) if opening.via is not None else ""
+            record.sni = opening.sni
+            record.route = opening.route
         factory.left(self, record)
 
 
@@ -185,15 +250,19 @@ class ProxyFactory(ServerFactory):
     def __init__(
         self,
         spec: ListenerSpec,
-        pool: Pool,
+        pools: Mapping[str, Pool],
         datapath: IDatapath,
         wheel: Wheel,
         seconds: Callable[[], float],
         capacity: Capacity,
         observers: Sequence[IObserver],
     ) -> None:
+        """``pools`` has at least those that the listener and its routes name."""
         self.spec = spec
-        self.pool = pool
+        self.pools = pools
+        self.pool = pools[spec.pool] if spec.pool else None
+        self.reads_opening = spec.reads_opening
+        self.routes = Routes(spec.routes)
         self.datapath = datapath
         self.wheel = wheel
         self.seconds = seconds
@@ -234,6 +303,13 @@ class ProxyFactory(ServerFactory):
                 total_seconds=0.0,
             )
         )
+
+
+def _what_was_said(opening: Optional[Opening]) -> str:
+    """What no route was found for."""
+    if opening is None or not opening.sni:
+        return f"it speaks {opening.speaks if opening is not None else 'nothing we know'}"
+    return f"it asks for {opening.sni}"
 
 
 def address_text(address: Any) -> str:

@@ -24,12 +24,13 @@ from proxyd.config.health import CheckSpec
 from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.dial import client_endpoint
+from proxyd.relay.opening import own_header
 from proxyd.upkeep.periodic import Periodic
 
 CLOSING_SECONDS = 1.0  # a healthy transport with nothing to send closes at once
 
 # Connects, sees to it that nothing stays behind, and raises what went wrong.
-Probe = Callable[[Any, Address], Coroutine[Any, Any, None]]
+Probe = Callable[[Any, Address, bytes], Coroutine[Any, Any, None]]  # the bytes are what it begins with
 
 _OURS = frozenset(
     {
@@ -80,6 +81,7 @@ class _Check:
         self._server = server
         self._spec = spec
         self._probe = PROBES[spec.kind]
+        self._greeting = own_header(pool.spec.proxy_protocol) if pool.spec.proxy_protocol is not None else b""
         self._rise_fall = RiseFall(spec)
         self._trouble = ""
 
@@ -95,7 +97,7 @@ class _Check:
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
         try:
-            probe = Deferred.fromCoroutine(self._probe(self._reactor, self._server.address))
+            probe = Deferred.fromCoroutine(self._probe(self._reactor, self._server.address, self._greeting))
             await probe.addTimeout(self._spec.timeout, self._reactor, _timed_out)
         except (CancelledError, error.ConnectingCancelledError):
             return None, "the check was cancelled"
@@ -190,14 +192,16 @@ class _FarewellFactory(Factory):
     noisy = False
 
 
-async def tcp_probe(reactor: Any, address: Address) -> None:
+async def tcp_probe(reactor: Any, address: Address, greeting: bytes = b"") -> None:
     """
-    Pass when the server accepts a connection, which is then closed without a word.
+    Pass when the server accepts a connection, which is then closed without a word but the greeting.
 
     The server sees an ordinary FIN.  Once accepted, nothing that happens makes the probe fail; whoever
     cancels it hastens the end, and it ends when the socket is closed.
     """
     protocol: Any = await client_endpoint(reactor, address, None).connect(_FarewellFactory())
+    if greeting:
+        protocol.transport.write(greeting)
     protocol.transport.loseConnection()
     while not protocol.closed:
         try:

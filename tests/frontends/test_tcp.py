@@ -28,7 +28,7 @@ class TcpFrontendTests(Case):
         self.addCleanup(capacity.stop)
         spec = ListenerSpec("front", (), "back", idle_timeout=7.0, half_closed_timeout=3.0)
         pool = Pool(PoolSpec("back", (ServerSpec("a", TcpAddress("::1", 1)),)), RoundRobin(lambda: 0.0))
-        factory = tcp_frontend(spec, pool, Stock(clock), Wheel(clock), clock.seconds, capacity, ())
+        factory = tcp_frontend(spec, {"back": pool}, Stock(clock), Wheel(clock), clock.seconds, capacity, ())
         side = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         self.assertIsInstance(side, ProxyServer)
         self.assertEqual((side.pair.idle_timeout, side.pair.half_closed_timeout), (7.0, 3.0))

@@ -119,7 +119,7 @@ class SessionCase(Case):
         self.pool = Pool(spec, RoundRobin(lambda: 0.0))
         self.factory = ProxyFactory(
             ListenerSpec("front", (), "web", **listener),
-            self.pool,
+            {"web": self.pool},
             self.datapath,
             self.wheel,
             self.clock.seconds,

@@ -72,7 +72,7 @@ class Relay:
         self.pool = Pool(PoolSpec("servers", (ServerSpec("a", server),)), RoundRobin(lambda: 0.0))
         self.factory = ProxyFactory(
             ListenerSpec("front", (bind,), "servers", **listener),
-            self.pool,
+            {"servers": self.pool},
             self.lane,
             self.wheel,
             reactor.seconds,

@@ -316,7 +316,7 @@ class OurOwnTrouble(InMemory):
     def test_a_broken_probe(self) -> None:
         """A fault in the probe itself is logged with its traceback, and the server stays as it is."""
 
-        async def broken(reactor: Any, address: Address) -> None:
+        async def broken(reactor: Any, address: Address, greeting: bytes) -> None:
             raise ZeroDivisionError("a bug")
 
         self.patch(self, "pool", pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(kind="broken")))

@@ -1,0 +1,210 @@
+"""
+What do a client's first bytes say?
+
+They are read before anything is decided, one after another and each only if the listener needs it: a PROXY
+header, what the client speaks, and of TLS the name (SNI) and the protocols (ALPN) that it asks for.  All of
+it has one deadline.  Nothing is answered, and only the PROXY header is taken away: what else was read is
+held, and goes to the server first, byte for byte.
+
+The parsers are pure (`proxyd.wire`) and bounded, and are asked again whenever bytes have come.  A listener
+that needs nothing of this never waits for its client to speak first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Callable, Optional, Protocol, TypeVar
+
+from attrs import define
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+
+from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.proxyprotocol import ProxyIn, ProxyOut
+from proxyd.errors import Malformed, Reason, Refused
+from proxyd.wire import clienthello, proxyprotocol
+from proxyd.wire.proxyprotocol import End, ProxyHeader
+from proxyd.wire.sniff import Speaks, sniff
+
+Parsed = TypeVar("Parsed")
+
+
+@define
+class Opening:
+    """
+    What is known of a client before a server is chosen; what nobody has said is empty.
+
+    ``address`` is the client's own.  If a PROXY header told it, ``via`` is whom that came from.  ``speaks``
+    is a word of `proxyd.wire.sniff.Speaks`, and ``route`` the route that was taken.
+    """
+
+    address: Any
+    via: Any = None
+    header: Optional[ProxyHeader] = None
+    speaks: str = ""
+    sni: str = ""
+    alpn: tuple[bytes, ...] = ()
+    route: str = ""
+
+
+class Holding(Protocol):
+    """The client's side of a connection, of which no byte has been passed on."""
+
+    held: bytes
+    finished: bool
+
+
+class Early:
+    """What a client says before it is joined to a server: what is there, and waiting for more of it."""
+
+    def __init__(self, side: Holding) -> None:
+        self.side = side
+        self.expired = False  # the deadline has passed
+        self._waiting: Optional[Deferred[None]] = None
+
+    @property
+    def bytes(self) -> bytes:
+        """All that has come and was not taken away."""
+        return self.side.held
+
+    def take(self, count: int) -> None:
+        """Take so many bytes away: they are not the server's."""
+        self.side.held = self.side.held[count:]
+
+    async def more(self) -> bool:
+        """Wait until more has come; False if nothing will, or not in time."""
+        before = len(self.bytes)
+        if not (self.expired or self.side.finished):
+            self._waiting = Deferred()
+            await self._waiting
+        return len(self.bytes) > before
+
+    def heard(self) -> None:
+        """Bytes have come, or the client's end."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.expired = True
+        self.heard()
+
+
+async def read_opening(spec: ListenerSpec, address: Any, early: Early) -> Opening:
+    """What the listener needs to know of a client that has connected from an address, or `Refused`."""
+    opening = Opening(address)
+    if spec.proxy_protocol is not None:
+        await _read_proxy_header(spec.proxy_protocol, opening, early)
+    if spec.tls == PASSTHROUGH:
+        opening.speaks = Speaks.TLS.value
+        await _read_client_hello(opening, early)
+    elif spec.routes:
+        speaks = await _what_it_speaks(early)
+        opening.speaks = speaks.value
+        if speaks is Speaks.TLS and any(route.sni or route.alpn for route in spec.routes):
+            await _read_client_hello(opening, early)
+    return opening
+
+
+async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) -> None:
+    may_send = trusts(wanted, opening.address)
+    if wanted.optional:
+        begins = proxyprotocol.could_be(early.bytes)
+        while begins is None and await early.more():
+            begins = proxyprotocol.could_be(early.bytes)
+        if not begins:
+            return
+    if not may_send:
+        raise Refused(Reason.PROXY_UNTRUSTED, "proxy_protocol does not list its address")
+    header = await _parsed(proxyprotocol.parse, early, "PROXY header", Reason.PROXY_MALFORMED)
+    early.take(header.length)
+    opening.header = header
+    if header.source is not None:
+        opening.via = opening.address
+        opening.address = _address(header.source)
+
+
+async def _what_it_speaks(early: Early) -> Speaks:
+    speaks = sniff(early.bytes)
+    while speaks is None:
+        if not await early.more():
+            return Speaks.OTHER if early.bytes else Speaks.SILENT
+        speaks = sniff(early.bytes)
+    return speaks
+
+
+async def _read_client_hello(opening: Opening, early: Early) -> None:
+    hello = await _parsed(clienthello.parse, early, "ClientHello", Reason.TLS_MALFORMED)
+    opening.sni = hello.sni
+    opening.alpn = hello.alpn
+
+
+async def _parsed(
+    parse: Callable[[bytes], Optional[Parsed]], early: Early, what: str, malformed: Reason
+) -> Parsed:
+    """What the parser finds, as soon as enough has come for it."""
+    while True:
+        try:
+            found = parse(early.bytes)
+        except Malformed as wrong:
+            raise Refused(malformed, str(wrong)) from None
+        if found is not None:
+            return found
+        if await early.more():
+            continue
+        so_far = f"{len(early.bytes)} bytes of a {what}" if early.bytes else "it said nothing"
+        if early.expired:
+            raise Refused(Reason.OPENING_TIMEOUT, so_far)
+        raise Refused(malformed if early.bytes else Reason.CLIENT_GONE, f"{so_far}, and closed its side")
+
+
+def trusts(wanted: ProxyIn, address: Any) -> bool:
+    """Whether one at this address may say for whom it speaks."""
+    if isinstance(address, UNIXAddress):
+        return wanted.unix
+    host = ipaddress.ip_address(address.host)
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped  # an IPv4 client of a socket that takes both
+    return any(host in network for network in wanted.trusted)
+
+
+def introduction(wanted: ProxyOut, opening: Opening, host: Any, unique_id: bytes) -> bytes:
+    """
+    The PROXY header for a server that asks for one; ``host`` is the address that the client connected to.
+
+    What a header from before us has said goes on: we know no better.  Only the name in a ClientHello that we
+    have read ourselves goes before the one that was told.
+    """
+    before = opening.header
+    source, destination = _end(opening.address), _end(host)
+    if before is not None and before.destination is not None:
+        destination = before.destination
+    if wanted.version == 1:
+        return proxyprotocol.v1(source, destination)
+    return proxyprotocol.v2(
+        source,
+        destination,
+        alpn=before.alpn if wanted.alpn and before is not None else b"",
+        authority=opening.sni or (before.authority if before is not None else "") if wanted.authority else "",
+        ssl=before.ssl if wanted.ssl and before is not None else None,
+        unique_id=unique_id if wanted.unique_id else b"",
+        crc32c=wanted.crc32c,
+    )
+
+
+def own_header(wanted: ProxyOut) -> bytes:
+    """The PROXY header of a connection that is made for no client, such as a check (HAProxy's LOCAL)."""
+    return proxyprotocol.v1(End(), End()) if wanted.version == 1 else proxyprotocol.v2_local(wanted.crc32c)
+
+
+def _address(end: End) -> Any:
+    if not end.host:
+        return UNIXAddress(end.path or None)
+    return (IPv6Address if ":" in end.host else IPv4Address)("TCP", end.host, end.port)
+
+
+def _end(address: Any) -> End:
+    if isinstance(address, UNIXAddress):
+        return End(path=address.name or b"")
+    return End(address.host.partition("%")[0], address.port)
