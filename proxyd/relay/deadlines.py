@@ -61,7 +61,9 @@ class Wheel:
         if entry.due:
             self.disarm(entry)
         if self._call is None:
-            self._turned = int(self.clock.seconds() / self.tick)
+            if not self._slots:
+                # Or we are in the midst of a turn, and ticks that have passed since are the next one's.
+                self._turned = int(self.clock.seconds() / self.tick)
             self._call = self.clock.callLater(self.tick, self._turn)
         due = max(due, self._turned + 1)
         entry.due = due

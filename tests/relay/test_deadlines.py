@@ -60,6 +60,21 @@ class WheelTests(Case):
             self.assertLess(entry.reached[0] - began, expected + 0.5 + 0.06)
             self.assertEqual(len(self.wheel), 0)
 
+    def test_nobody_is_passed_over_while_others_are_served(self) -> None:
+        """To serve a deadline may take longer than a tick; those who are due meanwhile are not forgotten."""
+        late = Entry(self.clock)
+
+        def take_long() -> None:
+            self.clock.rightNow += 0.6
+            self.wheel.arm(slow, 5.0)
+
+        slow = Entry(self.clock, take_long)
+        self.wheel.arm(slow, 1.0)
+        self.wheel.arm(late, 1.3)
+        for _ in range(20):
+            self.clock.advance(0.25)
+        self.assertEqual(len(late.reached), 1)
+
     def test_a_disarmed_deadline_is_not_reached(self) -> None:
         """Who has disarmed is left in peace, and the wheel holds and schedules nothing for it."""
         entry = Entry(self.clock)

@@ -232,7 +232,7 @@ class Client:
         if self.random.random() < 0.5:
             peer.send(b"give %d\n" % (16 * MIB))
             peer.stop_reading()
-            await deferLater(self.reactor, 4 * self.slow)
+            await deferLater(self.reactor, 8 * self.slow)
             peer.read_again()
         else:
             peer.send(b"mute\n")
