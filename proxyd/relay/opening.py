@@ -20,7 +20,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
 from proxyd.config.listener import PASSTHROUGH, ListenerSpec
-from proxyd.config.proxyprotocol import ProxyIn, ProxyOut
+from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.errors import Malformed, Reason, Refused
 from proxyd.wire import clienthello, proxyprotocol
 from proxyd.wire.proxyprotocol import End, ProxyHeader
@@ -169,42 +169,7 @@ def trusts(wanted: ProxyIn, address: Any) -> bool:
     return any(host in network for network in wanted.trusted)
 
 
-def introduction(wanted: ProxyOut, opening: Opening, host: Any, unique_id: bytes) -> bytes:
-    """
-    The PROXY header for a server that asks for one; ``host`` is the address that the client connected to.
-
-    What a header from before us has said goes on: we know no better.  Only the name in a ClientHello that we
-    have read ourselves goes before the one that was told.
-    """
-    before = opening.header
-    source, destination = _end(opening.address), _end(host)
-    if before is not None and before.destination is not None:
-        destination = before.destination
-    if wanted.version == 1:
-        return proxyprotocol.v1(source, destination)
-    return proxyprotocol.v2(
-        source,
-        destination,
-        alpn=before.alpn if wanted.alpn and before is not None else b"",
-        authority=opening.sni or (before.authority if before is not None else "") if wanted.authority else "",
-        ssl=before.ssl if wanted.ssl and before is not None else None,
-        unique_id=unique_id if wanted.unique_id else b"",
-        crc32c=wanted.crc32c,
-    )
-
-
-def own_header(wanted: ProxyOut) -> bytes:
-    """The PROXY header of a connection that is made for no client, such as a check (HAProxy's LOCAL)."""
-    return proxyprotocol.v1(End(), End()) if wanted.version == 1 else proxyprotocol.v2_local(wanted.crc32c)
-
-
 def _address(end: End) -> Any:
     if not end.host:
         return UNIXAddress(end.path or None)
     return (IPv6Address if ":" in end.host else IPv4Address)("TCP", end.host, end.port)
-
-
-def _end(address: Any) -> End:
-    if isinstance(address, UNIXAddress):
-        return End(path=address.name or b"")
-    return End(address.host.partition("%")[0], address.port)

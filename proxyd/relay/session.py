@@ -25,7 +25,8 @@ from proxyd.policy.pool import Pool, Server
 from proxyd.policy.route import Routes
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.opening import Early, Opening, introduction, read_opening
+from proxyd.relay.introduction import introduction
+from proxyd.relay.opening import Early, Opening, read_opening
 from proxyd.relay.pair import Pair, ProxyServer, Side
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
@@ -177,8 +178,7 @@ class Session(Pair):
         if wanted.unique_id:
             unique_id = unique_id or token_hex(UNIQUE_ID_BYTES).encode()
             self.unique_id = unique_id.decode("utf-8", "backslashreplace")
-        host = self.client.transport.getHost()
-        self.server.transport.write(introduction(wanted, opening, host, unique_id))
+        self.server.transport.write(introduction(wanted, opening, self.client.transport, unique_id))
 
     def overdue(self) -> None:
         if self._early is not None:

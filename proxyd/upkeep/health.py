@@ -24,7 +24,7 @@ from proxyd.config.health import CheckSpec
 from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.dial import client_endpoint
-from proxyd.relay.opening import own_header
+from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
 
 CLOSING_SECONDS = 1.0  # a healthy transport with nothing to send closes at once

@@ -20,10 +20,10 @@ from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.opening import Opening, introduction, own_header, trusts
+from proxyd.relay.opening import trusts
 from proxyd.relay.session import ProxyFactory
 from proxyd.wire import clienthello, proxyprotocol
-from proxyd.wire.proxyprotocol import End, ProxyHeader, Ssl
+from proxyd.wire.proxyprotocol import End
 from tests.relay.test_session import FakeDatapath, Notebook
 from tests.support.case import Case
 from tests.support.hello import fragmented, hello
@@ -381,86 +381,6 @@ class ProxyProtocolTests(OpeningCase):
         self.say(peer, header + large + bytes(100_000))
         self.assertEqual(self.at_server(), large + bytes(100_000))
         self.record(peer)
-
-
-class IntroductionTests(OpeningCase):
-    """The PROXY header that servers get."""
-
-    def introduce(self, out: ProxyOut, said: bytes = b"question", **listener: Any) -> ProxyHeader:
-        """The header that came before what the client has said."""
-        peer = self.connect(out=out, **listener)
-        self.say(peer, said)
-        got = self.at_server()
-        header = proxyprotocol.parse(got)
-        assert header is not None
-        self.assertTrue(said.endswith(got[header.length :]), got)
-        self.last = self.record(peer)
-        return header
-
-    def test_who_the_client_is(self) -> None:
-        """Its address and the one it has connected to, before any byte of its own."""
-        for version in (1, 2):
-            header = self.introduce(ProxyOut(version))
-            self.assertEqual((header.version, header.source), (version, End("10.9.9.9", 4711)))
-            self.assertEqual(header.destination, End("192.0.2.1", 5432))
-
-    def test_servers_that_speak_first(self) -> None:
-        """The header is sent at once, not with the client's first bytes."""
-        self.connect(out=ProxyOut(1))
-        self.assertTrue(self.at_server().startswith(b"PROXY TCP4 10.9.9.9 "))
-
-    def test_what_was_told_goes_on(self) -> None:
-        """Addresses and TLVs of a header from before us, as far as the pool asks for them."""
-        ssl = Ssl(version="TLSv1.3", cn="me")
-        told = proxyprotocol.v2(
-            BEHIND, FRONT, alpn=b"h2", authority="a.example", unique_id=b"id-7", ssl=ssl, crc32c=True
-        )
-        everything = ProxyOut(2, alpn=True, authority=True, ssl=True, unique_id=True, crc32c=True)
-        header = self.introduce(everything, told + b"question", proxy_protocol=TRUSTED)
-        self.assertEqual((header.source, header.destination), (BEHIND, FRONT))
-        self.assertEqual((header.alpn, header.authority, header.unique_id), (b"h2", "a.example", b"id-7"))
-        self.assertEqual((header.ssl, self.last.unique_id), (ssl, "id-7"))
-        header = self.introduce(ProxyOut(2), told, proxy_protocol=TRUSTED)
-        self.assertEqual((header.alpn, header.authority, header.unique_id), (b"", "", b""))
-        self.assertEqual((header.ssl, self.last.unique_id), (None, ""))
-
-    def test_a_connection_gets_an_id(self) -> None:
-        """Each one its own, and the record has it."""
-        seen = set()
-        for _ in range(2):
-            header = self.introduce(ProxyOut(2, unique_id=True))
-            self.assertEqual(header.unique_id.decode(), self.last.unique_id)
-            seen.add(header.unique_id)
-        self.assertEqual((len(seen), {len(one) for one in seen}), (2, {32}))
-
-    def test_the_name_that_was_read(self) -> None:
-        """The name in a ClientHello that we have read goes before one that was told."""
-        told = proxyprotocol.v2(BEHIND, FRONT, authority="told.example")
-        both = {"proxy_protocol": TRUSTED, "tls": PASSTHROUGH}
-        header = self.introduce(ProxyOut(2, authority=True), told + hello("read.example"), **both)
-        self.assertEqual(header.authority, "read.example")
-        header = self.introduce(ProxyOut(2, authority=True), told + hello(""), **both)
-        self.assertEqual(header.authority, "told.example")
-
-    def test_families(self) -> None:
-        """IPv6 without its scope, unix, and a checksum if one is wanted."""
-        opening = Opening(IPv6Address("TCP", "fe80::1%eth0", 7))
-        host = IPv6Address("TCP", "fe80::2%eth0", 8)
-        for out in (ProxyOut(1), ProxyOut(2, crc32c=True)):
-            header = proxyprotocol.parse(introduction(out, opening, host, b""))
-            assert header is not None
-            self.assertEqual((header.source, header.destination), (End("fe80::1", 7), End("fe80::2", 8)))
-        unix = UNIXAddress(b"/run/front.sock")
-        header = proxyprotocol.parse(introduction(ProxyOut(2), Opening(UNIXAddress(None)), unix, b""))
-        assert header is not None
-        self.assertEqual((header.source, header.destination), (End(), End(path=b"/run/front.sock")))
-
-    def test_a_connection_of_our_own(self) -> None:
-        """A check says that it speaks for nobody."""
-        for out in (ProxyOut(1), ProxyOut(2), ProxyOut(2, crc32c=True)):
-            header = proxyprotocol.parse(own_header(out))
-            assert header is not None
-            self.assertEqual((header.version, header.local), (out.version, True))
 
 
 class TrustTests(Case):
