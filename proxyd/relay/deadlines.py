@@ -101,5 +101,9 @@ class Wheel:
                     entry.overdue()
                 except Exception:  # noqa: BLE001 - one entry must not stop the wheel
                     log.failure("A deadline could not be served; the others go on.")
+        self._turn_again()
+
+    def _turn_again(self) -> None:
+        # By itself: in `_turn`, where ``_call`` was None, mypyc believes that it is so whatever was served.
         if self._slots and self._call is None:
             self._call = self.clock.callLater(self.tick, self._turn)

@@ -295,23 +295,21 @@ class EndpointListener:
         self, reactor: Any, bind: EndpointBind, factory: IProtocolFactory, capacity: Optional[Capacity] = None
     ) -> None:
         """Bind at once, or fail with `StartError`."""
-        self._port: Any = None
+        ports: list[Any] = []
         failures: list[Failure] = []
         try:
             listening = serverFromString(reactor, bind.text).listen(factory)
         except Exception as error:  # noqa: BLE001 - whatever the endpoint's own parser finds wrong
             raise StartError((f"cannot listen on {bind.text}: {error}",)) from None
-        listening.addCallbacks(self._bound, failures.append)
+        listening.addCallbacks(ports.append, failures.append)
         if failures:
             raise StartError((f"cannot listen on {bind.text}: {failures[0].getErrorMessage()}",))
-        if self._port is None:
+        if not ports:
             listening.cancel()
             raise StartError((f"cannot listen on {bind.text}: it was not bound at once",))
+        self._port = ports[0]
         if capacity is not None:
             capacity.add(self)
-
-    def _bound(self, port: IListeningPort) -> None:
-        self._port = port
 
     def startListening(self) -> None:
         """Twisted accepts as soon as the reactor runs."""

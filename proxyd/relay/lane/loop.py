@@ -171,7 +171,7 @@ class Loop:
 
     def doRead(self) -> None:
         """Serve what has happened, a few rounds of it."""
-        if self._epoll.closed:
+        if self.fileno() < 0:
             return
         poll = self._epoll.poll
         watched = self._watched
