@@ -52,6 +52,7 @@ class Holding(Protocol):
 
     held: bytes
     finished: bool
+    transport: Any
 
 
 class Early:
@@ -68,8 +69,10 @@ class Early:
         return self.side.held
 
     def take(self, count: int) -> None:
-        """Take so many bytes away: they are not the server's."""
+        """Take so many bytes away: they are not the server's; the room they leave is for more."""
         self.side.held = self.side.held[count:]
+        if not self.side.finished:
+            self.side.transport.resumeProducing()
 
     async def more(self) -> bool:
         """Wait until more has come; False if nothing will, or not in time."""

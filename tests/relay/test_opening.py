@@ -21,6 +21,7 @@ from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.opening import trusts
+from proxyd.relay.pair import HELD
 from proxyd.relay.session import ProxyFactory
 from proxyd.wire import clienthello, proxyprotocol
 from proxyd.wire.proxyprotocol import End
@@ -375,12 +376,18 @@ class ProxyProtocolTests(OpeningCase):
 
     def test_large_headers_and_hellos_together(self) -> None:
         """The largest of both do not stop each other: what is held makes room when the header is read."""
-        header = proxyprotocol.v2(BEHIND, FRONT, tlvs=[(0xE0, bytes(16_000))])
-        large = hello("api.example", extensions=[(60000, bytes(15_000))])
-        peer = self.connect(proxy_protocol=TRUSTED, tls=PASSTHROUGH, routes=PassthroughTests.ROUTES)
-        self.say(peer, header + large + bytes(100_000))
-        self.assertEqual(self.at_server(), large + bytes(100_000))
-        self.record(peer)
+        spare = proxyprotocol.LONGEST_V2 - len(proxyprotocol.v2(BEHIND, FRONT, tlvs=[(0xE0, b"")]))
+        header = proxyprotocol.v2(BEHIND, FRONT, tlvs=[(0xE0, bytes(spare))])
+        spare = clienthello.MAX_MESSAGE - 5 - len(hello("api.example", extensions=[(60000, b"")]))
+        large = fragmented(hello("api.example", extensions=[(60000, bytes(spare))]), 1000)
+        self.assertGreater(len(header + large), HELD)
+        for last in (1, 100, 20_000):
+            peer = self.connect(proxy_protocol=TRUSTED, tls=PASSTHROUGH, routes=PassthroughTests.ROUTES)
+            said = header + large
+            self.say(peer, said[:-last])
+            self.say(peer, said[-last:] + bytes(100_000))
+            self.assertEqual(self.at_server(), large + bytes(100_000))
+            self.record(peer)
 
 
 class TrustTests(Case):
