@@ -1,5 +1,5 @@
 """
-Which real servers do the tests put behind the daemon?
+Which real servers do the tests put behind the daemon, and which other proxies before it?
 
 Each function starts one on a stage, on an address of its own and with all its data in the stage's folder,
 and returns when it serves.  A server that refuses root runs as the user that its package has made.  What
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+import socket
 from pathlib import Path
 from typing import Optional
 
@@ -88,11 +89,16 @@ async def redis(stage: Stage) -> Service:
 
 
 NGINX = """
+{modules}
 daemon off;
 master_process off;
 pid {folder}/pid;
-error_log stderr notice;
+error_log stderr info;
 events {{ worker_connections 1024; }}
+{sections}
+"""
+
+NGINX_HTTP = """
 http {{
     access_log off;
     keepalive_requests 100000;
@@ -104,8 +110,16 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen {listen};
-        root {folder}/files;
-        dav_methods PUT;
+        {lines}
+    }}
+}}
+"""
+
+NGINX_STREAM = """
+stream {{
+    server {{
+        listen {listen};
+        {lines}
     }}
 }}
 """
@@ -113,13 +127,73 @@ http {{
 
 async def nginx(stage: Stage, place: Optional[Place] = None, name: str = "nginx") -> Service:
     """nginx, which serves the files in ``files`` of its folder and takes what is PUT there."""
+    service = await nginx_http(stage, "root files; dav_methods PUT;", place=place, name=name)
+    (service.folder / "files").mkdir()
+    return service
+
+
+async def nginx_http(
+    stage: Stage, lines: str, listen: str = "", place: Optional[Place] = None, name: str = "nginx"
+) -> Service:
+    """nginx with one server of HTTP; ``listen`` are further parameters of that directive."""
+    return await _nginx(stage, NGINX_HTTP, "", lines, listen, place, name)
+
+
+async def nginx_stream(
+    stage: Stage, lines: str, listen: str = "", place: Optional[Place] = None, name: str = "nginx"
+) -> Service:
+    """nginx with one server of streams; Debian has that module in a package of its own."""
+    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    if not module.exists():
+        raise SkipTest("nginx has no stream module: it is in the Debian package libnginx-mod-stream")
+    return await _nginx(stage, NGINX_STREAM, f"load_module {module};", lines, listen, place, name)
+
+
+async def _nginx(
+    stage: Stage, section: str, modules: str, lines: str, listen: str, place: Optional[Place], name: str
+) -> Service:
     place = place or stage.tcp()
     folder = stage.subfolder(name)
-    (folder / "files").mkdir()
     config = folder / "conf"
-    config.write_text(NGINX.format(folder=folder, listen=place))
+    sections = section.format(folder=folder, listen=f"{place} {listen}", lines=lines)
+    config.write_text(NGINX.format(modules=modules, folder=folder, sections=sections))
     child = stage.spawn(program("nginx", "nginx"), "-p", folder, "-c", config)
     await child.says(rb"getrlimit\(RLIMIT_NOFILE\)")  # said once the sockets are open
+    return Service(place, child, folder)
+
+
+HAPROXY = """
+global
+    log stdout format raw local0
+defaults
+    log global
+    timeout connect 30s
+    timeout client 30s
+    timeout server 30s
+listen front
+    bind fd@{fd} {bind}
+    {lines}
+"""
+
+HAPROXY_FD = 7
+
+
+def haproxy(stage: Stage, *lines: str, bind: str = "", ipv6: bool = False, name: str = "haproxy") -> Service:
+    """
+    HAProxy with one ``listen`` section of these lines; ``bind`` are further parameters of that directive.
+
+    It says nothing once it serves, so its socket is opened here: clients may come at once.
+    """
+    place = stage.tcp6() if ipv6 else stage.tcp()
+    folder = stage.subfolder(name)
+    config = folder / "conf"
+    config.write_text(HAPROXY.format(fd=HAPROXY_FD, bind=bind, lines="\n    ".join(lines)))
+    with socket.create_server(
+        (place.host, place.port), family=socket.AF_INET6 if ipv6 else socket.AF_INET
+    ) as skt:
+        child = stage.spawn(
+            program("haproxy", "haproxy"), "-db", "-f", config, fds={HAPROXY_FD: skt.fileno()}
+        )
     return Service(place, child, folder)
 
 
