@@ -7,7 +7,7 @@ from typing import Any, Optional
 from proxyd.wire import proxyprotocol
 from proxyd.wire.proxyprotocol import CLIENT_SSL, End, Ssl
 from tests.support.certificate import HOST, key_and_certificate
-from tests.support.daemon import DaemonCase, start
+from tests.support.daemon import DaemonCase
 from tests.support.recorder import ANSWER, Recorded, recorder
 from tests.support.services import haproxy, nginx_stream
 from tests.support.stage import Place, program
@@ -269,8 +269,7 @@ class InsideTls(Before):
         both.write_bytes(key_and_certificate())
         self.recorder = await recorder(self.stage)
         front = self.stage.tcp()
-        self.daemon = await start(
-            self.stage,
+        self.daemon = await self.start(
             f"[listener front]\nbind = ssl:{front.port}:interface={front.host}:privateKey={both}\n"
             f"pool = servers\nproxy_protocol = inside_tls 127.0.0.0/8\n"
             f"[pool servers]\nserver a = {self.recorder.place}\n",
@@ -286,5 +285,3 @@ class InsideTls(Before):
         self.assertEqual(record["client"], "192.0.2.7:5555")
         self.assertTrue(record["via"].startswith("127.0.0.1:"), record)
         self.assertEqual(self.recorder.connections[0].data, REQUEST)
-        await self.daemon.leaves_nothing()
-        await self.daemon.stop()

@@ -123,7 +123,13 @@ class DaemonCase(AsyncCase):
 
     async def relay(self, *servers: Place, front: Optional[Place] = None, **how: Any) -> Daemon:
         """A daemon that leads from a port, or from ``front``, to servers named a, b, c and so on."""
-        daemon = await relay(self.stage, *servers, front=front, **how)
+        return self._tended(await relay(self.stage, *servers, front=front, **how))
+
+    async def start(self, sections: str, front: Place, **how: Any) -> Daemon:
+        """A daemon with these sections."""
+        return self._tended(await start(self.stage, sections, front, **how))
+
+    def _tended(self, daemon: Daemon) -> Daemon:
         self.addCleanup(lambda: Deferred.fromCoroutine(self._settle(daemon)))
         return daemon
 

@@ -164,6 +164,7 @@ async def _nginx(
 
 HAPROXY = """
 global
+    nbthread 1
     log stdout format raw local0
 defaults
     log global
