@@ -42,6 +42,20 @@ class ListenerTests(IniCase):
         ):
             self.assertTrue(spec.reads_opening)
 
+    def test_pools(self) -> None:
+        """Where clients may be led: what the routes say, in their order, then the rest; each pool once."""
+        routes = tuple(
+            RouteSpec(name, ("l",), pool, speaks=("ssh",))
+            for name, pool in (("r", "b"), ("s", "a"), ("t", "b"))
+        )
+        for pool, given, pools in (
+            ("p", (), ("p",)),
+            ("", routes, ("b", "a")),
+            ("p", routes, ("b", "a", "p")),
+            ("a", routes, ("b", "a")),
+        ):
+            self.assertEqual(ListenerSpec("l", BINDS, pool, routes=given).pools, pools)
+
     def test_default_of_all_listeners(self) -> None:
         """What [proxyd] says of listeners holds for each that does not say otherwise, wherever it stands."""
         other = "[listener m]\nbind = tcp:81\npool = p\nidle_timeout = 2m\nabort_on_close = no\n"

@@ -22,10 +22,12 @@ from zope.interface import implementer
 from proxyd.config.address import Address, TcpAddress
 from proxyd.config.health import KINDS, CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.health import PROBES, HealthChecks
+from proxyd.wire import proxyprotocol
 from tests.support.case import Case
 
 UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
@@ -35,10 +37,15 @@ def no_delay() -> float:
     return 0.0
 
 
-def pool_of(*addresses: Address, check: Optional[CheckSpec] = CheckSpec()) -> Pool:  # noqa: B008
+def pool_of(
+    *addresses: Address,
+    check: Optional[CheckSpec] = CheckSpec(),  # noqa: B008
+    proxy_protocol: Optional[ProxyOut] = None,
+) -> Pool:
     """A pool "web" of servers a, b, c … with these addresses."""
     servers = tuple(ServerSpec(chr(ord("a") + n), address) for n, address in enumerate(addresses))
-    return Pool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay))
+    spec = PoolSpec("web", servers, check=check, proxy_protocol=proxy_protocol)
+    return Pool(spec, PowerOfTwo(no_delay))
 
 
 class FakeTransport(StringTransport):
@@ -408,6 +415,21 @@ class Closing(InMemory):
         self.assertTrue(transport.disconnecting)
         self.assertFalse(transport.aborted)
         self.assertEqual(transport.value(), b"")
+
+    def test_header(self) -> None:
+        """A server that expects a PROXY header is told that the connection is ours (LOCAL, UNKNOWN)."""
+        for wanted, header in (
+            (ProxyOut(1), b"PROXY UNKNOWN\r\n"),
+            (ProxyOut(2, unique_id=True), b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+            (ProxyOut(2, crc32c=True), proxyprotocol.v2_local(crc32c=True)),
+        ):
+            self.setUp()
+            self.pool = pool_of(TcpAddress("10.0.0.1", 80), proxy_protocol=wanted)
+            checks = self.check()
+            transport = self.accept()
+            self.assertEqual((transport.value(), transport.disconnecting), (header, True))
+            self.assertIs(self.pool.servers[0].standing, UP)
+            self.assertStill(checks)
 
     def test_abort(self) -> None:
         """One that does not close within a second is aborted; the check has passed all the same."""
