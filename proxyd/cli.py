@@ -8,10 +8,10 @@ import os
 import sys
 from typing import Optional, Sequence
 
-from proxyd import __version__
 from proxyd.config import load
 from proxyd.config.summary import summary
 from proxyd.errors import ConfigError
+from proxyd.native import version
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Commands around the proxy that twistd tcpproxy runs.",
         epilog="example: proxyctl check /etc/proxyd/proxy.ini",
     )
-    parser.add_argument("--version", action="version", version=f"proxyctl {__version__}")
+    parser.add_argument("--version", action="version", version=f"proxyctl {version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     command = commands.add_parser(
         "check",

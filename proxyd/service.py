@@ -23,13 +23,13 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybe
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-import proxyd
 from proxyd.config.address import Bind
 from proxyd.config.document import Config
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import IDatapath, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
@@ -173,7 +173,7 @@ class ProxyService(Service):
         super().startService()
         self.log.info(
             "proxyd {version}: {listeners}, {pools}, up to {connections}",
-            version=proxyd.__version__,
+            version=version(),
             listeners=_counted(len(self.frontends), "listener"),
             pools=_counted(len(self.pools), "pool"),
             connections=_counted(self.capacity.most, "connection"),

@@ -19,11 +19,11 @@ from typing import Iterable, NoReturn, Optional
 from twisted.logger import Logger
 from twisted.python import usage
 
-import proxyd
 from proxyd.config import load
 from proxyd.config.document import Config
 from proxyd.config.summary import summary
 from proxyd.errors import ConfigError, StartError
+from proxyd.native import version
 from proxyd.service import ProxyService
 
 log = Logger()
@@ -53,7 +53,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        print(f"proxyd {proxyd.__version__}")
+        print(f"proxyd {version()}")
         raise SystemExit(0)
 
     def postOptions(self) -> None:

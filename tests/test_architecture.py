@@ -20,8 +20,9 @@ PACKAGE = ROOT / "proxyd"
 TESTS = ROOT / "tests"
 
 # What a room may import of ours, besides itself.
-VALUES = {"errors", "interfaces", "config"}
+VALUES = {"native", "errors", "interfaces", "config"}
 ROOMS = {
+    "native": set[str](),
     "errors": set[str](),
     "interfaces": {"errors"},
     "config": {"errors"},
@@ -31,7 +32,7 @@ ROOMS = {
     "frontends": VALUES | {"wire", "policy", "relay"},
     "upkeep": VALUES | {"wire", "policy", "relay"},
     "ops": VALUES | {"policy"},
-    "cli": {"errors", "config"},
+    "cli": {"native", "errors", "config"},
 }
 
 PURE = {"config", "wire", "policy"}

@@ -6,7 +6,8 @@ import io
 import os
 import sys
 
-from proxyd import __version__, cli
+from proxyd import cli
+from proxyd.native import version
 from tests.config.ini import MINIMAL, IniCase
 
 
@@ -62,7 +63,7 @@ class CliTests(IniCase):
 
     def test_version(self) -> None:
         """The version is that of the package."""
-        self.assertEqual(self.run_it("--version"), (0, f"proxyctl {__version__}\n", ""))
+        self.assertEqual(self.run_it("--version"), (0, f"proxyctl {version()}\n", ""))
 
     def test_help(self) -> None:
         """Help has an example that one can copy."""

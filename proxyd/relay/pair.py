@@ -29,14 +29,13 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.errors import Reason
+from proxyd.native import mypyc_attr
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import CHUNK, KEEPALIVE_IDLE, buffered, can_half_close, pump, unsent
 
 LOOKS = 8  # looks in one time limit
 
 QUIET_LOOKS = 2  # a clock that jumps ahead must not end connections in which bytes move
-
-_NOT_SEEN = (-1, -1, -1)
 
 HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
 
@@ -132,6 +131,7 @@ class ProxyClient(Side):
             arrived.callback(None)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # the tests have some
 class Pair:
     """
     Two sides that feed each other, and the rules by which they end.
@@ -168,7 +168,7 @@ class Pair:
         self.detail = ""
         self.first: Optional[Side] = None  # the side that finished first
         self.resetting: Optional[Side] = None  # the side that a reset is being passed on to
-        self.seen = _NOT_SEEN  # what the last look has found
+        self.seen: Optional[tuple[int, int, int]] = None  # what the last look has found
         self.moved = 0.0  # when a look last found something new
         self.looks = 0  # looks since, that found nothing
         self.over = False
@@ -243,7 +243,7 @@ class Pair:
             elif self.resetting is None:
                 peer.transport.pauseProducing()  # what it still says has nowhere to go
                 self.resetting = peer
-                self.seen = _NOT_SEEN
+                self.seen = None
                 self._pass_reset_on()
         self._end_if_over()
 
@@ -269,7 +269,7 @@ class Pair:
         if self.resetting is not None:
             self._pass_reset_on()
             return
-        if self.seen is _NOT_SEEN and self.server.connected:
+        if self.seen is None and self.server.connected:
             # Not when it is dialed: most connections end sooner, and this is four system calls.
             self.server.transport.setTcpKeepAlive(True)
         silent = self._silent_for()
@@ -283,7 +283,7 @@ class Pair:
         return self.idle_timeout if self.first is None else self.half_closed_timeout
 
     def _arm(self) -> None:
-        self.seen = _NOT_SEEN  # asking the kernel at every connection costs too much: the first look does
+        self.seen = None  # asking the kernel at every connection costs too much: the first look does
         self.wheel.hasten(self, min(self._limit() / LOOKS, KEEPALIVE_IDLE))
 
     def _silent_for(self) -> float:
@@ -304,6 +304,7 @@ class Pair:
 
     def _who_is_silent(self) -> Reason:
         """One who does not take what it was sent is to blame before one who says nothing."""
+        assert self.seen is not None
         _, for_client, for_server = self.seen
         if for_client:
             return Reason.CLIENT_STALLED

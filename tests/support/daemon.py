@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from tests.support.case import AsyncCase
-from tests.support.stage import LOOK_SECONDS, ROOT, Child, Place, Stage
+from tests.support.stage import LOOK_SECONDS, PYTHONPATH, Child, Place, Stage
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -175,16 +175,16 @@ async def start(
     access_log = "" if "access_log" in proxyd else "access_log = access.log format=json"
     config.write_text(f"[proxyd]\nmetrics = unix:metrics.sock\n{proxyd}\n{access_log}\n{sections}\n")
     child = twistd(stage, "-n", "--pidfile=", *options, "tcpproxy", "--config", config, **how)
-    await child.says(rb"proxyd \S+: \d+ listener")
+    await child.says(rb"proxyd [^:]+: \d+ listener")
     return Daemon(stage, folder, child, front)
 
 
 def twistd(
     stage: Stage, *arguments: Any, environment: Optional[Mapping[str, str]] = None, **how: Any
 ) -> Child:
-    """Run twistd as this checkout has it."""
+    """Run twistd with the proxyd that is tested."""
     return stage.spawn(
-        TWISTD, *arguments, environment={"PYTHONPATH": str(ROOT), **(environment or {})}, **how
+        TWISTD, *arguments, environment={"PYTHONPATH": PYTHONPATH, **(environment or {})}, **how
     )
 
 

@@ -106,6 +106,12 @@ class Relay:
         self.capacity.stop()
 
 
+def owner(call: Any) -> str:
+    """The module whose function, or whose object's method, this is; compiled methods name none."""
+    module = call.__module__ or type(call.__self__).__module__
+    return str(module)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Relay until SIGTERM."""
     name, host, port, most = arguments
@@ -130,7 +136,7 @@ def main(arguments: Sequence[str]) -> None:
     def stop() -> None:
         relay.stop()
         ours = [reader for reader in reactor.getReaders() if type(reader).__module__.startswith("proxyd")]
-        ours += [call for call in reactor.getDelayedCalls() if call.func.__module__.startswith("proxyd")]
+        ours += [call for call in reactor.getDelayedCalls() if owner(call.func).startswith("proxyd")]
         say(f"{len(relay.notebook.records)} records; left: {relay.left() + ours}")
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from twisted.internet import reactor as installed_reactor
 from twisted.internet import tcp
@@ -44,17 +44,22 @@ class Ending(Protocol):
         test.ended.append((reason.type, self.said))
 
 
-class WatchedPool(Pool):
-    """A pool that lets a test wait until a check changes its mind."""
+class WatchedPool:
+    """A pool that lets a test wait until a check changes its mind.  No subclass: compiled, it takes none."""
 
-    waiting: Optional[Deferred[None]] = None
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.waiting: Optional[Deferred[None]] = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
 
     def next_turn(self) -> Deferred[None]:
         self.waiting = Deferred()
         return self.waiting
 
     def turned(self, server: Any, standing: Standing, why: str) -> None:
-        super().turned(server, standing, why)
+        self.pool.turned(server, standing, why)
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.callback(None)
@@ -66,8 +71,8 @@ class RealSockets(AsyncCase):
     def watch(self, *addresses: Address, check: CheckSpec = CheckSpec(interval=0.01)) -> WatchedPool:  # noqa: B008
         """A pool whose checks have begun, and end with the test."""
         servers = tuple(ServerSpec(str(n), address) for n, address in enumerate(addresses))
-        pool = WatchedPool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay))
-        self.checks = HealthChecks(reactor, no_delay, [pool])
+        pool = WatchedPool(Pool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay)))
+        self.checks = HealthChecks(reactor, no_delay, [cast(Pool, pool)])
         self.addCleanup(self.checks.stop)
         return pool
 
@@ -171,5 +176,5 @@ class RealSockets(AsyncCase):
         self.checks.start()
         while any(server.standing is CHECKING for server in pool.servers):
             await self.a_turn()
-        self.assertEqual(repr(pool), "<Pool web 100 up, 0 open>")
+        self.assertEqual(repr(pool.pool), "<Pool web 100 up, 0 open>")
         await self.checks.stop()

@@ -41,12 +41,10 @@ class Lonely(Pair):
         self.gone.callback(None)
 
 
-class Failing(ProxyClient):
-    """A side that fails at the first bytes it gets."""
+class Failing:
+    """A transport that fails at the first bytes it gets."""
 
-    __slots__ = ()
-
-    def dataReceived(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         raise ZeroDivisionError("on purpose")
 
 
@@ -229,7 +227,8 @@ class DialTests(AsyncCase):
         """It is told that it is lost, also when the bytes came together with the connection."""
         listener, port = self.listening()
         pair = Lonely()
-        pair.server = Failing(pair)
+        pair.server.peer = pair.client
+        pair.client.transport = Failing()
         dialing = self.lane.dial(TcpAddress("127.0.0.1", port), pair.server)
         accepted, _ = listener.accept()
         self.addCleanup(accepted.close)

@@ -14,7 +14,7 @@ from tests.support.case import AsyncCase
 from tests.support.echo import EchoFactory
 from tests.support.peer import Ended, SocketPeer
 from tests.support.relay import REACTORS
-from tests.support.stage import ROOT, Child, Place, Stage
+from tests.support.stage import PYTHONPATH, Child, Place, Stage
 
 BULK = 1_000_000
 MANY = 1000
@@ -40,7 +40,7 @@ class RelayProcessCase(AsyncCase):
         child = self.stage.spawn(
             sys.executable, "-m", "tests.support.relay",
             name, self.server.host, str(self.server.port), str(MANY),
-            environment={"PYTHONPATH": str(ROOT)}, limit=limit,
+            environment={"PYTHONPATH": PYTHONPATH}, limit=limit,
         )  # fmt: skip
         said = await child.says(rb"(\w+) listens on (\d+)")
         self.assertEqual(said[1].decode(), name)
