@@ -48,10 +48,11 @@ class ExampleTests(IniCase):
         for path in paths:
             self.assertTrue(load(path, {}).listeners, path)
 
-    def test_readme(self) -> None:
-        """Each whole configuration in the README can be used; there is at least one."""
-        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-            blocks = [block for block in INI_BLOCK.findall(file.read()) if "[listener" in block]
-        self.assertTrue(blocks, "README.md has no ```ini block with a [listener]")
-        for block in blocks:
-            self.assertTrue(self.load(block).listeners)
+    def test_pages(self) -> None:
+        """Each whole configuration in the README and on the page for operators can be used."""
+        for page in ("README.md", "docs/operation.md"):
+            with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+                blocks = [block for block in INI_BLOCK.findall(file.read()) if "[listener" in block]
+            self.assertTrue(blocks, f"{page} has no ```ini block with a [listener]")
+            for block in blocks:
+                self.assertTrue(self.load(block).listeners)
