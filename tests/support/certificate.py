@@ -1,4 +1,4 @@
-"""A certificate for localhost that its own key has signed, good for a day."""
+"""A certificate that its own key has signed, good for a day."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cryptography.x509.oid import NameOID
 HOST = "localhost"
 
 
-def key_and_certificate() -> bytes:
-    """The private key and the certificate, in PEM."""
+def key_and_certificate(host: str = HOST) -> bytes:
+    """The private key and the certificate for this host, or ``*.`` and a name for all below it, in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
         x509.CertificateBuilder()
@@ -25,7 +25,7 @@ def key_and_certificate() -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     return key.private_bytes(

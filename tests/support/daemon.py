@@ -129,6 +129,10 @@ class DaemonCase(AsyncCase):
         """A daemon with these sections."""
         return self._tended(await start(self.stage, sections, front, **how))
 
+    async def route(self, pools: Mapping[str, Place], routes: Mapping[str, str], **how: Any) -> Daemon:
+        """A daemon that leads to one of several pools, as `route` says."""
+        return self._tended(await route(self.stage, pools, routes, **how))
+
     def _tended(self, daemon: Daemon) -> Daemon:
         self.addCleanup(lambda: Deferred.fromCoroutine(self._settle(daemon)))
         return daemon
@@ -163,6 +167,28 @@ async def relay(
         ]
     )
     return await start(stage, text, front, proxyd, **how)
+
+
+async def route(
+    stage: Stage,
+    pools: Mapping[str, Place],
+    routes: Mapping[str, str],
+    front: Optional[Place] = None,
+    listener: str = "",
+    **how: Any,
+) -> Daemon:
+    """
+    Start a daemon with a server for each pool, and a route to a pool for each condition.
+
+    A route is called like its pool.  The pool for the rest, if there is one, is a line of ``listener``.
+    """
+    front = front or stage.tcp()
+    sections = [f"[listener front]\nbind = {front.bind}\n{listener}"]
+    sections += [f"[pool {name}]\nserver {name} = {server}" for name, server in pools.items()]
+    sections += [
+        f"[route {name}]\nlistener = front\npool = {name}\n{condition}" for name, condition in routes.items()
+    ]
+    return await start(stage, "\n".join(sections), front, **how)
 
 
 async def start(

@@ -17,6 +17,7 @@ from typing import Optional
 from attrs import frozen
 from twisted.trial.unittest import SkipTest
 
+from tests.support.certificate import key_and_certificate
 from tests.support.stage import Child, Place, Stage, program
 
 
@@ -137,6 +138,44 @@ async def nginx_http(
 ) -> Service:
     """nginx with one server of HTTP; ``listen`` are further parameters of that directive."""
     return await _nginx(stage, NGINX_HTTP, "", lines, listen, place, name)
+
+
+async def nginx_https(
+    stage: Stage, certificate_for: str, place: Optional[Place] = None, name: str = "nginx"
+) -> Service:
+    """
+    nginx as in `nginx`, but with TLS, and with HTTP/2 for those who ask.
+
+    It shows ``NAME.pem`` of the stage's folder to be that host.
+    """
+    pem = _certificate(stage, name, certificate_for)
+    lines = f"root files; dav_methods PUT; ssl_certificate {pem}; ssl_certificate_key {pem};"
+    lines += " ssl_protocols TLSv1.2 TLSv1.3;"
+    service = await nginx_http(stage, lines, "ssl http2", place, name)
+    (service.folder / "files").mkdir()
+    return service
+
+
+async def s_server(stage: Stage, certificate_for: str, name: str) -> Service:
+    """
+    OpenSSL's own server of TLS, which answers HTTP with a page of what was agreed on.
+
+    It shows ``NAME.pem`` of the stage's folder to be that host.
+    """
+    place = stage.tcp()
+    pem = _certificate(stage, name, certificate_for)
+    child = stage.spawn(
+        program("openssl", "openssl"), "s_server", "-accept", str(place), "-cert", pem, "-key", pem, "-www",
+        feed=None,
+    )  # fmt: skip
+    await child.says(rb"^ACCEPT")
+    return Service(place, child, stage.folder)
+
+
+def _certificate(stage: Stage, name: str, host: str) -> Path:
+    pem = stage.folder / f"{name}.pem"
+    pem.write_bytes(key_and_certificate(host))
+    return pem
 
 
 async def nginx_stream(
