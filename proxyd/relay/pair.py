@@ -46,7 +46,7 @@ class Side:
     __slots__ = ("connected", "finished", "held", "pair", "paused", "peer", "received", "transport")
 
     def __init__(self, pair: Pair) -> None:
-        self.pair = pair
+        self.pair: Any = pair  # until it is over
         self.peer: Optional[Side] = None  # set when the two sides are joined
         self.transport: Any = None
         self.received = 0
@@ -334,9 +334,10 @@ class Pair:
         reason = self.reason
         if reason is None:
             reason = Reason.SERVER_FINISHED if self.first is self.server else Reason.CLIENT_FINISHED
-        # The sides, their transports and the pair refer to each other: undone by hand, they cost the
-        # garbage collector nothing.
+        # The sides, their transports and the pair refer to each other: undone by hand, they are gone at once,
+        # and do not pile up for the garbage collector.
         for side in (self.client, self.server):
             side.peer = None
             side.transport = None
+            side.pair = None
         self.ended(reason, self.detail)

@@ -22,7 +22,7 @@ from proxyd.errors import Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import Listener, bound_listener, open_socket
-from proxyd.relay.pair import Pair
+from proxyd.relay.pair import Pair, Side
 from tests.support.case import AsyncCase, Case
 from tests.support.echo import EchoFactory
 from tests.support.peer import SocketPeer, listening_socket
@@ -292,6 +292,21 @@ class RelayTests(LaneCase):
         listener.stopListening()
         self.assertEqual([one for one in _registered() if type(one).__module__.startswith("proxyd")], [])
 
+    async def test_nothing_is_left_to_the_garbage_collector(self) -> None:
+        """What has ended is gone at once: cycles would pile up between two collections."""
+        server = self.listen(EchoFactory(), self.binds()[0]).getHost()
+        relay = self.relay(TcpAddress(server.host, server.port))
+        await self.one(relay, 0)
+        await self.turns()
+        before = _objects()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for number in range(1, 21):
+            await self.one(relay, number)
+        await self.ends(relay, 21)
+        await self.turns()
+        self.assertLessEqual(_objects(collect=False), before)
+
     async def one(self, relay: Relay, number: int) -> None:
         """A connection that ends in one of four ways."""
         address = relay.address
@@ -317,6 +332,7 @@ def _registered() -> list[object]:
     return [*reactor.getReaders(), *reactor.getWriters(), *reactor.getDelayedCalls()]
 
 
-def _objects() -> int:
-    gc.collect()
-    return sum(isinstance(one, (LaneConnection, Pair)) for one in gc.get_objects())
+def _objects(collect: bool = True) -> int:
+    if collect:
+        gc.collect()
+    return sum(isinstance(one, (LaneConnection, Pair, Side)) for one in gc.get_objects())
