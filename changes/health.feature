@@ -1,2 +1,3 @@
-`check = tcp` asks the servers of a pool whether they accept connections, and sends clients only to those
-that do.
+`check` asks the servers of a pool whether they do their work, and sends clients only to those that do: `tcp`
+whether they accept connections, `redis` whether they answer. `fast` and `slow` are intervals for servers that are
+changing and that are down; `port` and `address` check them elsewhere.

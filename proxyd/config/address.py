@@ -118,6 +118,16 @@ class ServerAddress(OneWord):
         return TcpAddress(host, port_number(port))
 
 
+@frozen
+class Port(OneWord):
+    """A TCP port."""
+
+    shape: ClassVar[str] = "a port, 1 to 65535"
+
+    def read(self, word: Word) -> int:
+        return port_number(word.text)
+
+
 def ip_address(text: str, version: int = 0) -> str:
     """The IP address in its shortest form; of the given version if it is not 0.  Raises `Invalid`."""
     kind = f"IPv{version}" if version else "IP"

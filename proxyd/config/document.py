@@ -53,7 +53,10 @@ KINDS = {
         contradictions=listener.contradictions,
     ),
     "pool": Kind(
-        "Servers that do the same work, and how clients are spread over them.", pool.OPTIONS, named=True
+        "Servers that do the same work, and how clients are spread over them.",
+        pool.OPTIONS,
+        named=True,
+        contradictions=pool.contradictions,
     ),
     "route": Kind(
         "Which clients of a listener are led to another pool, by what they send first. A client fits if all "

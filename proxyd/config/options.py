@@ -30,10 +30,15 @@ GUESSES = 20  # problems after which no more is guessed: a file of wrong names i
 
 
 class Form:
-    """How a value is written: ``shape`` says it in a few words, `parse` makes it a value of ours."""
+    """
+    How a value is written: ``shape`` says it in a few words, `parse` makes it a value of ours.
+
+    ``parameters`` may follow any value, those of a variant only the word that it is for.
+    """
 
     shape: ClassVar[str]
     parameters: ClassVar[tuple[Option, ...]] = ()
+    variants: ClassVar[tuple[Variant, ...]] = ()
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Any:
         """The value that these words (at least one) stand for; what is wrong with them goes to ``fail``."""
@@ -64,7 +69,8 @@ class Option:
 
     ``default`` is written as in ini text; ``otherwise`` says what holds without the option where no value
     says the same.  ``example`` is a whole line (a whole parameter) that is not the default.  A ``named``
-    option is written ``server NAME = ...`` and may be given once for each name.
+    option is written ``server NAME = ...`` and may be given once for each name.  A parameter with ``into``
+    may be given several times; its values are gathered under that name, in their order.
     """
 
     name: str
@@ -75,6 +81,16 @@ class Option:
     otherwise: str = ""
     required: bool = False
     named: bool = False
+    into: str = ""
+
+
+@frozen
+class Variant:
+    """A word that a value may begin with: what it means, and the parameters that it alone takes."""
+
+    name: str
+    doc: str
+    parameters: tuple[Option, ...] = ()
 
 
 @frozen
@@ -196,6 +212,26 @@ class Several(Form):
 
 
 @frozen
+class Text(OneWord):
+    """Any text that is not empty; one word, so blanks need quotes."""
+
+    shape: ClassVar[str] = "text"
+    longest: int = 1000
+
+    def read(self, word: Word) -> str:
+        if len(word.text) > self.longest:
+            raise Invalid(f"is longer than {self.longest} letters")
+        return word.text
+
+
+@frozen
+class Secret(Text):
+    """Text that no message repeats."""
+
+    shape: ClassVar[str] = "text, which no message and no log repeats"
+
+
+@frozen
 class Flag(Form):
     """A parameter that is there or not, and has no value."""
 
@@ -222,12 +258,18 @@ def parameters(words: Sequence[Word], options: Sequence[Option], fail: Fail) -> 
     table = {option.name: option for option in options}
     found: dict[str, Any] = {}
     wrong: list[tuple[int, str]] = []
+    secret = ""  # the parameter before, if nobody may see it
     for word in words:
         name, equals, text = word.text.partition("=")
-        form = table[name].form if name in table else None
-        if form is None:
+        option = table.get(name)
+        form = option.form if option is not None else None
+        if form is None and secret:
+            wrong.append((word.line, f"a word after {secret} is no parameter; quote a value with blanks"))
+            continue
+        secret = name if isinstance(form, Secret) else ""
+        if option is None or form is None:
             wrong.append((word.line, unknown(name, table)))
-        elif name in found:
+        elif name in found and not option.into:
             wrong.append((word.line, f"{name} is given twice"))
         elif not isinstance(form, OneWord):
             found[name] = True
@@ -237,9 +279,14 @@ def parameters(words: Sequence[Word], options: Sequence[Option], fail: Fail) -> 
             wrong.append((word.line, f"{name} has no value; write {table[name].example}, for example"))
         else:
             try:
-                found[name] = form.read(evolve(word, text=text))
+                value = form.read(evolve(word, text=text))
             except Invalid as why:
                 wrong.append((word.line, f"{name}: {why}"))
+                continue
+            if option.into:
+                found[option.into] = (*found.get(option.into, ()), value)
+            else:
+                found[name] = value
     for line, why_not in wrong:
         fail(line, why_not)
     return None if wrong else found

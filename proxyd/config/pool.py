@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Optional, Sequence
+from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Address, ServerAddress
+from proxyd.config.address import Address, ServerAddress, UnixAddress
 from proxyd.config.balance import BALANCES
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, parameters
@@ -83,8 +83,8 @@ OPTIONS = (
     Option(
         "check",
         Check(),
-        "Check whether the servers are up. `tcp`: a connection is made and closed.",
-        "check = tcp interval=2s timeout=1s",
+        "Check whether the servers are up. It begins with the kind of check: a protocol that they speak.",
+        "check = redis interval=2s timeout=1s",
         otherwise="no checks; every server counts as up",
     ),
     Option(
@@ -110,3 +110,13 @@ OPTIONS = (
         otherwise="no header; to servers, proxyd is the client",
     ),
 )
+
+
+def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Which values of a pool do not go together: the option, and what is wrong with it."""
+    check: Optional[CheckSpec] = given.get("check")
+    for name, server in given.get("server", {}).items():
+        if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
+            yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"
+    if check is not None and check.send_proxy and "proxy_protocol" not in given:
+        yield "check", "send_proxy is for a pool with proxy_protocol"

@@ -6,7 +6,7 @@ What does the reference of all options say?  Prints docs/options.md from the tab
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from proxyd.config.document import KINDS, Kind
 from proxyd.config.options import Option
@@ -84,15 +84,24 @@ def _kind(name: str, kind: Kind) -> Iterator[str]:
         yield f"- value: {option.form.shape}"
         yield f"- {_default(option)}"
         yield f"- example: `{option.example}`"
-        for parameter in option.form.parameters:
-            yield f"- `{parameter.name}`: {parameter.doc}"
-            yield f"  Value: {parameter.form.shape}; {_default(parameter)}; example: `{parameter.example}`."
+        yield from _parameters(option.form.parameters, "")
+        for variant in option.form.variants:
+            yield f"- `{variant.name}`: {variant.doc}"
+            yield from _parameters(variant.parameters, "  ")
     yield ""
+
+
+def _parameters(parameters: Sequence[Option], indent: str) -> Iterator[str]:
+    for parameter in parameters:
+        yield f"{indent}- `{parameter.name}`: {parameter.doc}"
+        several = " May be given several times." if parameter.into else ""
+        value = f"Value: {parameter.form.shape}; {_default(parameter)}; example: `{parameter.example}`."
+        yield f"{indent}  {value}{several}"
 
 
 def _default(option: Option) -> str:
     if option.required:
-        return "must be given" + (" at least once" if option.named else "")
+        return "must be given" + (" at least once" if option.named or option.into else "")
     return f"default: `{option.default}`" if option.default else f"default: {option.otherwise}"
 
 

@@ -30,6 +30,11 @@ class RiseFall:
         self._needed = {Standing.CHECKING: 1, Standing.DOWN: spec.rise, Standing.UP: spec.fall}
         self._against = 0
 
+    @property
+    def changing(self) -> bool:
+        """Whether the last result was another than the standing says, but not yet the last that is needed."""
+        return self._against > 0
+
     def note(self, passed: bool) -> Optional[Standing]:
         """Record one result; the new standing is returned only when it changes."""
         says = Standing.UP if passed else Standing.DOWN

@@ -15,22 +15,17 @@ from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
-from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from proxyd.config.address import Address
 from proxyd.config.health import CheckSpec
+from proxyd.errors import Malformed
 from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
-from proxyd.relay.dial import client_endpoint
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-
-CLOSING_SECONDS = 1.0  # a healthy transport with nothing to send closes at once
-
-# Connects, sees to it that nothing stays behind, and raises what went wrong.
-Probe = Callable[[Any, Address, bytes], Coroutine[Any, Any, None]]  # the bytes are what it begins with
+from proxyd.upkeep.probes import redis, tcp
+from proxyd.upkeep.probes.conversation import Call, Failed
 
 _OURS = frozenset(
     {
@@ -81,9 +76,11 @@ class _Check:
         self._server = server
         self._spec = spec
         self._probe = PROBES[spec.kind]
-        self._greeting = own_header(pool.spec.proxy_protocol) if pool.spec.proxy_protocol is not None else b""
+        self._address = spec.target(server.address)
+        self._greeting = _greeting(pool, spec)
         self._rise_fall = RiseFall(spec)
         self._trouble = ""
+        self._remark = ""
 
     async def _run(self) -> None:
         passed, what = await self._look()
@@ -93,22 +90,46 @@ class _Check:
             self._learnt_nothing(what)
         else:
             self._note(passed, what)
+        self.periodic.pace(self._interval())
+
+    def _interval(self) -> float:
+        """How long to wait for the next check: HAProxy's fastinter, downinter and inter."""
+        spec = self._spec
+        if self._rise_fall.changing:
+            return spec.fast or spec.interval
+        return (spec.slow if self._server.standing is Standing.DOWN else None) or spec.interval
 
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
+        call = Call(self._reactor, self._address, self._greeting)
         try:
-            probe = Deferred.fromCoroutine(self._probe(self._reactor, self._server.address, self._greeting))
-            await probe.addTimeout(self._spec.timeout, self._reactor, _timed_out)
+            probe = Deferred.fromCoroutine(self._probe(call, self._spec.ask))
+            remark = await probe.addTimeout(self._spec.timeout, self._reactor, _timed_out)
         except (CancelledError, error.ConnectingCancelledError):
             return None, "the check was cancelled"
         except error.DNSLookupError as failed:
             return None, f"its name did not resolve ({failed})"
         except TimeoutError:
-            return False, f"no answer within {self._spec.timeout:g}s"
+            return False, f"no {call.awaited} within {self._spec.timeout:g}s"
+        except Failed as failed:
+            return False, str(failed)
+        except Malformed as failed:
+            return False, f"sent {failed}"
         except (error.ConnectError, error.ConnectionClosed, OSError) as failed:
             ours = _errno(failed) in _OURS or isinstance(failed, error.ConnectBindError)
             return None if ours else False, _say(failed)
+        self._tell_remark(remark)
         return True, "check passed"
+
+    def _tell_remark(self, remark: str) -> None:
+        """Say what is to be known of a server that works, once for as long as it is the same."""
+        if remark and remark != self._remark:
+            self._log.warn(
+                "[pool {pool}] server {server} ({address}) passes its check, but {remark}",
+                **self._about(),
+                remark=remark,
+            )
+        self._remark = remark
 
     def _note(self, passed: bool, what: str) -> None:
         self._trouble = ""
@@ -144,6 +165,14 @@ class _Check:
         }
 
 
+def _greeting(pool: Pool, spec: CheckSpec) -> bytes:
+    """The header that a check begins with; elsewhere than where clients go only if asked for (HAProxy)."""
+    header = pool.spec.proxy_protocol
+    if header is None or (spec.elsewhere and not spec.send_proxy):
+        return b""
+    return own_header(header)
+
+
 def _timed_out(result: Any, timeout: float) -> Any:
     """
     What a probe says that was cancelled because its time was over.
@@ -168,46 +197,8 @@ def _say(failed: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-class _Farewell(Protocol):
-    """A connection that was only opened to see that it can be, and tells when it is closed."""
+# Connects, sees to it that nothing stays behind, and raises what went wrong; what it returns is a remark
+# about a server that works, for people, and usually empty.
+Probe = Callable[[Call, Any], Coroutine[Any, Any, str]]
 
-    closed = False
-    _waiting: Optional[Deferred[None]] = None
-
-    def when_closed(self) -> Deferred[None]:
-        self._waiting = Deferred()
-        return self._waiting
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.closed = True
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-
-class _FarewellFactory(Factory):
-    """Makes the connections of the probes, without a log line for each."""
-
-    protocol = _Farewell
-    noisy = False
-
-
-async def tcp_probe(reactor: Any, address: Address, greeting: bytes = b"") -> None:
-    """
-    Pass when the server accepts a connection, which is then closed without a word but the greeting.
-
-    The server sees an ordinary FIN.  Once accepted, nothing that happens makes the probe fail; whoever
-    cancels it hastens the end, and it ends when the socket is closed.
-    """
-    protocol: Any = await client_endpoint(reactor, address, None).connect(_FarewellFactory())
-    if greeting:
-        protocol.transport.write(greeting)
-    protocol.transport.loseConnection()
-    while not protocol.closed:
-        try:
-            await protocol.when_closed().addTimeout(CLOSING_SECONDS, reactor)
-        except (CancelledError, TimeoutError):
-            protocol.transport.abortConnection()
-
-
-PROBES: dict[str, Probe] = {"tcp": tcp_probe}
+PROBES: dict[str, Probe] = {"tcp": tcp.probe, "redis": redis.probe}

@@ -39,7 +39,7 @@ class Periodic:
         self._random = random
         self._interval = interval
         self._work = work
-        self._spread = jitter * interval
+        self._jitter = jitter
         self._loop = LoopingCall(self._run)
         self._loop.clock = clock
         self._under_way: Optional[Deferred[None]] = None
@@ -54,6 +54,12 @@ class Periodic:
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
         self._stopped = self._loop.start(self._interval)
+
+    def pace(self, interval: float) -> None:
+        """Change the interval; called by the work, the next run comes that long from now."""
+        if interval != self._interval:
+            self._interval = self._loop.interval = interval
+            self._loop.starttime = self._clock.seconds()  # what the beats are counted from
 
     def stop(self) -> Deferred[Any]:
         """Cancel the run that is under way, have no other, and fire when all is still."""
@@ -71,7 +77,7 @@ class Periodic:
 
     async def _run_once(self) -> None:
         try:
-            await deferLater(self._clock, self._random() * self._spread)
+            await deferLater(self._clock, self._random() * self._jitter * self._interval)
             await maybeDeferred(self._work)
             self._failure = ""
         except Exception as error:  # noqa: BLE001

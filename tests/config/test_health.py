@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from proxyd.config.address import TcpAddress
 from proxyd.config.health import CheckSpec
+from proxyd.config.probes import RedisAsk
+from proxyd.config.summary import summary
 from tests.config.ini import MINIMAL, IniCase
 
 REFUSED = [
-    ("http", '"http" is not known; known here: tcp'),
+    ("radis", '"radis" is not known; did you mean "redis"?'),
+    ("tcp role=master", "role is not for tcp; it is a parameter of redis"),
+    ("redis user=probe", "user needs a password; write password=${PROBE_PASSWORD}, for example"),
+    ("redis password=two words", "a word after password is no parameter; quote a value with blanks"),
+    ("redis password = word", "password has no value; write password=${PROBE_PASSWORD}, for example"),
+    ("redis role=boss", 'role: "boss" is not known; known here: master, replica'),
+    ("tcp port=0", 'port: "0" is not a port; ports are 1 to 65535'),
+    (
+        "tcp port=81 address=10.0.0.1:81",
+        "port and address do not go together; the address has a port of its own",
+    ),
+    (
+        "tcp address=10.0.0.1",
+        'address: "10.0.0.1" is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH',
+    ),
+    ("tcp port=81 send_proxy", "send_proxy is for a pool with proxy_protocol"),
     ("interval=5s", "begins with the kind of check; write tcp before the parameters"),
     ("tcp interval=5", 'interval: "5" has no unit; for seconds write "5s"'),
     ("tcp timeout=5s", "timeout=5s must be shorter than the interval, 5s if not given"),
@@ -42,8 +60,48 @@ class CheckTests(IniCase):
         """A check that cannot be made is refused, and a timeout that reaches into the next check."""
         for value, reason in REFUSED:
             self.assertEqual(
-                self.problems(f"{MINIMAL}check = {value}\n"), [f"proxy.ini:6: [pool p] check: {reason}"]
+                self.problems(f"{MINIMAL}check = {value}\n")[:1], [f"proxy.ini:6: [pool p] check: {reason}"]
             )
+
+    def test_send_proxy(self) -> None:
+        """A check where clients are led begins with the header anyway."""
+        text = f"{MINIMAL}proxy_protocol = v1\ncheck = tcp port=81 send_proxy\n"
+        check = self.load(text).pools[0].check
+        assert check is not None
+        self.assertTrue(check.send_proxy)
+        self.assertEqual(
+            self.problems(f"{MINIMAL}proxy_protocol = v1\ncheck = tcp send_proxy\n"),
+            [
+                "proxy.ini:7: [pool p] check: send_proxy is for checks with port or address; "
+                "the others begin with the header anyway"
+            ],
+        )
+
+    def test_elsewhere(self) -> None:
+        """A port is one of the server, an address is what it says; a unix socket has no other port."""
+        server = TcpAddress("10.0.0.1", 80)
+        for words, target in (
+            ("", server),
+            ("port=81", TcpAddress("10.0.0.1", 81)),
+            ("address=[::1]:82", TcpAddress("::1", 82)),
+        ):
+            check = self.load(f"{MINIMAL}check = tcp {words}\n").pools[0].check
+            assert check is not None
+            self.assertEqual(check.target(server), target)
+        self.assertEqual(
+            self.problems(f"{MINIMAL}server b = unix:/s\ncheck = tcp port=81\n"),
+            ["proxy.ini:7: [pool p] check: port=81 means nothing for server b, which is a unix socket"],
+        )
+
+    def test_secrets(self) -> None:
+        """A password is in the value, and in nothing that is printed of it."""
+        config = self.load(f"{MINIMAL}check = redis user=u password=${{PW}}\n", {"PW": "hunter 2;x"})
+        check = config.pools[0].check
+        assert check is not None
+        self.assertEqual(check.ask, RedisAsk("u", "hunter 2;x"))
+        self.assertNotIn("hunter", repr(config) + summary(config))
+        for wrong in ("redis password=hunter password=hunter", "redis password=" + "hunter" * 200):
+            self.assertNotIn("hunter", "".join(self.problems(f"{MINIMAL}check = {wrong}\n")))
 
     def test_every_fault(self) -> None:
         """Two faults are both named, without false ones that follow from them."""

@@ -14,6 +14,7 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Flag, OneWord, Option
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.probes import KINDS as ASKS
 from proxyd.config.reader import Word
 from proxyd.config.route import RouteSpec
 from proxyd.config.words import split
@@ -24,18 +25,21 @@ SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "rout
 PARAMETER_SPECS = {"check": CheckSpec, "server": ServerSpec, "access_log": AccessLogSpec}
 
 
-def documented() -> Iterator[tuple[type[Any], Option]]:
+def documented() -> Iterator[tuple[Any, Option]]:
     """Every option and parameter that has a default, with the value that holds what is given for it."""
     for name, spec in SPECS.items():
         for option in KINDS[name].options:
             yield spec, option
             for parameter in option.form.parameters:
                 yield PARAMETER_SPECS.get(option.name, spec), parameter
+            for variant in option.form.variants:
+                for parameter in variant.parameters:
+                    yield ASKS[variant.name].ask, parameter
 
 
 class ReferenceTests(Case):
     def parse(self, option: Option, text: str) -> Any:
-        words = [Word(word, "/etc/proxyd/proxy.ini", 1) for word in split(text, {})]
+        words = [Word(word, "/etc/proxyd/proxy.ini", 1) for word in split(text, {"PROBE_PASSWORD": "secret"})]
         faults: list[str] = []
         value = option.form.parse(words, lambda line, why: faults.append(why))
         self.assertEqual(faults, [], option.name)
@@ -89,3 +93,7 @@ class ReferenceTests(Case):
                 for parameter in option.form.parameters:
                     self.assertIsInstance(parameter.form, (OneWord, Flag))
                     self.assertFalse(parameter.named or parameter.required)
+                for variant in option.form.variants:
+                    for parameter in variant.parameters:
+                        self.assertIsInstance(parameter.form, (OneWord, Flag))
+                        self.assertFalse(parameter.named)

@@ -10,25 +10,27 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
-    ConnectionDone,
     ConnectionRefusedError,
 )
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.address import Address, TcpAddress
-from proxyd.config.health import KINDS, CheckSpec
+from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.probes import KINDS, RedisAsk
 from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.health import PROBES, HealthChecks
+from proxyd.upkeep.probes.conversation import Call
 from proxyd.wire import proxyprotocol
 from tests.support.case import Case
+from tests.upkeep.probes.stage import FakeTransport
 
 UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
 
@@ -46,25 +48,6 @@ def pool_of(
     servers = tuple(ServerSpec(chr(ord("a") + n), address) for n, address in enumerate(addresses))
     spec = PoolSpec("web", servers, check=check, proxy_protocol=proxy_protocol)
     return Pool(spec, PowerOfTwo(no_delay))
-
-
-class FakeTransport(StringTransport):
-    """A transport that takes its time to close; abort is quick."""
-
-    def __init__(self, closes: bool) -> None:
-        super().__init__()
-        self.closes = closes
-        self.aborted = False
-        self.protocol: Any = None
-
-    def loseConnection(self) -> None:
-        super().loseConnection()
-        if self.closes:
-            self.protocol.connectionLost(Failure(ConnectionDone()))
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-        self.protocol.connectionLost(Failure(ConnectionDone()))
 
 
 @implementer(IHostResolution)
@@ -250,6 +233,109 @@ class Standings(InMemory):
             self.assertEqual((self.pool.servers[0].standing, self.pool.servers[0].why), (DOWN, why))
 
 
+class Asking(InMemory):
+    """What is told of a server that does not answer as it should."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec("redis", ask=RedisAsk()))
+
+    def test_accepts_and_is_silent(self) -> None:
+        """A process that is stopped still accepts, and is down all the same."""
+        checks = self.check()
+        self.accept()
+        self.reactor.advance(2)
+        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertEqual(self.pool.servers[0].why, "no answer to PING within 2s (first check)")
+        self.assertStill(checks)
+
+    def test_says_what_is_wrong(self) -> None:
+        """What the server did instead is in its snapshot, whether it breaks the protocol or just refuses."""
+        for answer, why in (
+            (b"-NOAUTH\r\n", "answered -NOAUTH (first check)"),
+            (b"SSH-2.0-x\r\n", "sent b'SSH-2.0-x', which is no reply of Redis (first check)"),
+        ):
+            self.setUp()
+            self.check()
+            self.accept().protocol.dataReceived(answer)
+            self.assertEqual((self.pool.servers[0].standing, self.pool.servers[0].why), (DOWN, why))
+
+    def test_remark(self) -> None:
+        """What is to be known of a server that works is said, once for as long as it is the same."""
+        remarks = iter(["it is old", "it is old", "", "it is old"])
+
+        async def remarking(call: Call, ask: Any) -> str:
+            return next(remarks)
+
+        self.patch(self, "pool", pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(kind="remarking")))
+        PROBES["remarking"] = remarking
+        self.addCleanup(PROBES.pop, "remarking")
+        with capturedLogs() as events:
+            checks = self.check()
+            self.reactor.pump([5, 5, 5])
+        about = "[pool web] server a (10.0.0.1:80)"
+        remark = f"{about} passes its check, but it is old"
+        up = f"info: {about} is up: check passed (first check)"
+        self.assertEqual(self.lines(events), [f"warn: {remark}", up, f"warn: {remark}"])
+        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertStill(checks)
+
+
+class Elsewhere(InMemory):
+    """Where servers are checked, and what a check begins with."""
+
+    def first_words(self, check: CheckSpec, header: Optional[ProxyOut]) -> tuple[str, int, bytes]:
+        self.setUp()
+        servers = (ServerSpec("a", TcpAddress("10.0.0.1", 80)),)
+        spec = PoolSpec("web", servers, check=check, proxy_protocol=header)
+        self.pool = Pool(spec, PowerOfTwo(no_delay))
+        self.check()
+        host, port, *_ = self.reactor.tcpClients[0]
+        return host, port, self.accept().value()
+
+    def test_port_and_address(self) -> None:
+        """Another port is one of the server, another address is what it says."""
+        self.assertEqual(self.first_words(CheckSpec(port=81), None)[:2], ("10.0.0.1", 81))
+        other = CheckSpec(address=TcpAddress("10.0.0.9", 82))
+        self.assertEqual(self.first_words(other, None)[:2], ("10.0.0.9", 82))
+
+    def test_header(self) -> None:
+        """Checks where clients are led begin with the pool's PROXY header; elsewhere only if told to."""
+        header = b"PROXY UNKNOWN\r\n"
+        for check, words in (
+            (CheckSpec(), header),
+            (CheckSpec(port=81), b""),
+            (CheckSpec(port=81, send_proxy=True), header),
+        ):
+            self.assertEqual(self.first_words(check, ProxyOut(1))[2], words)
+
+
+class Pace(InMemory):
+    """How often a server is checked, going by what is known of it."""
+
+    def test_fast_and_slow(self) -> None:
+        """One that begins to fail, or to pass, is looked at more often; one that is down less often."""
+        spec = CheckSpec(interval=5, fast=1, slow=20, timeout=0.5, rise=2, fall=2)
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), check=spec)
+        checks = self.check()
+        for outcome, pause in (
+            (self.accept, 5),
+            (self.refuse, 1),
+            (self.accept, 5),
+            (self.refuse, 1),
+            (self.refuse, 20),
+            (self.accept, 1),
+            (self.accept, 5),
+        ):
+            outcome()
+            before = self.attempts()
+            self.reactor.advance(pause - 0.01)
+            self.assertEqual(self.attempts(), before)
+            self.reactor.advance(0.02)
+            self.assertEqual(self.attempts(), before + 1)
+        self.assertStill(checks)
+
+
 class OurOwnTrouble(InMemory):
     """A check that could not be made says nothing about the server."""
 
@@ -323,7 +409,7 @@ class OurOwnTrouble(InMemory):
     def test_a_broken_probe(self) -> None:
         """A fault in the probe itself is logged with its traceback, and the server stays as it is."""
 
-        async def broken(reactor: Any, address: Address, greeting: bytes) -> None:
+        async def broken(call: Call, ask: Any) -> str:
             raise ZeroDivisionError("a bug")
 
         self.patch(self, "pool", pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(kind="broken")))

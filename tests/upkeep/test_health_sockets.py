@@ -17,10 +17,13 @@ from twisted.python.failure import Failure
 from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.probes import TcpAsk
 from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
-from proxyd.upkeep.health import HealthChecks, tcp_probe
+from proxyd.upkeep.health import HealthChecks
+from proxyd.upkeep.probes.conversation import Call
+from proxyd.upkeep.probes.tcp import probe
 from tests.support.case import AsyncCase
 
 reactor: Any = installed_reactor
@@ -164,9 +167,9 @@ class RealSockets(AsyncCase):
         """A probe that is given up before the answer came leaves no socket."""
         port, _ = self.serve()
         address = TcpAddress("127.0.0.1", port.getHost().port)
-        probe = Deferred.fromCoroutine(tcp_probe(reactor, address))
-        probe.cancel()
-        await self.assertFailure(probe, ConnectingCancelledError)
+        check = Deferred.fromCoroutine(probe(Call(reactor, address), TcpAsk()))
+        check.cancel()
+        await self.assertFailure(check, ConnectingCancelledError)
 
     async def test_many(self) -> None:
         """A hundred servers are all checked, and one stop ends all checks under way."""

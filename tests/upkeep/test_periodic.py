@@ -50,6 +50,18 @@ class Rhythm(PeriodicCase):
         self.pass_time(39)
         self.assertEqual(self.runs, [1, 10, 21.75, 30.5])
 
+    def test_pace(self) -> None:
+        """Work may change its own rhythm; the new interval counts from that moment on."""
+        paces = iter([10, 10, 2, 2, 3, 10])
+
+        def work() -> None:
+            self.note()
+            periodic.pace(next(paces))
+
+        periodic = self.start(work)
+        self.pass_time(28)
+        self.assertEqual(self.runs, [0.25, 10, 20, 22, 24, 27])
+
     def test_gaps(self) -> None:
         """Between two runs pass 8 to 12 s, never twice the same for long, and 100 s hold 10 runs."""
         self.start(self.note, random=Dice(5).random)

@@ -1,0 +1,161 @@
+"""
+How does a check talk with a server?
+
+A `Call` is one check of one server, a `Conversation` one connection of it: what is said, and what is heard,
+a whole message at a time.  What is held of a server's words is bounded; the time is the caller's matter, who
+cancels a probe that takes too long.  However a probe ends, it takes its leave as the protocol wants it, and
+nothing of it stays behind.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar
+
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from proxyd.config.address import Address
+from proxyd.config.words import printable
+from proxyd.relay.dial import client_endpoint
+
+MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
+MOST_SHOWN = 120  # letters of it in a message
+CLOSING_SECONDS = 1.0  # a healthy transport with nothing to send closes at once
+
+T = TypeVar("T")
+
+
+class Failed(Exception):
+    """A server does not do its work; the text says in a few words what it did instead, and no secret."""
+
+
+class Call:
+    """
+    One check of one server: where, and which bytes it begins with.
+
+    ``awaited`` is what the server owes us at the moment, so that one who gives up can name it.
+    """
+
+    def __init__(self, reactor: Any, address: Address, greeting: bytes = b"") -> None:
+        self.reactor = reactor
+        self.address = address
+        self.greeting = greeting
+        self.awaited = "answer"
+
+    def connect(self) -> Conversation:
+        """A connection, to be used as ``async with call.connect() as talk``."""
+        return Conversation(self)
+
+
+class Conversation(Protocol):
+    """
+    One connection of a probe.
+
+    ``farewell`` are the last words, which are said in every case; a probe sets it when there is someone to
+    hear it.  ``closed`` tells that the connection is closed on our side.
+    """
+
+    transport: Any
+
+    def __init__(self, call: Call) -> None:
+        self.closed = False
+        self.farewell = b""
+        self._call = call
+        self._heard = bytearray()
+        self._ended: Optional[Failure] = None
+        self._waiting: Optional[Deferred[None]] = None
+
+    async def __aenter__(self) -> Conversation:
+        endpoint = client_endpoint(self._call.reactor, self._call.address, None)
+        await endpoint.connect(_Factory(self))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        """Take leave; a transport that does not close in time, or for one who has no time, is aborted."""
+        if self.farewell:
+            self.say(self.farewell)
+        self.transport.loseConnection()
+        while not self.closed:
+            try:
+                await self._change().addTimeout(CLOSING_SECONDS, self._call.reactor)
+            except (CancelledError, TimeoutError):
+                self.transport.abortConnection()
+
+    def say(self, data: bytes) -> None:
+        """Send these bytes."""
+        self.transport.write(data)
+
+    async def hear(self, parse: Callable[[bytes], Optional[tuple[T, int]]], awaited: str) -> T:
+        """
+        The next message of the server, as ``parse`` makes it of all bytes so far: the value and its length.
+
+        ``awaited`` names it for people ("answer to PING").  Raises `Failed` when it does not come, and what
+        ``parse`` raises.
+        """
+        self._call.awaited = awaited
+        while True:
+            found = parse(bytes(self._heard))
+            if found is not None:
+                value, length = found
+                del self._heard[:length]
+                return value
+            if len(self._heard) >= MOST_HELD:
+                raise Failed(f"sent more than {MOST_HELD // 1024} KiB in place of its {awaited}")
+            if self._ended is not None:
+                how = "closed" if self._ended.check(error.ConnectionDone) else "broke"
+                raise Failed(f"{how} the connection with no {awaited}")
+            self.transport.resumeProducing()
+            await self._change()
+
+    def _change(self) -> Deferred[None]:
+        """Fires when something has come, or the connection is closed."""
+        self._waiting = Deferred()
+        return self._waiting
+
+    def _changed(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    # What Twisted calls
+
+    def connectionMade(self) -> None:
+        if self._call.greeting:
+            self.say(self._call.greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard += data
+        if len(self._heard) >= MOST_HELD:
+            self.transport.pauseProducing()
+        self._changed()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed = True
+        self._ended = reason
+        self._changed()
+
+
+class _Factory(Factory):
+    """Gives one conversation its connection, without a log line for each."""
+
+    noisy = False
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Conversation:
+        return self._conversation
+
+
+def shown(data: bytes) -> str:
+    """What a server has said, as a message shows it: on one line, and not too long."""
+    return printable(data.decode("utf-8", "backslashreplace"), MOST_SHOWN)

@@ -1,0 +1,39 @@
+"""Is what a check asks of a server what its parameters say?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from proxyd.config.options import Secret
+from proxyd.config.probes import KINDS, RedisAsk, TcpAsk
+from tests.config.ini import MINIMAL, IniCase
+
+ASKED: list[tuple[str, Any]] = [
+    ("tcp", TcpAsk()),
+    ("redis", RedisAsk()),
+    ("redis password=pw role=replica", RedisAsk(password="pw", role="replica")),
+]
+
+
+class ProbesTests(IniCase):
+    def test_asked(self) -> None:
+        """Each parameter reaches the value of its kind."""
+        for words, ask in ASKED:
+            check = self.load(f"{MINIMAL}check = {words}\n").pools[0].check
+            assert check is not None
+            self.assertEqual((check.kind, check.ask), (words.split()[0], ask))
+
+    def test_every_kind(self) -> None:
+        """Each kind is tried above."""
+        self.assertEqual({words.split()[0] for words, _ in ASKED}, set(KINDS))
+
+    def test_fields(self) -> None:
+        """Each parameter has a field, and what is secret is in no repr."""
+        for kind in KINDS.values():
+            fields: dict[str, Any] = attrs.fields_dict(kind.ask)  # type: ignore[arg-type]
+            self.assertEqual({option.into or option.name for option in kind.parameters}, set(fields))
+            for option in kind.parameters:
+                hidden = fields[option.into or option.name].repr is False
+                self.assertEqual(hidden, isinstance(option.form, Secret), option.name)

@@ -1,0 +1,84 @@
+"""How does a test play the server of a probe?  On a reactor that only pretends, a message at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, ClassVar, Coroutine, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+
+from proxyd.config.address import Address, TcpAddress
+from proxyd.errors import Malformed
+from proxyd.upkeep.probes.conversation import Call, Failed
+from tests.support.case import Case
+
+
+class FakeTransport(StringTransport):
+    """A transport that takes its time to close; abort is quick."""
+
+    def __init__(self, closes: bool) -> None:
+        super().__init__()
+        self.closes = closes
+        self.aborted = False
+        self.protocol: Any = None
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        if self.closes:
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class ProbeCase(Case):
+    """A test of a probe; what the server says reaches it byte by byte."""
+
+    probe: ClassVar[Callable[[Call, Any], Coroutine[Any, Any, str]]]
+    address: Address = TcpAddress("10.0.0.1", 80)
+
+    def begin(self, ask: Any, greeting: bytes = b"") -> None:
+        """Start the probe, and accept its connection."""
+        self.reactor = MemoryReactorClock()
+        self.call = Call(self.reactor, self.address, greeting)
+        self.outcome: Deferred[str] = Deferred.fromCoroutine(type(self).probe(self.call, ask))
+        factory: Any = self.reactor.tcpClients[-1][2] if self.reactor.tcpClients else None
+        factory = factory or self.reactor.unixClients[-1][1]
+        self.transport = FakeTransport(closes=True)
+        self.transport.protocol = factory.buildProtocol(None)
+        self.transport.protocol.makeConnection(self.transport)
+
+    def said(self) -> bytes:
+        """What the probe has said since this was asked last."""
+        said: bytes = self.transport.value()
+        self.transport.clear()
+        return said
+
+    def answer(self, data: bytes) -> None:
+        """The server says something, for as long as somebody listens."""
+        for place in range(len(data)):
+            if not self.transport.disconnecting:
+                self.transport.protocol.dataReceived(data[place : place + 1])
+
+    def close(self, reason: Optional[Exception] = None) -> None:
+        """The server closes the connection."""
+        self.transport.protocol.connectionLost(Failure(reason or ConnectionDone()))
+
+    def assertPassed(self, farewell: bytes = b"") -> str:
+        """The probe has passed, with these last words; what it remarks is returned."""
+        remark: str = self.successResultOf(self.outcome)
+        self.assertEqual(self.said(), farewell)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        return remark
+
+    def assertFailed(self, why: str, farewell: bytes = b"") -> None:
+        """The server has failed, for this reason, and the probe has taken its leave all the same."""
+        failed = self.failureResultOf(self.outcome, Failed, Malformed).value
+        self.assertEqual(str(failed), why)
+        self.assertEqual(self.said(), farewell)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
