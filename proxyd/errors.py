@@ -57,7 +57,7 @@ class Reason(enum.Enum):
     OPENING_TIMEOUT = (
         "opening_timeout",
         Fault.CLIENT,
-        "the client did not send the bytes that decide where it belongs within opening_timeout",
+        "the client did not finish TLS, or send what decides where it belongs, within opening_timeout",
     )
     PROXY_UNTRUSTED = (
         "proxy_untrusted",

@@ -6,7 +6,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from attrs import frozen
 
-from proxyd.config.address import Bind
+from proxyd.config.address import Bind, TcpBind, UnixBind
 from proxyd.config.bind import Binds, ends_tls
 from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
@@ -91,7 +91,8 @@ INHERITED = (
         Duration(),
         "Where `tls`, `proxy_protocol` or a route goes by what a client sends first, that is waited for so "
         "long. Then a client that owes a PROXY header or TLS is closed, and one that has sent nothing is "
-        "`silent` to the routes. Elsewhere nothing is waited for.",
+        "`silent` to the routes. Where an address ends TLS, the handshake has as long. Elsewhere nothing is "
+        "waited for.",
         "opening_timeout = 500ms",
         default="5s",
     ),
@@ -147,6 +148,10 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{quoted(bind.text)} cannot read a header before TLS yet; "
                 "if the header comes inside, add inside_tls",
             )
+        if header and not header.optional and not header.unix and isinstance(bind, UnixBind):
+            yield "proxy_protocol", f"lists nobody who could come to {quoted(bind.text)}; add unix"
+        if header and not header.optional and not header.trusted and isinstance(bind, TcpBind):
+            yield "proxy_protocol", f"lists nobody who could come to {quoted(bind.text)}; add networks"
         if ended is False and header and header.inside_tls:
             yield "proxy_protocol", f"inside_tls: {quoted(bind.text)} does not end TLS, so there is no inside"
 

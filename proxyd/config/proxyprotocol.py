@@ -63,6 +63,10 @@ class NetworkForm(OneWord):
                 f"{quoted(word.text)} is neither a network nor an address; write 10.0.0.0/8, for example"
             ) from None
         address = ipaddress.ip_address(found.group(1))
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            raise Invalid(
+                f"{quoted(word.text)}: an IPv4 address is written as such, whatever socket it comes to"
+            )
         if address != network.network_address:
             raise Invalid(
                 f"{quoted(word.text)} has bits set behind its /{network.prefixlen}; "

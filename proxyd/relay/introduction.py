@@ -6,14 +6,17 @@ By a PROXY header, if its pool asks for one: the first bytes of our connection t
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from functools import partial
+from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import ISSLTransport
 
 from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.errors import Malformed
 from proxyd.relay.opening import Opening
 from proxyd.wire import proxyprotocol
+from proxyd.wire.clienthello import host_name
 from proxyd.wire.proxyprotocol import (
     CLIENT_CERT_CONN,
     CLIENT_CERT_SESS,
@@ -31,34 +34,41 @@ def introduction(wanted: ProxyOut, opening: Opening, transport: Any, unique_id: 
     The PROXY header for a server that asks for one, about the client on this transport.
 
     What we know ourselves of the client's TLS comes first: the name in a ClientHello, and all of it if we end
-    it.  Otherwise what a header from before us has said goes on.
+    it.  Otherwise what a header from before us has said goes on, for then TLS that ends here is only the hop
+    from the proxy before us.  Should all that be too large for a header, it is left out.
     """
     before = opening.header or _NO_HEADER
     source, destination = _end(opening.address), before.destination or _end(transport.getHost())
     if wanted.version == 1:
         return proxyprotocol.v1(source, destination)
-    alpn, authority, ssl = _tls_ended_here(transport)
-    return proxyprotocol.v2(
+    alpn, authority, ssl = before.alpn, before.authority, before.ssl
+    if opening.via is None and ISSLTransport.providedBy(transport):
+        alpn, authority, ssl = _tls_ended_here(transport)
+    write = partial(
+        proxyprotocol.v2,
         source,
         destination,
-        alpn=(alpn or before.alpn) if wanted.alpn else b"",
-        authority=(opening.sni or authority or before.authority) if wanted.authority else "",
-        ssl=(ssl or before.ssl) if wanted.ssl else None,
         unique_id=unique_id if wanted.unique_id else b"",
         crc32c=wanted.crc32c,
     )
+    try:
+        return write(
+            alpn=alpn if wanted.alpn else b"",
+            authority=(opening.sni or authority) if wanted.authority else "",
+            ssl=ssl if wanted.ssl else None,
+        )
+    except ValueError:
+        return write()
 
 
-def _tls_ended_here(transport: Any) -> tuple[bytes, str, Optional[Ssl]]:
-    """ALPN, name and all else of TLS on a transport that ends it; before the handshake only that it does."""
-    ends_tls: bool = ISSLTransport.providedBy(transport)
-    if not ends_tls:
-        return b"", "", None
+def _tls_ended_here(transport: Any) -> tuple[bytes, str, Ssl]:
+    """ALPN, name and all else of TLS on a transport that ends it."""
     tls = transport.getHandle()
-    if not tls.get_finished():
-        return b"", "", Ssl()
     certificate = tls.get_peer_certificate()
-    name = (tls.get_servername() or b"").decode("ascii", "replace")
+    try:
+        name = host_name(tls.get_servername() or b"")
+    except Malformed:
+        name = ""
     ssl = Ssl(
         client=CLIENT_SSL | (CLIENT_CERT_CONN | CLIENT_CERT_SESS if certificate is not None else 0),
         verify=int(certificate is None),

@@ -94,9 +94,8 @@ class Early:
         self.heard()
 
 
-async def read_opening(spec: ListenerSpec, address: Any, early: Early) -> Opening:
-    """What the listener needs to know of a client that has connected from an address, or `Refused`."""
-    opening = Opening(address)
+async def read_opening(spec: ListenerSpec, opening: Opening, early: Early) -> None:
+    """Find out what the listener needs to know of a client, as far as it gets; raises `Refused`."""
     if spec.proxy_protocol is not None:
         await _read_proxy_header(spec.proxy_protocol, opening, early)
     if spec.tls == PASSTHROUGH:
@@ -107,7 +106,6 @@ async def read_opening(spec: ListenerSpec, address: Any, early: Early) -> Openin
         opening.speaks = speaks.value
         if speaks is Speaks.TLS and any(route.sni or route.alpn for route in spec.routes):
             await _read_client_hello(opening, early)
-    return opening
 
 
 async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) -> None:
@@ -116,6 +114,9 @@ async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) ->
         begins = proxyprotocol.could_be(early.bytes)
         while begins is None and await early.more():
             begins = proxyprotocol.could_be(early.bytes)
+        if begins is None and early.bytes and not may_send:
+            # What has begun to look like a header could go on as one, past us, to a server that believes it.
+            raise Refused(Reason.OPENING_TIMEOUT, f"{len(early.bytes)} bytes that may begin a PROXY header")
         if not begins:
             return
     if not may_send:
@@ -131,8 +132,14 @@ async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) ->
 async def _what_it_speaks(early: Early) -> Speaks:
     speaks = sniff(early.bytes)
     while speaks is None:
-        if not await early.more():
-            return Speaks.OTHER if early.bytes else Speaks.SILENT
+        if await early.more():
+            pass
+        elif early.bytes:
+            return Speaks.OTHER
+        elif early.expired:
+            return Speaks.SILENT
+        else:
+            raise Refused(Reason.CLIENT_GONE, "it said nothing, and closed its side")
         speaks = sniff(early.bytes)
     return speaks
 

@@ -24,7 +24,12 @@ from typing import Any, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    IPushProducer,
+)
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
@@ -34,6 +39,8 @@ from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import CHUNK, KEEPALIVE_IDLE, buffered, can_half_close, pump, unsent
 
 LOOKS = 8  # looks in one time limit
+
+PARTING_SECONDS = 1.0  # for streams that were cut to close in order: TLS waits for the peer's close_notify
 
 QUIET_LOOKS = 2  # a clock that jumps ahead must not end connections in which bytes move
 
@@ -69,6 +76,8 @@ class Side:
         if peer is not None:
             peer.transport.write(data)
             return
+        if self.pair.parting:
+            return  # a stream that closes in order may bring more meanwhile
         self.held += data
         if len(self.held) >= HELD:
             self.transport.pauseProducing()
@@ -116,6 +125,23 @@ class ProxyServer(Side):
         self.pair.client_connected()
 
 
+class TLSProxyServer(ProxyServer):
+    """
+    The same where TLS may end here, and the handshake is waited for.
+
+    It is a class of its own because an endpoint forgets that a protocol can half-close when it is told of
+    handshakes too: Twisted's `_WrappingProtocol` passes on one interface alone.
+    """
+
+    __slots__ = ()
+
+    def handshakeCompleted(self) -> None:
+        self.pair.client_shook_hands()
+
+
+classImplements(TLSProxyServer, IHandshakeListener)
+
+
 class ProxyClient(Side):
     """The side that faces the server; ``arrived`` fires when a dial has brought it there."""
 
@@ -150,6 +176,7 @@ class Pair:
         "looks",
         "moved",
         "over",
+        "parting",
         "reason",
         "resetting",
         "seen",
@@ -171,10 +198,14 @@ class Pair:
         self.seen: Optional[tuple[int, int, int]] = None  # what the last look has found
         self.moved = 0.0  # when a look last found something new
         self.looks = 0  # looks since, that found nothing
+        self.parting = False  # it was cut
         self.over = False
 
     def client_connected(self) -> None:
         """The client's transport is connected."""
+
+    def client_shook_hands(self) -> None:
+        """The client's TLS, which ends here, stands."""
 
     def ended(self, reason: Reason, detail: str) -> None:
         """Both transports are gone; called once."""
@@ -263,9 +294,17 @@ class Pair:
                     side.transport.abortConnection()
                 else:
                     side.transport.loseConnection()
+        if not self.over:
+            self.parting = True
+            self.wheel.arm(self, PARTING_SECONDS)
 
     def overdue(self) -> None:
         """Look whether anything has moved since the last look, and end the connection if it is silent."""
+        if self.parting:
+            for side in (self.client, self.server):
+                if side.connected:
+                    side.transport.abortConnection()
+            return
         if self.resetting is not None:
             self._pass_reset_on()
             return

@@ -13,11 +13,12 @@ from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
@@ -27,7 +28,8 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, read_opening
-from proxyd.relay.pair import Pair, ProxyServer, Side
+from proxyd.relay.pair import Pair, ProxyServer, Side, TLSProxyServer
+from proxyd.wire.sniff import Speaks
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
 
@@ -39,6 +41,7 @@ class Session(Pair):
 
     __slots__ = (
         "_early",
+        "_handshake",
         "_story",
         "_waiting",
         "address",
@@ -55,8 +58,10 @@ class Session(Pair):
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
         super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
+        if factory.may_end_tls:
+            self.client = TLSProxyServer(self)
         self.factory = factory
-        self.address = address  # where it has come from; a PROXY header may tell of another
+        self.address = address  # where it has come from; the opening may tell of another
         self.opening: Optional[Opening] = None
         self.pool: Optional[Pool] = None  # until it is decided
         self.unique_id = ""
@@ -67,6 +72,7 @@ class Session(Pair):
         self._story: Optional[Coroutine[Any, Any, None]] = None
         self._waiting: Optional[Deferred[None]] = None
         self._early: Optional[Early] = None
+        self._handshake: Optional[Deferred[None]] = None
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -97,6 +103,8 @@ class Session(Pair):
     async def serve(self) -> None:
         """Hear the client, choose a server, reach it, and join the two streams; or end with the reason."""
         try:
+            if self.factory.may_end_tls and ISSLTransport.providedBy(self.client.transport):
+                await self._shake_hands()
             if self.factory.reads_opening:
                 await self._hear_the_client()
             else:
@@ -112,16 +120,27 @@ class Session(Pair):
             log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
 
+    async def _shake_hands(self) -> None:
+        """Wait until the TLS that ends here stands: no server is bothered before."""
+        self.wheel.arm(self, self.factory.spec.opening_timeout)
+        self._handshake = Deferred()
+        try:
+            await self._handshake
+        except CancelledError:
+            if self.reason is not None:
+                raise
+            raise Refused(Reason.OPENING_TIMEOUT, "it did not finish the TLS handshake") from None
+
     async def _hear_the_client(self) -> None:
         """Read the client's first bytes, and take the route that they lead to."""
         spec = self.factory.spec
+        opening = self.opening = Opening(self.address)
         self._early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            opening = self.opening = await read_opening(spec, self.address, self._early)
+            await read_opening(spec, opening, self._early)
         finally:
             self._early = None
-        self.address = opening.address
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
         if route is None:
             self.pool = self.factory.pool
@@ -188,6 +207,11 @@ class Session(Pair):
         else:
             super().overdue()
 
+    def client_shook_hands(self) -> None:
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            handshake.callback(None)
+
     def side_spoke(self, side: Side) -> None:
         if self._early is not None:
             self._early.heard()
@@ -222,7 +246,7 @@ class Session(Pair):
         record = Record(
             started=self.started,
             listener=factory.spec.name,
-            client=address_text(self.address),
+            client=address_text(self.address if opening is None else opening.address),
             reason=reason,
             total_seconds=factory.seconds() - self.started,
             pool=self.pool.name if self.pool is not None else "",
@@ -262,6 +286,7 @@ class ProxyFactory(ServerFactory):
         self.pools = pools
         self.pool = pools[spec.pool] if spec.pool else None
         self.reads_opening = spec.reads_opening
+        self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
         self.routes = Routes(spec.routes)
         self.datapath = datapath
         self.wheel = wheel
@@ -307,9 +332,12 @@ class ProxyFactory(ServerFactory):
 
 def _what_was_said(opening: Optional[Opening]) -> str:
     """What no route was found for."""
-    if opening is None or not opening.sni:
-        return f"it speaks {opening.speaks if opening is not None else 'nothing we know'}"
-    return f"it asks for {opening.sni}"
+    if opening is None or opening.speaks == Speaks.SILENT.value:
+        return "it said nothing"
+    if opening.sni:
+        return f"it asks for {opening.sni}"
+    known = opening.speaks != Speaks.OTHER.value
+    return f"it speaks {opening.speaks if known else 'nothing we know'}"
 
 
 def address_text(address: Any) -> str:

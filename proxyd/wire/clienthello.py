@@ -237,9 +237,15 @@ def _server_name(data: Optional[bytes]) -> str:
     fields.finish()
     if names.number(1) != 0:
         raise Malformed("ClientHello: server_name is not a host_name")
-    name = names.vector(2, "host_name", least=1, most=255).lower()
+    name = names.vector(2, "host_name", least=1, most=255)
     names.finish()
-    if not _HOST.fullmatch(name):
+    return host_name(name)
+
+
+def host_name(name: bytes) -> str:
+    """A name that a client asks for, lower case and without a dot at its end, or `Malformed`."""
+    name = name.lower()
+    if len(name) > 255 or not _HOST.fullmatch(name):
         raise Malformed(f"ClientHello: {name[:16]!r} is not a host name")
     return name.decode("ascii").rstrip(".")
 

@@ -116,7 +116,7 @@ class ListenerTests(IniCase):
     def test_header_and_tls(self) -> None:
         """A PROXY header is read before TLS where we bind, inside TLS where Twisted ends it."""
         for bind, option in [
-            ("tcp:80 unix:/a fd:3 systemd:index=0", ""),
+            ("tcp:80 fd:3 systemd:index=0", ""),
             ("ssl:443 tls:/etc/certs:tcp:443", "inside_tls "),
             ("onion:80", ""),  # only Twisted knows what that is
             ("onion:80", "inside_tls "),
@@ -124,6 +124,23 @@ class ListenerTests(IniCase):
             text = f"[listener l]\nbind = {bind}\npool = p\nproxy_protocol = {option}10.0.0.0/8\n{POOL}"
             header = self.load(text).listeners[0].proxy_protocol
             self.assertEqual(header, ProxyIn((ip_network("10.0.0.0/8"),), inside_tls=bool(option)))
+
+    def test_a_header_from_nobody(self) -> None:
+        """Senders of whom none could come to an address are refused, with what is missing."""
+        place = "proxy.ini:4: [listener l] proxy_protocol: lists nobody who could come to"
+        for bind, senders, missing in (
+            ("unix:/a", "10.0.0.0/8", "unix"),
+            ("unix:/a", "10.0.0.0/8 unix", ""),
+            ("unix:/a", "optional 10.0.0.0/8", ""),
+            ("tcp:80", "unix", "networks"),
+            ("tcp:80", "unix ::1", ""),
+            ("tcp:80", "optional unix", ""),
+        ):
+            text = f"[listener l]\nbind = {bind}\npool = p\nproxy_protocol = {senders}\n{POOL}"
+            expected = [f'{place} "{bind}"; add {missing}'] if missing else []
+            self.assertEqual(self.problems(text) if missing else [], expected)
+            if not missing:
+                self.assertIsNotNone(self.load(text).listeners[0].proxy_protocol)
 
     def test_header_on_the_wrong_side(self) -> None:
         """A header that could not be read where it stands is refused, with what can be done."""
@@ -136,6 +153,6 @@ class ListenerTests(IniCase):
             ],
         )
         self.assertEqual(
-            self.problems(f"{LISTENER}proxy_protocol = inside_tls unix\n{POOL}"),
+            self.problems(f"{LISTENER}proxy_protocol = inside_tls 10.0.0.0/8\n{POOL}"),
             [f'{place} inside_tls: "tcp:80" does not end TLS, so there is no inside'],
         )

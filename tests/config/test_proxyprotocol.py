@@ -32,9 +32,16 @@ class SendersTests(IniCase):
         networks = ["10.0.0.0/8", "fd00::/8", "192.0.2.1/32", "2001:db8::1/128", "0.0.0.0/0", "::/0"]
         self.assertEqual(found, ProxyIn(tuple(map(ip_network, networks))))
 
+    def test_mapped_addresses(self) -> None:
+        """An IPv4 address is the same, whatever socket it comes to, so there is one way to write it."""
+        self.assertEqual(
+            self.refused("::ffff:10.0.0.0/104"),
+            ['"::ffff:10.0.0.0/104": an IPv4 address is written as such, whatever socket it comes to'],
+        )
+
     def test_words(self) -> None:
         """The words stand anywhere among the networks; `unix` alone is a list of senders, too."""
-        self.assertEqual(self.senders("unix"), ProxyIn(unix=True))
+        self.assertEqual(self.senders("optional unix"), ProxyIn(unix=True, optional=True))
         self.assertEqual(
             self.senders("optional 10.0.0.1 unix"), ProxyIn((ip_network("10.0.0.1"),), True, optional=True)
         )

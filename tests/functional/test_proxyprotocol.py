@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from OpenSSL import SSL
+
 from proxyd.wire import proxyprotocol
 from proxyd.wire.proxyprotocol import CLIENT_SSL, End, Ssl
 from tests.support.certificate import HOST, key_and_certificate
@@ -256,18 +258,45 @@ class Raw(Before):
 class InsideTls(Before):
     """TLS that Twisted ends."""
 
-    async def test_openssl(self) -> None:
-        """With inside_tls the header is the first thing inside the TLS that an ssl: bind ends."""
+    async def serve_inside(self) -> Place:
+        """A daemon that ends TLS and wants the header inside; where it listens."""
         both = self.stage.folder / "both.pem"
         both.write_bytes(key_and_certificate())
         self.recorder = await recorder(self.stage)
         front = self.stage.tcp()
         self.daemon = await self.start(
             f"[listener front]\nbind = ssl:{front.port}:interface={front.host}:privateKey={both}\n"
-            f"pool = servers\nproxy_protocol = inside_tls 127.0.0.0/8\n"
+            f"pool = servers\nproxy_protocol = inside_tls 127.0.0.0/8\nopening_timeout = 1s\n"
             f"[pool servers]\nserver a = {self.recorder.place}\n",
             front,
         )
+        return front
+
+    async def test_one_who_does_not_answer_a_close(self) -> None:
+        """A client that is refused and leaves our close_notify unanswered is gone soon all the same."""
+        front = await self.serve_inside()
+        for more in (b"", bytes(100_000)):
+            tls = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), front.socket())
+            self.addCleanup(tls.close)
+            tls.setblocking(True)
+            tls.set_connect_state()
+            tls.do_handshake()
+            tls.sendall(b"no header\r\n" + more)
+        records = await self.daemon.records(2)
+        self.assertEqual([record["reason"] for record in records], 2 * ["proxy_malformed"])
+        await self.daemon.leaves_nothing()
+
+    async def test_one_who_does_not_shake_hands(self) -> None:
+        """A client without a TLS handshake is closed after opening_timeout, and no server hears of it."""
+        front = await self.serve_inside()
+        with front.socket():
+            record = await self.daemon.record()
+        self.assertEqual((record["reason"], record["server"]), ("opening_timeout", ""))
+        self.assertEqual(self.recorder.connections, [])
+
+    async def test_openssl(self) -> None:
+        """With inside_tls the header is the first thing inside the TLS that an ssl: bind ends."""
+        front = await self.serve_inside()
         said = b"PROXY TCP4 192.0.2.7 192.0.2.1 5555 443\r\n" + REQUEST
         out = await self.stage.check(
             program("openssl", "openssl"), "s_client", "-quiet", "-verify_quiet", "-connect", str(front),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -11,6 +12,7 @@ from zope.interface import alsoProvides
 
 from proxyd.config.listener import PASSTHROUGH
 from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.errors import Malformed
 from proxyd.relay.introduction import introduction, own_header
 from proxyd.relay.opening import Opening
 from proxyd.wire import proxyprotocol
@@ -18,6 +20,7 @@ from proxyd.wire.proxyprotocol import End, ProxyHeader, Ssl
 from tests.relay.test_opening import BEHIND, CLIENT, FRONT, TRUSTED, OpeningCase
 from tests.support.certificate import key_and_certificate
 from tests.support.hello import hello
+from tests.support.mutations import mutations
 
 
 class Accepted:
@@ -36,8 +39,8 @@ class AcceptedTls(Accepted):
         alsoProvides(self, ISSLTransport)  # as far as it is asked
 
 
-def tls_server(name: str, alpn: bytes, shaken: bool) -> SSL.Connection:
-    """The server's end of TLS with a client that asks for these, after the handshake or before it."""
+def tls_server(name: str, alpn: bytes) -> SSL.Connection:
+    """The server's end of TLS with a client that asks for these."""
     pem = key_and_certificate()
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, pem))
@@ -48,8 +51,8 @@ def tls_server(name: str, alpn: bytes, shaken: bool) -> SSL.Connection:
     server, client = SSL.Connection(context), SSL.Connection(asking)
     server.set_accept_state()
     client.set_connect_state()
-    client.set_tlsext_host_name(name.encode())
-    for near, far in ((client, server), (server, client)) * 3 if shaken else ():
+    client.set_tlsext_host_name(name.encode("latin-1"))
+    for near, far in ((client, server), (server, client)) * 3:
         try:
             near.do_handshake()
         except SSL.WantReadError:
@@ -134,16 +137,45 @@ class IntroductionTests(OpeningCase):
         self.assertEqual((header.source, header.destination), (End(), End(path=b"/run/front.sock")))
 
     def test_tls_that_ends_here(self) -> None:
-        """What is known of the client's TLS is told, and before the handshake that there is such."""
+        """What is known of the client's TLS is told; but not of a proxy's whose header told of the client."""
         out = ProxyOut(2, alpn=True, authority=True, ssl=True)
         told = ProxyHeader(2, 0, BEHIND, FRONT, alpn=b"told", authority="told.example", ssl=Ssl(cn="told"))
-        for shaken, alpn, authority in ((True, b"h2", "a.example"), (False, b"told", "told.example")):
-            tls = AcceptedTls(IPv4Address("TCP", "192.0.2.1", 443), tls_server("a.example", b"h2", shaken))
-            header = proxyprotocol.parse(introduction(out, Opening(CLIENT, header=told), tls, b""))
+        for name, via, alpn, authority in (
+            ("A.example", None, b"h2", "a.example"),
+            ("a\nb", None, b"h2", ""),
+            ("\xff" * 100, None, b"h2", ""),
+            ("a.example", CLIENT, b"told", "told.example"),
+        ):
+            tls = AcceptedTls(IPv4Address("TCP", "192.0.2.1", 443), tls_server(name, b"h2"))
+            opening = Opening(CLIENT, via, told if via is not None else None)
+            header = proxyprotocol.parse(introduction(out, opening, tls, b""))
             assert header is not None and header.ssl is not None
             self.assertEqual((header.alpn, header.authority), (alpn, authority))
             self.assertEqual((header.ssl.client, header.ssl.verify), (proxyprotocol.CLIENT_SSL, 1))
-            self.assertEqual(bool(header.ssl.version.startswith("TLSv1.") and header.ssl.cipher), shaken)
+            self.assertEqual(header.ssl.cn, "told" if via is not None else "")
+            self.assertEqual(bool(header.ssl.version.startswith("TLSv1.") and header.ssl.cipher), via is None)
+
+    def test_whatever_was_told_can_be_told_on(self) -> None:
+        """A header that was taken never keeps us from writing one; what is too large for it is left out."""
+        out = ProxyOut(2, alpn=True, authority=True, ssl=True, unique_id=True, crc32c=True)
+        host = Accepted(IPv4Address("TCP", "192.0.2.1", 443))
+        large = [
+            proxyprotocol.v2(BEHIND, FRONT, ssl=Ssl(cn="c" * 16_000)),
+            proxyprotocol.v2(BEHIND, FRONT, ssl=Ssl(cn="c" * 8000, cipher="d" * 8000), authority="a"),
+            proxyprotocol.v2(BEHIND, FRONT, alpn=b"p" * 16_000, unique_id=b"7"),
+        ]
+        large.append(large[0].replace(b"c" * 16_000, b"\xff" * 16_000))
+        taken = 0
+        for data in (*large, *mutations(Random(2), large, 300)):
+            try:
+                header = proxyprotocol.parse(data)
+            except Malformed:
+                continue
+            if header is not None and header.source is not None:
+                taken += 1
+                opening = Opening(CLIENT, CLIENT, header)
+                self.assertIsNotNone(proxyprotocol.parse(introduction(out, opening, host, b"i" * 32)))
+        self.assertGreaterEqual(taken, len(large))
 
     def test_a_connection_of_our_own(self) -> None:
         """A check says that it speaks for nobody."""

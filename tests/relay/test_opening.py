@@ -172,6 +172,12 @@ class WaitingTests(OpeningCase):
             peer.finish()
             self.check_refused(reason, "closed its side")
 
+    def test_one_who_closes_where_many_protocols_are_spoken(self) -> None:
+        """Who says nothing and closes its side waits for no server, and gets none."""
+        peer = self.connect(routes=SNIFFED)
+        peer.finish()
+        self.check_refused(Reason.CLIENT_GONE, "said nothing")
+
     def test_one_who_resets(self) -> None:
         """A reset while its bytes are waited for ends it, like at any other time."""
         peer = self.connect(tls=PASSTHROUGH)
@@ -340,6 +346,8 @@ class ProxyProtocolTests(OpeningCase):
         anybody = ProxyIn(ELSEWHERE.trusted, optional=True)
         for wanted in (OPTIONAL, anybody):
             for said in (b"question", b"P", b"PROXIMITY", b"\r\n\r\nquit"):
+                if said == b"P" and wanted is anybody:
+                    continue
                 peer = self.connect(proxy_protocol=wanted, opening_timeout=1.0)
                 self.say(peer, said)
                 self.wait(2)
@@ -347,6 +355,10 @@ class ProxyProtocolTests(OpeningCase):
                 record = self.record(peer)
                 self.assertEqual((record.client, record.via), ("10.9.9.9:4711", ""))
         for header in self.HEADERS:
+            peer = self.connect(proxy_protocol=anybody, opening_timeout=1.0)
+            self.say(peer, header[:5])
+            self.wait(2)
+            self.check_refused(Reason.OPENING_TIMEOUT, "may begin a PROXY header")
             self.say(self.connect(proxy_protocol=anybody), header)
             self.check_refused(Reason.PROXY_UNTRUSTED)
 
@@ -355,6 +367,15 @@ class ProxyProtocolTests(OpeningCase):
         for said in (b"question\r\n", b"PROXY TCP4 1.2.3.4\r\n", b"PROXY TCP4 " + b"1" * 107, hello("a")):
             self.say(self.connect(proxy_protocol=TRUSTED), said)
             self.check_refused(Reason.PROXY_MALFORMED)
+
+    def test_who_is_refused_after_its_header(self) -> None:
+        """Whatever follows the header, the record has the client that the header named."""
+        for after, reason in ((b"GET / HTTP/1.1", Reason.TLS_MALFORMED), (b"", Reason.OPENING_TIMEOUT)):
+            peer = self.connect(proxy_protocol=TRUSTED, tls=PASSTHROUGH, opening_timeout=1.0)
+            self.say(peer, self.HEADERS[1] + after)
+            self.wait(2)
+            record = self.check_refused(reason)
+            self.assertEqual((record.client, record.via), ("192.0.2.7:5555", "10.9.9.9:4711"))
 
     def test_before_tls(self) -> None:
         """A header before a ClientHello: both are read, and only the hello goes on."""
