@@ -126,6 +126,9 @@ class Senders(Form):
         return ProxyIn(tuple(trusted), **given) if given is not None else None
 
 
+_TOLD = "if a PROXY header has told it or the TLS ends here"
+
+
 def _tlv(name: str, doc: str) -> Option:
     return Option(name, Flag(), doc, name, otherwise="not sent")
 
@@ -135,9 +138,12 @@ class Header(Form):
 
     shape: ClassVar[str] = "`v1` or `v2`; then, with `v2`, any of the parameters below"
     parameters: ClassVar[tuple[Option, ...]] = (
-        _tlv("alpn", "The protocol within the client's TLS (ALPN)."),
-        _tlv("authority", "The name that the client asks for in TLS (SNI)."),
-        _tlv("ssl", "That the client comes with TLS, and what is known of it."),
+        _tlv("alpn", f"The protocol within the client's TLS (ALPN), {_TOLD}."),
+        _tlv(
+            "authority",
+            f"The name the client asks for in TLS (SNI), if it was read to take a route, {_TOLD}.",
+        ),
+        _tlv("ssl", f"That the client comes with TLS, and what is known of it, {_TOLD}."),
         _tlv("unique_id", "The connection's id."),
         _tlv("crc32c", "A checksum of the header."),
     )

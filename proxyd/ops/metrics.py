@@ -4,7 +4,7 @@ What has passed, and how is it now, in numbers for Prometheus?
 A connection that ends costs a few additions to plain dicts.  Everything else happens at the scrape:
 what is open now is read from a snapshot, and the families are built.  Labels are the names of the
 configuration and the codes of `proxyd.errors.Reason`, so the number of series has a bound; an empty
-``server`` is a connection that no server was tried for.
+``server`` is a connection that no server was tried for, an empty ``pool`` one whose pool was never decided.
 """
 
 from __future__ import annotations

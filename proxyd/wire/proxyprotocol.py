@@ -26,6 +26,7 @@ LONGEST_V1 = 107  # bytes with the CRLF: the longest line there can be (2.1)
 LONGEST_V2 = 16384  # bytes in all, of 65551 that could be told; HAProxy's buffers (tune.bufsize) take no more
 LONGEST_AUTHORITY = 255  # HAProxy's bound; the longest name that DNS can hold
 LONGEST_UNIQUE_ID = 128  # 2.2.5
+MOST_TLVS = 128  # ours: thousands of empty ones would cost milliseconds, and nobody has that much to say
 LONGEST_PATH = 108  # sun_path of Linux, and the size of its field (2.2)
 
 # The types of TLVs (2.2), and of those within SSL (2.2.6).
@@ -257,7 +258,11 @@ def _unix_end(field: bytes) -> End:
 
 def _tlvs(data: bytes, place: int) -> Iterator[tuple[int, int, bytes]]:
     """The type, the place of the value, and the value of each TLV up to the end.  Raises `Malformed`."""
+    count = 0
     while place < len(data):
+        count += 1
+        if count > MOST_TLVS:
+            raise Malformed(f"a PROXY header with more than {MOST_TLVS} TLVs")
         end = place + 3 + int.from_bytes(data[place + 1 : place + 3], "big")
         if end > len(data):
             raise Malformed(f"a PROXY header with TLV {data[place]:#04x} longer than the rest")

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from proxyd.errors import Malformed
 from proxyd.wire.crc32c import crc32c
-from proxyd.wire.proxyprotocol import End, ProxyHeader, Ssl, could_be, parse, v1, v2, v2_local
+from proxyd.wire.proxyprotocol import MOST_TLVS, End, ProxyHeader, Ssl, could_be, parse, v1, v2, v2_local
 from tests.support.case import Case
 from tests.support.mutations import mutations
 
@@ -311,6 +311,16 @@ class Version2(Parsing):
 
 class Tlvs(Parsing):
     """What a header of version 2 says besides the addresses."""
+
+    def test_too_many_tlvs(self) -> None:
+        """There may be so many TLVs in a header, and no more."""
+        source, destination = End("192.0.2.7", 5555), End("192.0.2.1", 443)
+        most = [(0xE0, b"")] * MOST_TLVS
+        header = parse(v2(source, destination, tlvs=most))
+        assert header is not None
+        self.assertEqual(len(header.tlvs), len(most))
+        with self.assertRaisesRegex(Malformed, "more than 128 TLVs"):
+            parse(v2(source, destination, tlvs=[*most, (0xE0, b"")]))
 
     def test_each(self) -> None:
         """Each TLV that is known has its place, padding goes, and the rest is kept as it came."""
