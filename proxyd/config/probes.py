@@ -28,6 +28,21 @@ class RedisAsk:
 
 
 @frozen
+class PgsqlAsk:
+    """
+    Whether PostgreSQL asks for a password, or lets in the user with this one; then its ``role``, primary or
+    replica, and what the first row of ``query`` is, its values with a blank between two.
+    """
+
+    user: str
+    dbname: str = ""
+    password: str = field(default="", repr=False)
+    role: str = ""
+    query: str = ""
+    expect: str = ""
+
+
+@frozen
 class Kind:
     """
     A kind of check: the value made of its parameters, and what is written about it.
@@ -45,6 +60,28 @@ def _user_needs_password(given: Mapping[str, Any]) -> Iterator[str]:
     if "user" in given and "password" not in given:
         yield "user needs a password; write password=${PROBE_PASSWORD}, for example"
 
+
+def _expect_needs_query(given: Mapping[str, Any]) -> Iterator[str]:
+    if "expect" in given and "query" not in given:
+        yield 'expect needs a query; write query="SELECT 1", for example'
+
+
+_QUERY = (
+    Option(
+        "query",
+        Text(),
+        "Ask this, after the login. An error fails the check.",
+        'query="SELECT count(*) FROM jobs"',
+        otherwise="no query",
+    ),
+    Option(
+        "expect",
+        Text(),
+        "The first row of the query must be this: its values, with a blank between two.",
+        "expect=0",
+        otherwise="any row, and none",
+    ),
+)
 
 KINDS = {
     "tcp": Kind(TcpAsk, "A connection is made and closed. A process that is stopped passes it as well."),
@@ -75,6 +112,38 @@ KINDS = {
             ),
         ),
         _user_needs_password,
+    ),
+    "pgsql": Kind(
+        PgsqlAsk,
+        "PostgreSQL must let the user in. Without a password it is enough that it asks for one.",
+        (
+            Option(
+                "user", Text(), "The user; it needs no rights but to log in.", "user=probe", required=True
+            ),
+            Option(
+                "dbname",
+                Text(),
+                "The database.",
+                "dbname=postgres",
+                otherwise="the one that is named as the user",
+            ),
+            Option(
+                "password",
+                Secret(),
+                "The password. SCRAM-SHA-256, MD5 and clear text are spoken.",
+                "password=${PROBE_PASSWORD}",
+                otherwise="none",
+            ),
+            Option(
+                "role",
+                Choice(("primary", "replica")),
+                "A server with another role (`pg_is_in_recovery()`) fails.",
+                "role=primary",
+                otherwise="any role",
+            ),
+            *_QUERY,
+        ),
+        _expect_needs_query,
     ),
 }
 

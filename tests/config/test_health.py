@@ -10,11 +10,14 @@ from tests.config.ini import MINIMAL, IniCase
 
 REFUSED = [
     ("radis", '"radis" is not known; did you mean "redis"?'),
-    ("tcp role=master", "role is not for tcp; it is a parameter of redis"),
+    ("tcp role=master", "role is not for tcp; it is a parameter of redis, pgsql"),
     ("redis user=probe", "user needs a password; write password=${PROBE_PASSWORD}, for example"),
     ("redis password=two words", "a word after password is no parameter; quote a value with blanks"),
     ("redis password = word", "password has no value; write password=${PROBE_PASSWORD}, for example"),
     ("redis role=boss", 'role: "boss" is not known; known here: master, replica'),
+    ("pgsql dbname=d", "user is missing; write user=probe, for example"),
+    ("pgsql user=u expect=1", 'expect needs a query; write query="SELECT 1", for example'),
+    ("pgsql user=", "user has no value; write user=probe, for example"),
     ("tcp port=0", 'port: "0" is not a port; ports are 1 to 65535'),
     (
         "tcp port=81 address=10.0.0.1:81",

@@ -7,13 +7,16 @@ from typing import Any
 import attrs
 
 from proxyd.config.options import Secret
-from proxyd.config.probes import KINDS, RedisAsk, TcpAsk
+from proxyd.config.probes import KINDS, PgsqlAsk, RedisAsk, TcpAsk
 from tests.config.ini import MINIMAL, IniCase
 
 ASKED: list[tuple[str, Any]] = [
     ("tcp", TcpAsk()),
     ("redis", RedisAsk()),
     ("redis password=pw role=replica", RedisAsk(password="pw", role="replica")),
+    ("pgsql user=u", PgsqlAsk("u")),
+    ("pgsql user=u dbname=d password=p role=primary", PgsqlAsk("u", "d", "p", "primary")),
+    ('pgsql user=u query="SELECT 1, 2" expect="1 2"', PgsqlAsk("u", query="SELECT 1, 2", expect="1 2")),
 ]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 from tests.support.daemon import Daemon, DaemonCase
-from tests.support.services import Service, redis
+from tests.support.services import Service, postgres_program, postgresql, redis
 from tests.support.stage import Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
@@ -78,3 +79,76 @@ class RedisChecks(ChecksCase):
         daemon = await self.checking("redis role=master", replica.place, master.place)
         await self.is_down(daemon, rb"is replica, not master")
         await daemon.child.says(rb"server b \S+ is up")
+
+
+HBA = """
+host all postgres 0.0.0.0/0 trust
+host all clear 0.0.0.0/0 password
+host all hashed 0.0.0.0/0 md5
+host all salted 0.0.0.0/0 scram-sha-256
+"""
+
+USERS = """
+SET password_encryption = 'scram-sha-256'; CREATE ROLE clear LOGIN PASSWORD 'sesame';
+CREATE ROLE salted LOGIN PASSWORD 'sesame'; SET password_encryption = 'md5';
+CREATE ROLE hashed LOGIN PASSWORD 'sesame'; SELECT pg_reload_conf();
+"""
+
+
+class PgsqlChecks(ChecksCase):
+    async def sql(self, service: Service, sql: str) -> None:
+        await self.stage.check(
+            postgres_program("psql"), "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", "-h", service.place.host,
+            "-p", str(service.place.port), "-U", "postgres", feed=sql.encode(),
+        )  # fmt: skip
+
+    async def serve(self) -> Service:
+        """PostgreSQL with a user for each way to log in."""
+        service = await postgresql(self.stage)
+        (service.folder / "data" / "pg_hba.conf").write_text(HBA)
+        await self.sql(service, USERS)
+        return service
+
+    async def passes(self, service: Service, check: str) -> None:
+        """The check brings the server up, and the server does not complain about it."""
+        daemon = await self.checking(check, service.place)
+        await self.is_up(daemon)
+        self.assertNotIn("sesame", await daemon.stop())
+        self.assertNotRegex(service.child.err.decode(), "FATAL|ERROR|unexpected|could not|protocol")
+
+    async def test_stopped(self) -> None:
+        """PostgreSQL that is stopped is down, though its port accepts; and up when it goes on."""
+        service = await postgresql(self.stage)
+        daemon = await self.checking("pgsql user=postgres", service.place)
+        await self.stops_and_goes_on(service, daemon, b"answer to the login")
+
+    async def test_clear(self) -> None:
+        """A user whose password goes in clear text gets in, and may ask."""
+        await self.passes(await self.serve(), "pgsql user=clear dbname=postgres password=sesame role=primary")
+
+    async def test_hashed(self) -> None:
+        """So does one whose password is hashed by MD5."""
+        await self.passes(await self.serve(), "pgsql user=hashed dbname=postgres password=sesame")
+
+    async def test_salted(self) -> None:
+        """So does one by SCRAM-SHA-256; the query's first row is what was expected."""
+        query = 'query="SELECT 1, current_user" expect="1 salted"'
+        await self.passes(await self.serve(), f"pgsql user=salted dbname=postgres password=sesame {query}")
+
+    async def test_asks(self) -> None:
+        """Without a password it is enough that the server asks for one, and its log stays clean."""
+        await self.passes(await self.serve(), "pgsql user=salted")
+
+    async def test_wrong(self) -> None:
+        """A wrong password, role or answer is told by what the server did, and the password is not."""
+        service = await self.serve()
+        for check, why in (
+            ("user=salted dbname=postgres password=guessed", rb"answered FATAL 28P01 password auth"),
+            ("user=clear dbname=nowhere password=sesame", rb'answered FATAL 3D000 database "nowhere" does'),
+            ("user=postgres role=replica", rb"is primary, not replica"),
+            ("user=postgres query='SELECT 2' expect=1", rb"answered 2 to the query"),
+        ):
+            daemon = await self.checking(f"pgsql {check}", service.place)
+            await self.is_down(daemon, why)
+            self.assertNotRegex(await daemon.stop(), "guessed|sesame")
+            shutil.rmtree(daemon.folder)
