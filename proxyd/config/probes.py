@@ -43,6 +43,17 @@ class PgsqlAsk:
 
 
 @frozen
+class MysqlAsk:
+    """Whether MySQL lets in the user, and what the first row of ``query`` is, as in `PgsqlAsk`."""
+
+    user: str
+    dbname: str = ""
+    password: str = field(default="", repr=False)
+    query: str = ""
+    expect: str = ""
+
+
+@frozen
 class Kind:
     """
     A kind of check: the value made of its parameters, and what is written about it.
@@ -140,6 +151,26 @@ KINDS = {
                 "A server with another role (`pg_is_in_recovery()`) fails.",
                 "role=primary",
                 otherwise="any role",
+            ),
+            *_QUERY,
+        ),
+        _expect_needs_query,
+    ),
+    "mysql": Kind(
+        MysqlAsk,
+        "MySQL or MariaDB must let the user in. Queries such as `SELECT @@read_only` or "
+        "`SHOW STATUS LIKE 'wsrep_ready'` (expect `wsrep_ready ON`) tell more.",
+        (
+            Option(
+                "user", Text(), "The user; it needs no rights but to log in.", "user=probe", required=True
+            ),
+            Option("dbname", Text(), "The database.", "dbname=test", otherwise="none"),
+            Option(
+                "password",
+                Secret(),
+                "The password. `mysql_native_password` and `caching_sha2_password` are spoken.",
+                "password=${PROBE_PASSWORD}",
+                otherwise="an empty one",
             ),
             *_QUERY,
         ),

@@ -24,7 +24,7 @@ from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import pgsql, redis, tcp
+from proxyd.upkeep.probes import mysql, pgsql, redis, tcp
 from proxyd.upkeep.probes.conversation import Call, Failed
 
 _OURS = frozenset(
@@ -201,4 +201,9 @@ def _say(failed: Exception) -> str:
 # about a server that works, for people, and usually empty.
 Probe = Callable[[Call, Any], Coroutine[Any, Any, str]]
 
-PROBES: dict[str, Probe] = {"tcp": tcp.probe, "redis": redis.probe, "pgsql": pgsql.probe}
+PROBES: dict[str, Probe] = {
+    "tcp": tcp.probe,
+    "redis": redis.probe,
+    "pgsql": pgsql.probe,
+    "mysql": mysql.probe,
+}

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from proxyd.config.options import Secret
-from proxyd.config.probes import KINDS, PgsqlAsk, RedisAsk, TcpAsk
+from proxyd.config.probes import KINDS, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk
 from tests.config.ini import MINIMAL, IniCase
 
 ASKED: list[tuple[str, Any]] = [
@@ -17,6 +17,11 @@ ASKED: list[tuple[str, Any]] = [
     ("pgsql user=u", PgsqlAsk("u")),
     ("pgsql user=u dbname=d password=p role=primary", PgsqlAsk("u", "d", "p", "primary")),
     ('pgsql user=u query="SELECT 1, 2" expect="1 2"', PgsqlAsk("u", query="SELECT 1, 2", expect="1 2")),
+    ("mysql user=u password=p dbname=d", MysqlAsk("u", "d", "p")),
+    (
+        'mysql user=u query="select @@read_only" expect=0',
+        MysqlAsk("u", query="select @@read_only", expect="0"),
+    ),
 ]
 
 

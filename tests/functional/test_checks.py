@@ -7,7 +7,7 @@ import shutil
 import signal
 
 from tests.support.daemon import Daemon, DaemonCase
-from tests.support.services import Service, postgres_program, postgresql, redis
+from tests.support.services import Service, mariadb, postgres_program, postgresql, redis
 from tests.support.stage import Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
@@ -151,4 +151,47 @@ class PgsqlChecks(ChecksCase):
             daemon = await self.checking(f"pgsql {check}", service.place)
             await self.is_down(daemon, why)
             self.assertNotRegex(await daemon.stop(), "guessed|sesame")
+            shutil.rmtree(daemon.folder)
+
+
+class MysqlChecks(ChecksCase):
+    async def sql(self, service: Service, sql: str) -> None:
+        await self.stage.check(
+            program("mariadb", "mariadb-client"), "--no-defaults", f"--socket={service.folder}/sock",
+            "--user=root", feed=sql.encode(),
+        )  # fmt: skip
+
+    async def test_stopped(self) -> None:
+        """MariaDB that is stopped is down, though its port accepts; and up when it goes on."""
+        service = await mariadb(self.stage)
+        daemon = await self.checking("mysql user=probe password=secret", service.place)
+        await self.stops_and_goes_on(service, daemon, b"greeting")
+
+    async def test_never_blocked(self) -> None:
+        """However often it is checked, the server has no aborted connection to count against us."""
+        service = await mariadb(self.stage)
+        await self.sql(service, "SET GLOBAL max_connect_errors = 1; SET GLOBAL log_warnings = 9;")
+        query = """query="SHOW GLOBAL STATUS WHERE Variable_name = 'Aborted_connects'" """
+        check = f"mysql user=probe password=secret dbname=test {query} expect='Aborted_connects 0'"
+        daemon = await self.checking(check, service.place)
+        await self.is_up(daemon)
+        await self.sql(service, "SELECT SLEEP(0.7)")  # four checks go by
+        log = await daemon.stop()
+        self.assertNotRegex(log, "secret|is down")
+        self.assertNotIn(b"Aborted", service.child.err)
+
+    async def test_wrong(self) -> None:
+        """A wrong password, database or answer is told by what the server did, and the password is not."""
+        service = await mariadb(self.stage)
+        odd = "INSTALL SONAME 'auth_ed25519'; CREATE USER odd IDENTIFIED VIA ed25519 USING PASSWORD('secret')"
+        await self.sql(service, odd)
+        for check, why in (
+            ("user=probe password=guessed", rb"answered 1045 28000 Access denied for user 'probe'"),
+            ("user=probe password=secret dbname=nowhere", rb"answered 1044 42000 Access denied for user"),
+            ("user=probe password=secret query='SELECT @@read_only' expect=1", rb"answered 0 to the query"),
+            ("user=odd password=secret", rb"asks for authentication by client_ed25519"),
+        ):
+            daemon = await self.checking(f"mysql {check}", service.place)
+            await self.is_down(daemon, why)
+            self.assertNotRegex(await daemon.stop(), "guessed|secret")
             shutil.rmtree(daemon.folder)
