@@ -128,6 +128,16 @@ class Port(OneWord):
         return port_number(word.text)
 
 
+@frozen
+class File(OneWord):
+    """The path of a file, which is not opened yet."""
+
+    shape: ClassVar[str] = "the path of a file"
+
+    def read(self, word: Word) -> str:
+        return file_path(word.text, word)
+
+
 def ip_address(text: str, version: int = 0) -> str:
     """The IP address in its shortest form; of the given version if it is not 0.  Raises `Invalid`."""
     kind = f"IPv{version}" if version else "IP"

@@ -6,11 +6,12 @@ Each kind of ``check =`` is a frozen value with what the operator asked, made of
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import field, frozen
 
-from proxyd.config.options import Choice, Option, Secret, Text, Variant
+from proxyd.config.address import File
+from proxyd.config.options import Choice, Duration, Option, Secret, Text, Variant
 
 
 @frozen
@@ -54,6 +55,19 @@ class MysqlAsk:
 
 
 @frozen
+class TlsAsk:
+    """
+    Whether TLS can be agreed on; then whether the certificate is for the name ``verify`` and from one who is
+    trusted, going by the file ``ca`` or the system.  ``expiry`` is seconds before its end to warn at.
+    """
+
+    verify: str = ""
+    sni: str = ""
+    ca: str = ""
+    expiry: Optional[float] = None
+
+
+@frozen
 class Kind:
     """
     A kind of check: the value made of its parameters, and what is written about it.
@@ -93,6 +107,46 @@ _QUERY = (
         otherwise="any row, and none",
     ),
 )
+
+_TLS = (
+    Option(
+        "verify",
+        Text(),
+        "The certificate must be for this name or IP address, and from an authority that is trusted. By SNI "
+        "we ask for the same name.",
+        "verify=www.example.com",
+        otherwise="any certificate will do",
+    ),
+    Option(
+        "sni",
+        Text(),
+        "The name to ask for by SNI, without verification.",
+        "sni=www.example.com",
+        otherwise="none, or that of `verify`",
+    ),
+    Option(
+        "ca",
+        File(),
+        "A file with the certificates, in PEM, of the authorities that are trusted. It is read once.",
+        "ca=/etc/ssl/our-ca.pem",
+        otherwise="those of the system",
+    ),
+    Option(
+        "expiry",
+        Duration(),
+        "Warn when the certificate expires within this time.",
+        "expiry=14d",
+        otherwise="no warning",
+    ),
+)
+
+
+def _tls_contradictions(given: Mapping[str, Any]) -> Iterator[str]:
+    if "sni" in given and "verify" in given:
+        yield "sni and verify do not go together; verify asks for its name"
+    if "ca" in given and "verify" not in given:
+        yield "ca means nothing without verify; write verify=www.example.com, for example"
+
 
 KINDS = {
     "tcp": Kind(TcpAsk, "A connection is made and closed. A process that is stopped passes it as well."),
@@ -175,6 +229,12 @@ KINDS = {
             *_QUERY,
         ),
         _expect_needs_query,
+    ),
+    "tls": Kind(
+        TlsAsk,
+        "A TLS handshake must succeed.",
+        _TLS,
+        _tls_contradictions,
     ),
 }
 

@@ -24,8 +24,8 @@ from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import mysql, pgsql, redis, tcp
-from proxyd.upkeep.probes.conversation import Call, Failed
+from proxyd.upkeep.probes import mysql, pgsql, redis, tcp, tls
+from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 
 _OURS = frozenset(
     {
@@ -111,6 +111,8 @@ class _Check:
             return None, f"its name did not resolve ({failed})"
         except TimeoutError:
             return False, f"no {call.awaited} within {self._spec.timeout:g}s"
+        except Unable as trouble:
+            return None, str(trouble)
         except Failed as failed:
             return False, str(failed)
         except Malformed as failed:
@@ -206,4 +208,5 @@ PROBES: dict[str, Probe] = {
     "redis": redis.probe,
     "pgsql": pgsql.probe,
     "mysql": mysql.probe,
+    "tls": tls.probe,
 }

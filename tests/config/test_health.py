@@ -18,6 +18,8 @@ REFUSED = [
     ("pgsql dbname=d", "user is missing; write user=probe, for example"),
     ("pgsql user=u expect=1", 'expect needs a query; write query="SELECT 1", for example'),
     ("pgsql user=", "user has no value; write user=probe, for example"),
+    ("tls sni=a verify=b", "sni and verify do not go together; verify asks for its name"),
+    ("tls ca=/x", "ca means nothing without verify; write verify=www.example.com, for example"),
     ("tcp port=0", 'port: "0" is not a port; ports are 1 to 65535'),
     (
         "tcp port=81 address=10.0.0.1:81",

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from proxyd.config.options import Secret
-from proxyd.config.probes import KINDS, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk
+from proxyd.config.probes import KINDS, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk, TlsAsk
 from tests.config.ini import MINIMAL, IniCase
 
 ASKED: list[tuple[str, Any]] = [
@@ -22,6 +22,9 @@ ASKED: list[tuple[str, Any]] = [
         'mysql user=u query="select @@read_only" expect=0',
         MysqlAsk("u", query="select @@read_only", expect="0"),
     ),
+    ("tls", TlsAsk()),
+    ("tls verify=a.example ca=/ca.pem expiry=7d", TlsAsk("a.example", ca="/ca.pem", expiry=604800)),
+    ("tls sni=a.example", TlsAsk(sni="a.example")),
 ]
 
 

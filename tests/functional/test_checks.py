@@ -7,7 +7,7 @@ import shutil
 import signal
 
 from tests.support.daemon import Daemon, DaemonCase
-from tests.support.services import Service, mariadb, postgres_program, postgresql, redis
+from tests.support.services import Service, mariadb, nginx_https, postgres_program, postgresql, redis
 from tests.support.stage import Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
@@ -194,4 +194,29 @@ class MysqlChecks(ChecksCase):
             daemon = await self.checking(f"mysql {check}", service.place)
             await self.is_down(daemon, why)
             self.assertNotRegex(await daemon.stop(), "guessed|secret")
+            shutil.rmtree(daemon.folder)
+
+
+class TlsChecks(ChecksCase):
+    async def test_stopped(self) -> None:
+        """A server of TLS that is stopped is down, though its port accepts; and up when it goes on."""
+        service = await nginx_https(self.stage, "www.example.com")
+        ca = self.stage.folder / "nginx.pem"
+        daemon = await self.checking(f"tls verify=www.example.com ca={ca} expiry=7d", service.place)
+        await daemon.child.says(rb"server a \S+ passes its check, but its certificate expires in 0 days")
+        await self.stops_and_goes_on(service, daemon, b"end of the TLS handshake")
+
+    async def test_wrong(self) -> None:
+        """Another name, an authority that nobody knows, and no TLS at all are told apart."""
+        service = await nginx_https(self.stage, "www.example.com")
+        ca = self.stage.folder / "nginx.pem"
+        plain = await redis(self.stage)
+        for check, place, why in (
+            (f"verify=example.com ca={ca}", service.place, rb"shows a certificate for another name"),
+            ("verify=www.example.com", service.place, rb"failed in TLS: certificate verify failed"),
+            ("", plain.place, rb"\w+ .*TLS"),
+        ):
+            daemon = await self.checking(f"tls {check}", place)
+            await self.is_down(daemon, why)
+            await daemon.stop()
             shutil.rmtree(daemon.folder)

@@ -12,11 +12,21 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IAddress
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from proxyd.config.address import Address
 from proxyd.config.words import printable
@@ -33,6 +43,10 @@ class Failed(Exception):
     """A server does not do its work; the text says in a few words what it did instead, and no secret."""
 
 
+class Unable(Exception):
+    """A check cannot be made, for a reason of our own, so it says nothing about the server."""
+
+
 class Call:
     """
     One check of one server: where, and which bytes it begins with.
@@ -46,11 +60,19 @@ class Call:
         self.greeting = greeting
         self.awaited = "answer"
 
-    def connect(self) -> Conversation:
+    def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
+        """Where the server is; connections begin with the greeting, then with TLS if that is given."""
+        endpoint = client_endpoint(self.reactor, self.address, None)
+        if self.greeting:
+            endpoint = _Greeted(endpoint, self.greeting)
+        return endpoint if tls is None else wrapClientTLS(tls, endpoint)
+
+    def connect(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> Conversation:
         """A connection, to be used as ``async with call.connect() as talk``."""
-        return Conversation(self)
+        return Conversation(self, tls)
 
 
+@implementer(IHandshakeListener)
 class Conversation(Protocol):
     """
     One connection of a probe.
@@ -61,17 +83,18 @@ class Conversation(Protocol):
 
     transport: Any
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> None:
         self.closed = False
         self.farewell = b""
         self._call = call
+        self._tls = tls
+        self._shaken = False
         self._heard = bytearray()
         self._ended: Optional[Failure] = None
         self._waiting: Optional[Deferred[None]] = None
 
     async def __aenter__(self) -> Conversation:
-        endpoint = client_endpoint(self._call.reactor, self._call.address, None)
-        await endpoint.connect(_Factory(self))
+        await self._call.endpoint(self._tls).connect(_Factory(self))
         return self
 
     async def __aexit__(
@@ -110,11 +133,21 @@ class Conversation(Protocol):
                 return value
             if len(self._heard) >= MOST_HELD:
                 raise Failed(f"sent more than {MOST_HELD // 1024} KiB in place of its {awaited}")
-            if self._ended is not None:
-                how = "closed" if self._ended.check(error.ConnectionDone) else "broke"
-                raise Failed(f"{how} the connection with no {awaited}")
+            self._still_there()
             self.transport.resumeProducing()
             await self._change()
+
+    async def handshake(self) -> None:
+        """Wait until TLS is agreed on.  Raises `Failed`."""
+        self._call.awaited = "end of the TLS handshake"
+        while not self._shaken:
+            self._still_there()
+            await self._change()
+
+    def _still_there(self) -> None:
+        """Raise `Failed` if the server has gone."""
+        if self._ended is not None:
+            raise Failed(ending(self._ended, self._call.awaited))
 
     def _change(self) -> Deferred[None]:
         """Fires when something has come, or the connection is closed."""
@@ -128,9 +161,11 @@ class Conversation(Protocol):
 
     # What Twisted calls
 
-    def connectionMade(self) -> None:
-        if self._call.greeting:
-            self.say(self._call.greeting)
+    def handshakeCompleted(self) -> None:
+        # Twisted 25.5 says so as well when it has just refused the certificate.
+        if not self.transport.disconnecting:
+            self._shaken = True
+            self._changed()
 
     def dataReceived(self, data: bytes) -> None:
         self._heard += data
@@ -154,6 +189,44 @@ class _Factory(Factory):
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Conversation:
         return self._conversation
+
+
+@implementer(IStreamClientEndpoint)
+class _Greeted:
+    """An endpoint whose connections begin with a greeting, beneath whatever is spoken then."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, greeting: bytes) -> None:
+        self._endpoint = endpoint
+        self._greeting = greeting
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        factory = _GreetingFactory(protocolFactory)
+        factory.greeting = self._greeting
+        connected: Deferred[Any] = self._endpoint.connect(factory)
+        return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+class _Greeting(ProtocolWrapper):
+    def makeConnection(self, transport: Any) -> None:
+        transport.write(self.factory.greeting)
+        super().makeConnection(transport)
+
+
+class _GreetingFactory(WrappingFactory):
+    protocol = _Greeting
+    noisy = False
+    greeting = b""
+
+
+def ending(reason: Failure, awaited: str) -> str:
+    """How a connection ended that still owed us something."""
+    if isinstance(reason.value, SSL.Error):
+        faults = [fault[-1] for fault in (reason.value.args or ((),))[0]]
+        return f"failed in TLS: {', '.join(map(str, faults)) or 'no reason'}"
+    if reason.check(VerificationError):
+        return "shows a certificate for another name"
+    how = "closed" if reason.check(error.ConnectionDone) else "broke"
+    return f"{how} the connection with no {awaited}"
 
 
 def shown(data: bytes) -> str:
