@@ -7,7 +7,7 @@ and `service` hands out snapshots of what is going on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Collection, Optional, Sequence
 
 from attrs import define, frozen
 from zope.interface import Interface
@@ -58,12 +58,36 @@ class IObserver(Interface):
 class IBalancer(Interface):
     """A way to choose among servers that are all fit to be chosen."""
 
-    def choose(servers: list[Any]) -> Any:
+    def choose(servers: list[Any], avoid: Collection[Any] = (), arrival: Any = None) -> Any:
         """
-        Return one of the servers, a list of at least one `proxyd.policy.pool.Server` of weight 1 or more.
+        Return one of the servers that is not to be avoided, or None if there is no such one.
 
-        The caller never changes a list it has passed: the same list has the same members and weights.
+        ``servers`` are `proxyd.policy.pool.Server` of weight 1 or more, at least one.  The caller never
+        changes a list it has passed: the same list has the same members and weights.  ``avoid`` are a few
+        that have just failed.  ``arrival`` is the client as a `proxyd.policy.arrival.Arrival`, or None
+        where nobody asks for it.  Whoever is told a server opens a connection to it, before the next choice.
         """
+
+
+class IKeyed(IBalancer):
+    """A balancer that goes by the client: like clients get the same server."""
+
+    def lay_out(servers: Sequence[Any]) -> None:
+        """All servers that there are, fit or not, with their weights; told at first and at each change."""
+
+
+class ICounting(IBalancer):
+    """A balancer that goes by what servers have to do: it is told when they have less."""
+
+    def released(server: Any, moved: int) -> None:
+        """A connection to the server has ended, and counts no more; so many bytes were moved on it."""
+
+
+class ITiming(IBalancer):
+    """A balancer that goes by how long servers take."""
+
+    def timed(server: Any, seconds: float) -> None:
+        """A server took so long; one that could not be reached, as long as would have been waited."""
 
 
 class IDatapath(Interface):

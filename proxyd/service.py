@@ -33,7 +33,7 @@ from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
-from proxyd.policy.balance import BALANCERS
+from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
@@ -87,7 +87,10 @@ class ProxyService(Service):
                 most=self.capacity.most,
                 descriptors=descriptors,
             )
-        self.pools = {spec.name: Pool(spec, BALANCERS[spec.balance](random)) for spec in config.pools}
+        self.pools = {
+            spec.name: Pool(spec, make_balancer(spec.balance, random, reactor.seconds))
+            for spec in config.pools
+        }
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
         self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)

@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from proxyd.config import daemon, demo, listener, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
+from proxyd.config.balance import SNI
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
@@ -95,6 +96,7 @@ def configuration(reading: Reading) -> Config:
     if not reading.problems:
         _check_references(judged, problems)
         _check_routes(judged, problems)
+        _check_keys(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
             text = "has no [listener NAME] section, so there is nothing to do"
             problems.append(Problem(reading.files[0], 0, text))
@@ -177,6 +179,22 @@ def _check_route(one: _Judged, listeners: dict[str, _Judged], problems: list[Pro
         for option, text in listener.unmet(listeners[name].values, one.values) if name in listeners else ():
             line = one.entries[option].words[0].line
             problems.append(one.section.problem(line, f"[listener {name}] {text}", option))
+
+
+def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Who goes by a client's name in TLS must be led clients of whom it is read."""
+    listeners = [one for one in judged if one.section.kind == "listener"]
+    routes = [one for one in judged if one.section.kind == "route"]
+    for one in judged:
+        if one.section.kind != "pool" or getattr(one.values.get("balance"), "key", "") != SNI:
+            continue
+        for front in listeners:
+            own = [route.values for route in routes if front.section.name in route.values.get("listener", ())]
+            leads_here = one.section.name in [values.get("pool") for values in (front.values, *own)]
+            if leads_here and "tls" not in front.entries and not any("sni" in v or "alpn" in v for v in own):
+                text = f"key=sni: [{front.section.title}] does not read the name; write tls = passthrough "
+                line = one.entries["balance"].words[0].line
+                problems.append(one.section.problem(line, text + "there, or a [route] with sni", "balance"))
 
 
 def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:

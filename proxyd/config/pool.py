@@ -7,21 +7,29 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.address import Address, ServerAddress, UnixAddress
-from proxyd.config.balance import BALANCES
+from proxyd.config.balance import Balance, BalanceSpec
 from proxyd.config.health import Check, CheckSpec
-from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, parameters
+from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.reader import Word
+
+HEAVIEST = 256  # as in HAProxy
 
 
 @frozen
 class ServerSpec:
-    """One ``server NAME = ADDRESS weight=N backup`` of a pool; weight 0 gets no new connections."""
+    """
+    One ``server NAME = ADDRESS weight=N backup`` of a pool; weight 0 gets no new connections.
+
+    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.
+    """
 
     name: str
     address: Address
     weight: int = 1
     backup: bool = False
+    priority: int = 0
+    max_connections: int = 0
 
 
 @frozen
@@ -30,11 +38,12 @@ class PoolSpec:
 
     name: str
     servers: tuple[ServerSpec, ...]
-    balance: str = "p2c"
+    balance: BalanceSpec = BalanceSpec()
     check: Optional[CheckSpec] = None
     connect_timeout: float = 5.0
     retries: int = 2
     proxy_protocol: Optional[ProxyOut] = None
+    backup_below: int = 1
 
 
 class Server(Form):
@@ -44,7 +53,7 @@ class Server(Form):
     parameters: ClassVar[tuple[Option, ...]] = (
         Option(
             "weight",
-            Count(0, 256),  # HAProxy's bounds
+            Count(0, HEAVIEST),
             "Its share, beside the weights of the others. With 0 it gets no new connections.",
             "weight=2",
             default="1",
@@ -52,9 +61,24 @@ class Server(Form):
         Option(
             "backup",
             Flag(),
-            "It gets connections only when no server without this word is up.",
+            "It gets connections only when fewer than `backup_below` servers without this word are up, or "
+            "when all these have been tried.",
             "backup",
             otherwise="it takes its share like the others",
+        ),
+        Option(
+            "priority",
+            Count(0, 127),
+            "Servers of a higher number wait for those of a lower one as backups do; among backups too.",
+            "priority=1",
+            default="0",
+        ),
+        Option(
+            "max_connections",
+            Count(1, 1_000_000),
+            "How many connections it has at most; `balance = first` gives the next server those that follow.",
+            "max_connections=90",
+            otherwise="no bound; with `first`, no server after this one gets connections while it is up",
         ),
     )
 
@@ -74,10 +98,27 @@ OPTIONS = (
     ),
     Option(
         "balance",
-        Choice(BALANCES),
-        "How a server is chosen for a connection. `roundrobin`: each in turn; `random`: any; `p2c`: of two "
-        "taken at random, the one with fewer open connections. All three heed weights.",
-        "balance = roundrobin",
+        Balance(),
+        "How a server is chosen for a connection, in proportion to the weights unless it says otherwise:\n"
+        "\n"
+        "- `p2c`: of two servers taken at random, the one with fewer open connections for its weight\n"
+        "- `roundrobin`: each in turn\n"
+        "- `static-rr`: the same, and weights stay as they are written here; a server can only be drained\n"
+        "- `leastconn`: the one with the fewest open connections for its weight; among equals, each in turn\n"
+        "- `random`: any\n"
+        "- `first`: the first in this file that has fewer than its `max_connections`, whatever the weights; "
+        "when all are full, the backups, and when these are full, clients are closed\n"
+        "- `source`: the same server for the same client address\n"
+        "- `hash`: the same server for the same `key`, on a ring of hashes (ketama's idea)\n"
+        "- `maglev`: the same by Google's Maglev, which spreads the keys more evenly\n"
+        "- `leasttime`: of two servers taken at random, the one that is faster for its open connections, by "
+        "the peak of what was measured lately (Finagle's peak EWMA)\n"
+        "- `leastbytes`: of two servers taken at random, the one that has moved fewer bytes lately and has "
+        "fewer to move\n"
+        "\n"
+        "When a server goes down, `source`, `hash` and `maglev` lead the clients of that server elsewhere, "
+        "and no others.",
+        "balance = hash key=sni hash_balance_factor=150",
         default="p2c",
     ),
     Option(
@@ -109,14 +150,25 @@ OPTIONS = (
         "proxy_protocol = v2 crc32c unique_id",
         otherwise="no header; to servers, proxyd is the client",
     ),
+    Option(
+        "backup_below",
+        Count(1, 1000),
+        "Backups serve, too, while fewer servers than this are up that are no backups; the same holds of "
+        "servers of a higher `priority`.",
+        "backup_below = 2",
+        default="1",
+    ),
 )
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which values of a pool do not go together: the option, and what is wrong with it."""
     check: Optional[CheckSpec] = given.get("check")
+    balance = given.get("balance", BalanceSpec())
     for name, server in given.get("server", {}).items():
         if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
             yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"
+        if "max_connections" in server and balance.name != "first":
+            yield f"server {name}", f"max_connections is heeded by balance = first, not by {balance.name}"
     if check is not None and check.send_proxy and "proxy_protocol" not in given:
         yield "check", "send_proxy is for a pool with proxy_protocol"

@@ -83,6 +83,5 @@ def _pool(pool: PoolSpec) -> str:
     servers = f"{len(pool.servers)} server{'s' if len(pool.servers) > 1 else ''}"
     check = f"{pool.check.kind} every {show_duration(pool.check.interval)}" if pool.check else "none"
     header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
-    return (
-        f"{servers}{f' ({backups} backup)' if backups else ''}, balance {pool.balance}, check {check}{header}"
-    )
+    spare = f" ({backups} backup)" if backups else ""
+    return f"{servers}{spare}, balance {pool.balance.name}, check {check}{header}"

@@ -1,23 +1,31 @@
 """
 How is one server chosen among several that are all fit?
 
+Each way has a name, which is looked up here.  Taking turns is in this file; beside it, `lots` has the ways
+that leave it to chance, `connections` those that count, `hashing` those that go by the client, and `measured`
+those that learn.
+
 What a balancer works out about a list of servers it keeps for as long as it is given that very list.  So
 choosing stays cheap among 1,000 servers; whoever changes a weight or the members makes a new list.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
 from heapq import heapify, heapreplace
-from itertools import accumulate
-from typing import Callable
+from typing import Any, Callable, Collection, Optional
 
 from zope.interface import implementer
 
+from proxyd.config.balance import BalanceSpec
 from proxyd.interfaces import IBalancer
+from proxyd.policy.arrival import client_key
+from proxyd.policy.connections import First, LeastConnections
+from proxyd.policy.hashing import TABLES, BoundedLoad, Hashed
+from proxyd.policy.lots import Chance, PowerOfTwo, Random
+from proxyd.policy.measured import LeastBytes, LeastTime
 from proxyd.policy.pool import Server
 
-Chance = Callable[[], float]  # as `random.random`: at least 0, less than 1
+Seconds = Callable[[], float]  # a clock
 
 
 @implementer(IBalancer)
@@ -28,20 +36,26 @@ class RoundRobin:
     For each choice nginx gives every server credit by its weight, takes the one that has most, and charges
     it the sum of all weights; 5, 1 and 1 give a a b a c a a.  That walks over all servers.  Here those of
     the same weight share a heap instead, since giving them all the same does not change their order: the
-    choices are nginx's, and one costs a step in a heap.
+    choices are nginx's, and one costs a step in a heap.  Only a retry, which leaves some out, walks.
 
     The credit belongs to the server, so one that was down or left out for a moment goes on where it was.
     """
 
     def __init__(self, random: Chance) -> None:
-        """Nothing here is left to chance; the argument is there because all balancers are made alike."""
+        """Nothing here is left to chance; the argument is there for who takes any balancer."""
         self._servers: list[Server] = []
         self._given = 0  # choices made from this list: each has given every server its weight
         self._total = 0
         # By weight: debt before those choices, place in the list, server.
         self._heaps: dict[int, list[tuple[int, int, Server]]] = {}
 
-    def choose(self, servers: list[Server]) -> Server:
+    def choose(
+        self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
+    ) -> Optional[Server]:
+        if avoid:
+            servers = [server for server in servers if server not in avoid]
+            if not servers:
+                return None
         if servers is not self._servers:
             self._settle()
             self._take_up(servers)
@@ -74,62 +88,38 @@ class RoundRobin:
 
 
 @implementer(IBalancer)
-class Random:
-    """Any of them, in proportion to the weights: needs no state, so many proxies together stay even."""
-
-    def __init__(self, random: Chance) -> None:
-        self._random = random
-        self._servers: list[Server] = []
-        self._sums: list[int] = []
-
-    def choose(self, servers: list[Server]) -> Server:
-        if servers is not self._servers:
-            self._servers, self._sums = servers, _running_sums(servers)
-        return servers[bisect(self._sums, int(self._random() * self._sums[-1]))]
-
-
-@implementer(IBalancer)
-class PowerOfTwo:
+class StaticRoundRobin(RoundRobin):
     """
-    Two different ones by weighted chance, and of these the one with fewer connections for its weight.
+    The same by weights that stay as they are configured: HAProxy's static-rr.
 
-    HAProxy's ``random(2)``, its default, and nginx's ``random two``: nearly as even as looking at all of
-    them (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001), and a herd of proxies
-    does not fall upon the one that is emptiest.  At a draw the first one drawn is taken, so idle servers are
-    chosen by weight.
+    `Pool.weigh` sees to that.  Nobody is owed anything: whenever servers come or go all begin anew.
     """
 
-    def __init__(self, random: Chance) -> None:
-        self._random = random
-        self._servers: list[Server] = []
-        self._sums: list[int] = []
-
-    def choose(self, servers: list[Server]) -> Server:
-        count = len(servers)
-        if count == 1:
-            return servers[0]
-        if servers is not self._servers:
-            self._servers, self._sums = servers, _running_sums(servers)
-        sums = self._sums
-        place = bisect(sums, int(self._random() * sums[-1]))
-        one = servers[place]
-        if count == 2:
-            other = servers[1 - place]
-        else:
-            # The second draw is from all that is left when the first one's share is cut out.
-            lot = int(self._random() * (sums[-1] - one.weight))
-            if lot >= sums[place] - one.weight:
-                lot += one.weight
-            other = servers[bisect(sums, lot)]
-        return one if one.open * other.weight <= other.open * one.weight else other
+    def _settle(self) -> None:
+        """What was owed is forgotten."""
 
 
-def _running_sums(servers: list[Server]) -> list[int]:
-    return list(accumulate(server.weight for server in servers))
+def make_balancer(spec: BalanceSpec, random: Chance, seconds: Seconds) -> IBalancer:
+    """The balancer of a pool; ``random`` is as `random.random`, ``seconds`` a clock."""
+    return BALANCERS[spec.name](spec, random, seconds)
 
 
-BALANCERS: dict[str, Callable[[Chance], IBalancer]] = {
-    "roundrobin": RoundRobin,
-    "random": Random,
-    "p2c": PowerOfTwo,
+def _hashed(spec: BalanceSpec, random: Chance, seconds: Seconds) -> IBalancer:
+    if spec.hash_balance_factor:
+        return BoundedLoad(TABLES[spec.name], client_key(spec), random, spec.hash_balance_factor)
+    return Hashed(TABLES[spec.name], client_key(spec), random)
+
+
+BALANCERS: dict[str, Callable[[BalanceSpec, Chance, Seconds], IBalancer]] = {
+    "roundrobin": lambda spec, random, seconds: RoundRobin(random),
+    "static-rr": lambda spec, random, seconds: StaticRoundRobin(random),
+    "leastconn": lambda spec, random, seconds: LeastConnections(),
+    "p2c": lambda spec, random, seconds: PowerOfTwo(random),
+    "random": lambda spec, random, seconds: Random(random),
+    "first": lambda spec, random, seconds: First(),
+    "source": _hashed,
+    "hash": _hashed,
+    "maglev": _hashed,
+    "leasttime": lambda spec, random, seconds: LeastTime(random, seconds, spec.decay),
+    "leastbytes": lambda spec, random, seconds: LeastBytes(random, seconds, spec.decay),
 }

@@ -216,10 +216,14 @@ class Pair:
         client.peer, server.peer = server, client
         client.transport.registerProducer(server, True)
         server.transport.registerProducer(client, True)
-        pump(client.transport, server.transport)
+        self.start_pumping()
         self._arm()
         for side in (client, server):
             self._release(side)
+
+    def start_pumping(self) -> None:
+        """From now on let the two streams move bytes by themselves, if they can."""
+        pump(self.client.transport, self.server.transport)
 
     def _release(self, side: Side) -> None:
         """Pass on what the side has said so far, and let it go on."""

@@ -18,17 +18,21 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
+from proxyd.policy.arrival import Arrival
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.route import Routes
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, read_opening
 from proxyd.relay.pair import Pair, ProxyServer, Side, TLSProxyServer
+from proxyd.relay.streams import round_trip
 from proxyd.wire.sniff import Speaks
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
@@ -41,6 +45,7 @@ class Session(Pair):
 
     __slots__ = (
         "_early",
+        "_first_byte",
         "_handshake",
         "_story",
         "_waiting",
@@ -58,7 +63,10 @@ class Session(Pair):
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
         super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
-        if factory.may_end_tls:
+        if factory.times_first_byte:
+            self.client = TimedTLSServer(self) if factory.may_end_tls else TimedServer(self)
+            self.server = TimedClient(self)
+        elif factory.may_end_tls:
             self.client = TLSProxyServer(self)
         self.factory = factory
         self.address = address  # where it has come from; the opening may tell of another
@@ -73,6 +81,7 @@ class Session(Pair):
         self._waiting: Optional[Deferred[None]] = None
         self._early: Optional[Early] = None
         self._handshake: Optional[Deferred[None]] = None
+        self._first_byte: Optional[FirstByte] = None
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -157,7 +166,7 @@ class Session(Pair):
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
         while len(tried) <= pool.spec.retries:
-            server = pool.pick(tried)
+            server = pool.pick(tried, self._arrival() if pool.by_client else None)
             if server is None:
                 break
             self.picked = server
@@ -168,6 +177,8 @@ class Session(Pair):
             try:
                 await self.factory.datapath.dial(server.address, self.server)
                 self.connect_seconds = self.factory.seconds() - began
+                if pool.timed is not None:
+                    self._time(pool, server, self.connect_seconds)
                 return
             except DialFailed as this:
                 failed = this
@@ -179,11 +190,47 @@ class Session(Pair):
                 # While it is connected, the slot is the server's until it has closed its side.
                 if not self.server.connected:
                     server.open -= 1
+                    if pool.released is not None:
+                        pool.released(server, 0)
             if failed.reason is Reason.DESCRIPTORS:
                 self.factory.capacity.exhausted()
                 break  # no fault of the server's, and no other could be reached either
+            if pool.timed is not None:
+                pool.timed(server, timeout)
             tried.append(server)
-        raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
+        raise failed or DialFailed(Reason.NO_SERVER, pool.why_none)
+
+    def _arrival(self) -> Arrival:
+        """The client, for a pool that goes by it."""
+        opening = self.opening or Opening(self.address)
+        address = opening.address
+        if isinstance(address, UNIXAddress):
+            return Arrival(sni=opening.sni)
+        return Arrival(address.host, address.port, opening.sni)
+
+    def _time(self, pool: Pool, server: Server, connect_seconds: float) -> None:
+        """Tell a pool that goes by it how long the server takes, now or when it has spoken."""
+        assert pool.timed is not None
+        measure = pool.spec.balance.measure
+        if measure != FIRST_BYTE:
+            seconds = connect_seconds if measure == CONNECT else round_trip(self.server.transport)
+            if seconds is not None:
+                pool.timed(server, seconds)
+            return
+        watch = FirstByte(self.factory.seconds, bool(self.client.held), self._first_byte_came)
+        assert isinstance(self.client, (TimedServer, TimedTLSServer)) and isinstance(self.server, TimedClient)
+        self._first_byte = self.client.watch = self.server.watch = watch
+
+    def _first_byte_came(self, seconds: float) -> None:
+        self._first_byte = None
+        if self.pool is not None and self.pool.timed is not None and self.picked is not None:
+            self.pool.timed(self.picked, seconds)
+        if self.client.connected and self.server.connected:
+            self.start_pumping()
+
+    def start_pumping(self) -> None:
+        if self._first_byte is None:
+            super().start_pumping()
 
     def _introduce(self) -> None:
         """Tell the server who the client is, if its pool says so."""
@@ -226,6 +273,9 @@ class Session(Pair):
     def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
         if side is self.server and self.picked is not None:
             self.picked.open -= 1
+            released = self.pool.released if self.pool is not None else None
+            if released is not None:
+                released(self.picked, self.client.received + self.server.received)
         if side.peer is None and self.reason is None:
             self.reason = Reason.CLIENT_GONE
             self.detail = detail
@@ -243,6 +293,8 @@ class Session(Pair):
 
     def ended(self, reason: Reason, detail: str) -> None:
         factory, picked, opening = self.factory, self.picked, self.opening
+        if self._first_byte is not None:
+            self._first_byte.ended()
         record = Record(
             started=self.started,
             listener=factory.spec.name,
@@ -288,6 +340,7 @@ class ProxyFactory(ServerFactory):
         self.reads_opening = spec.reads_opening
         self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
         self.routes = Routes(spec.routes)
+        self.times_first_byte = any(pools[name].spec.balance.measure == FIRST_BYTE for name in spec.pools)
         self.datapath = datapath
         self.wheel = wheel
         self.seconds = seconds

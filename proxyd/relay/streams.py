@@ -12,8 +12,9 @@ import array
 import errno
 import fcntl
 import socket
+import sys
 import termios
-from typing import Any
+from typing import Any, Optional
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.protocols.policies import ProtocolWrapper
@@ -27,6 +28,9 @@ OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 KEEPALIVE_IDLE = 60  # seconds; a dead peer is noticed after 60 + 4 x 15, the kernel's own 2 h help nobody
 KEEPALIVE_INTERVAL = 15
 KEEPALIVE_PROBES = 4
+
+
+_TCPI_RTT = slice(68, 72)  # of struct tcp_info, linux/tcp.h
 
 
 def tune_socket(skt: socket.socket) -> None:
@@ -84,6 +88,18 @@ def unacknowledged(stream: Any) -> int:
         return queued_by_kernel(stream.fileno())
     except (OSError, AttributeError, ValueError):  # already closed
         return 0
+
+
+def round_trip(stream: Any) -> Optional[float]:
+    """The round trip to the peer in seconds, as the kernel has measured it (TCP_INFO); None if it has not."""
+    if isinstance(stream, ProtocolWrapper):
+        return round_trip(stream.transport)
+    try:
+        info = stream.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.stop)
+    except (OSError, AttributeError):  # not TCP, not Linux, or already closed
+        return None
+    microseconds = int.from_bytes(info[_TCPI_RTT], sys.byteorder)
+    return microseconds / 1e6 or None
 
 
 def queued_by_kernel(fd: int) -> int:

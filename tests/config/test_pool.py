@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxyd.config.address import TcpAddress
+from proxyd.config.balance import BalanceSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.proxyprotocol import ProxyOut
 from tests.config.ini import LISTENER, IniCase
@@ -11,7 +12,12 @@ REFUSED = [
     ("10.0.0.1", '"10.0.0.1" is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH'),
     ("10.0.0.1:80 weight=257", 'weight: "257" is not a whole number, 0 to 256'),
     ("10.0.0.1:80 backup=yes", "backup takes no value; write backup alone"),
-    ("10.0.0.1:80 10.0.0.2:80", '"10.0.0.2:80" is not known; known here: weight, backup'),
+    ("10.0.0.1:80 priority=128", 'priority: "128" is not a whole number, 0 to 127'),
+    ("10.0.0.1:80 max_connections=0", 'max_connections: "0" is not a whole number, 1 to 1000000'),
+    (
+        "10.0.0.1:80 10.0.0.2:80",
+        '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections',
+    ),
     ("", "has no value; write server a = 10.0.0.1:5432 weight=2, for example"),
 ]
 
@@ -21,20 +27,36 @@ class PoolTests(IniCase):
         """A pool needs a server; all else has a default."""
         pool = self.load(f"{LISTENER}[pool p]\nserver a = h:80\n").pools[0]
         self.assertEqual(
-            pool, PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), "p2c", None, 5, 2)
+            pool,
+            PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), BalanceSpec("p2c"), None, 5, 2),
         )
 
     def test_all_given(self) -> None:
         """Each option is taken as it is written, and servers keep their order."""
         pool = self.load(
             f"{LISTENER}[pool p]\nretries = 0\nserver b = h:1 weight=0\nserver a = h:2 backup weight=256\n"
-            "balance = random\nconnect_timeout = 250ms\nproxy_protocol = v1\n"
+            "balance = random\nbackup_below = 3\nconnect_timeout = 250ms\nproxy_protocol = v1\n"
         ).pools[0]
         servers = (
             ServerSpec("b", TcpAddress("h", 1), 0, False),
             ServerSpec("a", TcpAddress("h", 2), 256, True),
         )
-        self.assertEqual(pool, PoolSpec("p", servers, "random", None, 0.25, 0, ProxyOut(1)))
+        self.assertEqual(pool, PoolSpec("p", servers, BalanceSpec("random"), None, 0.25, 0, ProxyOut(1), 3))
+
+    def test_places(self) -> None:
+        """With `first` a server has a bound, and with any balance a place in the order."""
+        servers = "server a = h:1 max_connections=90\nserver b = h:2 priority=1\n"
+        text = f"{LISTENER}[pool p]\nbalance = first\n{servers}"
+        a, b = self.load(text).pools[0].servers
+        self.assertEqual((a.max_connections, a.priority, b.max_connections, b.priority), (90, 0, 0, 1))
+
+    def test_bound_without_first(self) -> None:
+        """A bound that nobody would heed is refused, not forgotten."""
+        for balance in ("", "balance = leastconn\n"):
+            name = balance.split()[-1] if balance else "p2c"
+            text = f"{LISTENER}[pool p]\nserver a = h:1\nserver b = h:2 max_connections=90\n{balance}"
+            reason = f"max_connections is heeded by balance = first, not by {name}"
+            self.assertEqual(self.problems(text), [f"proxy.ini:6: [pool p] server b: {reason}"])
 
     def test_servers_refused(self) -> None:
         """A server that cannot be one is refused with what would be right."""

@@ -8,6 +8,7 @@ from typing import Any, Iterator
 import attrs
 
 from proxyd.config import reference
+from proxyd.config.balance import BalanceSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
 from proxyd.config.health import CheckSpec
@@ -22,7 +23,12 @@ from tests.support.case import Case
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "route": RouteSpec}
-PARAMETER_SPECS = {"check": CheckSpec, "server": ServerSpec, "access_log": AccessLogSpec}
+PARAMETER_SPECS = {
+    "balance": BalanceSpec,
+    "check": CheckSpec,
+    "server": ServerSpec,
+    "access_log": AccessLogSpec,
+}
 
 
 def documented() -> Iterator[tuple[Any, Option]]:

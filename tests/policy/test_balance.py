@@ -1,44 +1,36 @@
-"""Do the servers get the shares that their weights promise?"""
+"""Do the servers get the shares that their weights promise, in whichever way they are chosen?"""
 
 from __future__ import annotations
 
 from collections import Counter
 from random import Random as Dice
-from typing import Sequence
+from typing import Any, Sequence
 
 from zope.interface.verify import verifyObject
 
-from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BALANCES
-from proxyd.interfaces import IBalancer
-from proxyd.policy.balance import BALANCERS, Chance, PowerOfTwo, Random, RoundRobin
+from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
+from proxyd.policy.balance import BALANCERS, RoundRobin, StaticRoundRobin
 from proxyd.policy.pool import Server
+from tests.policy.servers import always, busy, client, end, made, names, no_chance, off_share, servers
 from tests.support.case import Case
 
-
-def servers(*weights: int) -> list[Server]:
-    """Servers a, b, c … of these weights."""
-    return [
-        Server(chr(ord("a") + n), TcpAddress("10.0.0.1", 1000 + n), weight)
-        for n, weight in enumerate(weights)
-    ]
-
-
-def names(balancer: IBalancer, among: list[Server], times: int) -> str:
-    return "".join(balancer.choose(among).name for _ in range(times))
-
-
-def draws(*values: float) -> Chance:
-    """Chance that is none."""
-    return iter(values).__next__
-
-
-def always(value: float) -> Chance:
-    return lambda: value
-
-
-def no_chance() -> float:
-    raise AssertionError("nothing here is left to chance")
+# Each way, and some of its parameters; by what part of its share the worst of 20 servers may be off.
+WAYS: tuple[tuple[str, dict[str, Any], float], ...] = (
+    ("roundrobin", {}, 0.01),
+    ("static-rr", {}, 0.01),
+    ("leastconn", {}, 0.1),
+    ("p2c", {}, 0.2),
+    ("random", {}, 0.2),
+    ("source", {}, 0.3),
+    ("hash", {"key": "source+port"}, 0.3),
+    ("hash", {"hash_balance_factor": 110}, 0.2),
+    ("maglev", {}, 0.2),
+    ("maglev", {"hash_balance_factor": 110}, 0.2),
+    ("leasttime", {}, 0.2),
+    ("leastbytes", {}, 0.2),
+)
+LARGEST = 1 - 2.0**-53
 
 
 class Nginx:
@@ -61,47 +53,101 @@ class All(Case):
     def test_names(self) -> None:
         """Each word that `balance =` accepts has a balancer, and each balancer a word."""
         self.assertEqual(set(BALANCERS), set(BALANCES))
+        self.assertEqual({name for name, _, _ in WAYS} | {"first"}, set(BALANCES))
 
     def test_interface(self) -> None:
-        """Each is made alike and keeps what IBalancer promises."""
-        for make in BALANCERS.values():
-            self.assertTrue(verifyObject(IBalancer, make(no_chance)))
+        """Each keeps what it promises, and says what it wants to be told."""
+        told = {}
+        for name, parameters, _ in WAYS + (("first", {}, 0),):
+            balancer = made(name, no_chance, **parameters)
+            wanted = [which for which in (IKeyed, ICounting, ITiming) if which.providedBy(balancer)]
+            for which in [IBalancer, *wanted]:
+                self.assertTrue(verifyObject(which, balancer))
+            told[name, bool(parameters)] = {which.__name__ for which in wanted}
+        self.assertEqual(told["p2c", False], set())
+        self.assertEqual(told["source", False], {"IKeyed"})
+        self.assertEqual(told["maglev", True], {"IKeyed", "ICounting"})
+        self.assertEqual(told["leastconn", False], {"ICounting"})
+        self.assertEqual(told["leasttime", False], {"ITiming"})
 
     def test_one_server(self) -> None:
         """A pool with one server needs no luck."""
-        for make in BALANCERS.values():
+        for name in BALANCES:
             among = servers(3)
-            self.assertEqual(names(make(always(0.999)), among, 5), "aaaaa")
+            balancer = made(name, always(0.999))
+            self.assertEqual(names(balancer, among, 5), "aaaaa")
+            self.assertIs(balancer.choose(among, (), client(1)), among[0])
+
+    def test_nobody_left(self) -> None:
+        """When all have just failed, nobody is chosen; and the next client has all to choose from again."""
+        for name in BALANCES:
+            for among in (servers(3), servers(1, 2, 1)):
+                balancer = made(name, always(0.5))
+                for who in (None, client(1)):
+                    self.assertIs(balancer.choose(among, among, who), None, name)
+                    self.assertIn(balancer.choose(among, (), who), among, name)
 
     def test_any_weights_any_changes(self) -> None:
-        """Whatever comes and goes, a balancer chooses one of those that it was given."""
-        for seed in range(60):
+        """Whatever comes, goes, fails, opens and closes, one of those is chosen that may be."""
+        for seed in range(8):
             dice = Dice(seed)
-            for make in BALANCERS.values():
-                balancer = make(dice.random)
+            for name, parameters, _ in WAYS + (("first", {}, 0),):
+                balancer = made(name, dice.random, **parameters)
                 everyone = servers(*(dice.randint(1, 256) for _ in range(dice.randint(1, 12))))
-                for _ in range(20):
+                open_ones: list[Server] = []
+                for _ in range(10):
                     among = dice.sample(everyone, dice.randint(1, len(everyone)))
-                    for _ in range(dice.randint(1, 5)):
-                        self.assertIn(balancer.choose(among), among, f"seed {seed}")
+                    for _ in range(dice.randint(1, 8)):
+                        avoid = dice.sample(everyone, dice.choice((0, 0, 1, len(everyone) // 2)))
+                        who = dice.choice((None, client(dice.randrange(9))))
+                        server = balancer.choose(among, avoid, who)
+                        left = [one for one in among if one not in avoid]
+                        if not left:
+                            self.assertIs(server, None, f"{name}, seed {seed}")
+                            continue
+                        self.assertIn(server, left, f"{name}, seed {seed}")
+                        server.open += 1
+                        open_ones.append(server)
+                        if dice.random() < 0.5:
+                            end(
+                                balancer, open_ones.pop(dice.randrange(len(open_ones))), dice.randrange(10**6)
+                            )
 
     def test_the_edges_of_chance(self) -> None:
         """The smallest and the largest number that chance can be lead to a server, with any weights."""
-        largest = 1 - 2.0**-53
-        for make in BALANCERS.values():
-            for value in (0.0, 0.5, largest):
-                for weights in ((1, 1), (1, 256), (256, 1), (999, 1, 1), (1, 1, 999), (7,) * 1000):
+        for name in ("random", "p2c", "leasttime", "leastbytes"):
+            for value in (0.0, 0.5, LARGEST):
+                for weights in ((1, 1), (1, 256), (256, 1), (256, 1, 1), (1, 1, 256), (7,) * 1000):
                     among = servers(*weights)
-                    self.assertIn(make(always(value)).choose(among), among)
+                    self.assertIn(made(name, always(value)).choose(among), among)
+                    self.assertIn(made(name, always(value)).choose(among, among[1:]), among[:1])
 
     def test_shares(self) -> None:
-        """Idle servers get connections in proportion to their weights."""
-        weights = (5, 1, 3, 1)
-        among = servers(*weights)
-        for name in ("random", "roundrobin"):
-            chosen = Counter(names(BALANCERS[name](Dice(7).random), among, 20_000))
-            for server in among:
-                self.assertApproximates(chosen[server.name] / 20_000, server.weight / 10, 0.02)
+        """With connections that stay for a while each server gets its share by weight, and none starves."""
+        for name, parameters, bound in WAYS:
+            among = servers(*[1, 2, 3, 4] * 5)
+            dice = Dice(7)
+            chosen = busy(made(name, dice.random, **parameters), among, dice, 10_000, 300)
+            self.assertLess(off_share(chosen, among), bound, f"{name} {parameters}")
+
+    def test_shares_of_the_idle(self) -> None:
+        """With connections that never overlap shares are by weight too: no tie falls to the first alone."""
+        for name, parameters, bound in WAYS:
+            among = servers(*[1, 2, 3, 4] * 5)
+            dice = Dice(8)
+            chosen = busy(made(name, dice.random, **parameters), among, dice, 10_000, 1)
+            if not parameters.get("hash_balance_factor"):
+                self.assertLess(off_share(chosen, among), bound + 0.05, f"{name} {parameters}")
+
+    def test_a_thousand_servers(self) -> None:
+        """Of many servers all get connections, also those that were down for a while."""
+        for name, parameters, _ in WAYS:
+            among = servers(*[1] * 1000)
+            dice = Dice(9)
+            balancer = made(name, dice.random, **parameters)
+            chosen = busy(balancer, among[:500], dice, 1_000, 100)
+            chosen += busy(balancer, among, dice, 11_000, 100)
+            self.assertEqual(len(chosen), 1000, name)
 
 
 class InTurn(Case):
@@ -137,74 +183,26 @@ class InTurn(Case):
         served: Counter[str] = Counter()
         for _ in range(300):
             server = balancer.choose(among)
+            assert server is not None
             if server is b:
-                server = balancer.choose([a, c])
+                server = balancer.choose(among, [b])
+            assert server is not None
             served[server.name] += 1
         self.assertEqual(sum(served.values()), 300)
         self.assertApproximates(served["a"], served["c"], 3)
 
 
-class ByChance(Case):
-    """`Random`."""
+class Static(Case):
+    """`StaticRoundRobin`."""
 
-    def test_draws(self) -> None:
-        """Each server has a part of the range of chance as large as its weight."""
-        among = servers(1, 2, 1)
-        balancer = Random(draws(0.0, 0.24, 0.25, 0.74, 0.75, 0.99))
-        self.assertEqual(names(balancer, among, 6), "aabbcc")
+    def test_turns(self) -> None:
+        """The turns are those of round robin."""
+        self.assertEqual(names(StaticRoundRobin(no_chance), servers(5, 1, 1), 14), "aabacaa" * 2)
 
-
-class TwoChoices(Case):
-    """`PowerOfTwo`."""
-
-    def test_fewer_connections(self) -> None:
-        """Of two servers the one with fewer connections is taken, whichever was drawn first."""
-        among = servers(1, 1)
-        among[0].open = 3
-        among[1].open = 2
-        self.assertEqual(names(PowerOfTwo(draws(0.0, 0.9)), among, 2), "bb")
-
-    def test_by_weight(self) -> None:
-        """Connections count against the weight: 5 on a server of weight 3 are fewer than 2 on one of 1."""
+    def test_begins_anew(self) -> None:
+        """Nobody who comes back is owed anything: with the same servers it is always the same row."""
         among = servers(3, 1)
-        among[0].open, among[1].open = 5, 2
-        self.assertEqual(names(PowerOfTwo(draws(0.0, 0.9)), among, 2), "aa")
-        among[0].open = 7
-        self.assertEqual(names(PowerOfTwo(draws(0.0, 0.9)), among, 2), "bb")
-
-    def test_idle(self) -> None:
-        """Two idle servers get connections by weight, not always the first."""
-        among = servers(3, 1)
-        self.assertEqual(names(PowerOfTwo(draws(0.0, 0.74, 0.75, 0.9)), among, 4), "aabb")
-
-    def test_always_two(self) -> None:
-        """The second draw never falls on the first one's server, and falls on the others by weight."""
-        among = servers(2, 5, 1, 4)
-        steps = 60
-        for drawn, first in enumerate(among):
-            before = sum(server.weight for server in among[:drawn])
-            first.open = 1000  # so that the second one drawn is seen
-            second: Counter[str] = Counter()
-            for n in range(steps * (12 - first.weight)):
-                chance = draws((before + 0.5) / 12, (n + 0.5) / (steps * (12 - first.weight)))
-                second[PowerOfTwo(chance).choose(among).name] += 1
-            first.open = 0
-            self.assertEqual(
-                second, {server.name: steps * server.weight for server in among if server is not first}
-            )
-
-    def test_even(self) -> None:
-        """Connections that stay open end up spread by weight, far more evenly than by chance alone."""
-        among = servers(*[1, 2, 3, 4] * 5)
-        balancer = PowerOfTwo(Dice(3).random)
-        for _ in range(5_000):
-            balancer.choose(among).open += 1
-        for server in among:
-            self.assertApproximates(server.open / server.weight, 100, 4)
-
-    def test_the_busiest_of_many_is_left_alone(self) -> None:
-        """Among many servers the one with most connections per weight is never chosen."""
-        among = servers(*[1] * 50)
-        among[17].open = 1
-        chosen = set(names(PowerOfTwo(Dice(1).random), among, 5_000))
-        self.assertEqual(chosen, {server.name for server in among} - {among[17].name})
+        balancer = StaticRoundRobin(no_chance)
+        self.assertEqual(names(balancer, among, 3), "aab")
+        self.assertEqual(names(balancer, among[:], 4), "aaba")
+        self.assertEqual([server.credit for server in among], [0, 0])

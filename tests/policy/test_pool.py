@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from collections import Counter
+from typing import Any, Callable, Collection, Optional
 
 from zope.interface import implementer
 
 from proxyd.config.address import TcpAddress
+from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.interfaces import IBalancer
+from proxyd.policy.arrival import Arrival
+from proxyd.policy.balance import make_balancer
+from proxyd.policy.connections import First as FillFirst
 from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool, Server
 from tests.support.case import Case
@@ -19,25 +24,33 @@ UP, DOWN = Standing.UP, Standing.DOWN
 
 @implementer(IBalancer)
 class First:
-    """Takes the first, and remembers what it was given."""
+    """Takes the first, and remembers what it was given, and for whom."""
 
     def __init__(self) -> None:
         self.given: list[list[Server]] = []
+        self.left: list[list[Server]] = []
+        self.arrivals: list[Optional[Arrival]] = []
 
-    def choose(self, servers: list[Server]) -> Server:
+    def choose(
+        self, servers: list[Server], avoid: Collection[Server] = (), arrival: Optional[Arrival] = None
+    ) -> Optional[Server]:
+        left = [server for server in servers if server not in avoid]
         self.given.append(servers)
-        return servers[0]
+        self.left.append(left)
+        self.arrivals.append(arrival)
+        return left[0] if left else None
 
 
-def make(*words: str, check: Optional[CheckSpec] = None) -> tuple[Pool, First]:
-    """A pool of servers written as "a", "a/5" (weight 5) or "a/backup"."""
+def make(*words: str, check: Optional[CheckSpec] = None, **options: Any) -> tuple[Pool, First]:
+    """A pool of servers written as "a", "a/5" (weight 5), "a/backup" or "a/p1" (priority 1)."""
     specs = []
     for port, word in enumerate(words, 1001):
         name, _, rest = word.partition("/")
         weight = int(rest) if rest.isdigit() else 1
-        specs.append(ServerSpec(name, TcpAddress("10.0.0.1", port), weight, rest == "backup"))
+        priority = int(rest[1:]) if rest.startswith("p") else 0
+        specs.append(ServerSpec(name, TcpAddress("10.0.0.1", port), weight, rest == "backup", priority))
     first = First()
-    return Pool(PoolSpec("web", tuple(specs), check=check), first), first
+    return Pool(PoolSpec("web", tuple(specs), check=check, **options), first), first
 
 
 def named(pool: Pool) -> Callable[[str], Server]:
@@ -47,9 +60,9 @@ def named(pool: Pool) -> Callable[[str], Server]:
 def fit(pool: Pool, *tried: str) -> str:
     """The names that the balancer may choose from, in order; empty when there are none."""
     assert isinstance(pool.balancer, First)
-    pool.balancer.given.clear()
+    pool.balancer.left.clear()
     picked = pool.pick([named(pool)(name) for name in tried])
-    names = "".join(server.name for servers in pool.balancer.given for server in servers)
+    names = "".join(server.name for servers in pool.balancer.left for server in servers)
     assert (picked.name if picked else "") == names[:1]
     return names
 
@@ -131,6 +144,155 @@ class Candidates(Case):
         self.assertEqual(fit(pool), "")
 
 
+class Tiers(Case):
+    """Who is there for when others are not."""
+
+    def test_backup_below(self) -> None:
+        """Backups join in while fewer than so many others are up, and leave when there are enough."""
+        pool, _ = make("a", "b", "s/backup", "c", "t/backup", backup_below=2)
+        server = named(pool)
+        self.assertEqual(fit(pool), "abc")
+        pool.turned(server("a"), DOWN, "")
+        self.assertEqual(fit(pool), "bc")
+        pool.turned(server("c"), DOWN, "")
+        self.assertEqual(fit(pool), "bst")
+        self.assertEqual(fit(pool, "b"), "st")
+        pool.turned(server("b"), DOWN, "")
+        self.assertEqual(fit(pool), "st")
+        pool.turned(server("c"), UP, "")
+        pool.turned(server("a"), UP, "")
+        self.assertEqual(fit(pool), "ac")
+
+    def test_never_enough(self) -> None:
+        """When there are fewer servers than that, backups always serve."""
+        pool, _ = make("a", "s/backup", backup_below=5)
+        self.assertEqual(fit(pool), "as")
+
+    def test_priority(self) -> None:
+        """Servers of a higher number wait until none of a lower one is up, or all have been tried."""
+        pool, _ = make("c/p2", "a", "b/p1", "d/p2")
+        server = named(pool)
+        self.assertEqual(fit(pool), "a")
+        self.assertEqual(fit(pool, "a"), "b")
+        self.assertEqual(fit(pool, "a", "b"), "cd")
+        self.assertEqual(fit(pool, "a", "b", "c"), "d")
+        pool.turned(server("a"), DOWN, "")
+        self.assertEqual(fit(pool), "b")
+        pool.turned(server("b"), DOWN, "")
+        self.assertEqual(fit(pool), "cd")
+        pool.turned(server("a"), UP, "")
+        self.assertEqual(fit(pool), "a")
+
+    def test_priority_and_backups(self) -> None:
+        """Backups come after the highest number, and as many tiers join in as are needed."""
+        pool, _ = make("s/backup", "c/p7", "a", "b/p1", backup_below=2)
+        server = named(pool)
+        self.assertEqual(fit(pool), "ab")
+        self.assertEqual(fit(pool, "a", "b"), "c")
+        self.assertEqual(fit(pool, "a", "b", "c"), "s")
+        pool.turned(server("b"), DOWN, "")
+        self.assertEqual(fit(pool), "ca")
+        pool.turned(server("c"), DOWN, "")
+        self.assertEqual(fit(pool), "sa")
+
+    def test_none(self) -> None:
+        """Why there is nobody is told apart: nobody is up, or nobody has room."""
+        spec = ServerSpec("a", TcpAddress("10.0.0.1", 1), max_connections=1)
+        pool = Pool(PoolSpec("web", (spec,)), FillFirst())
+        a = pool.servers[0]
+        self.assertIs(pool.pick(), a)
+        a.open = 1
+        self.assertIsNone(pool.pick())
+        self.assertEqual(pool.why_none, "no server of pool web has room")
+        pool.turned(a, DOWN, "")
+        self.assertIsNone(pool.pick())
+        self.assertEqual(pool.why_none, "no server of pool web is up")
+
+
+class Weights(Case):
+    """What changes while the daemon runs."""
+
+    def test_weigh(self) -> None:
+        """A new weight holds from the next choice on; with 0 a server gets no more, and may come back."""
+        pool, first = make("a/2", "b")
+        a = pool.servers[0]
+        before = (pool.pick(), first.given[-1])
+        pool.weigh(a, 7)
+        self.assertEqual((a.weight, fit(pool)), (7, "ab"))
+        self.assertIsNot(first.given[-1], before[1])
+        pool.weigh(a, 0)
+        self.assertEqual(fit(pool), "b")
+        pool.weigh(a, 2)
+        self.assertEqual(fit(pool), "ab")
+
+    def test_refused(self) -> None:
+        """A weight that cannot be is refused, and nothing is changed."""
+        pool, _ = make("a/2")
+        for weight in (-1, 257):
+            with self.assertRaises(ValueError):
+                pool.weigh(pool.servers[0], weight)
+        self.assertEqual(pool.servers[0].weight, 2)
+
+    def test_static(self) -> None:
+        """With static-rr a server can be drained and brought back, and that is all."""
+        pool, _ = make("a/2", "b", balance=BalanceSpec("static-rr"))
+        a = pool.servers[0]
+        with self.assertRaisesRegex(ValueError, "with balance static-rr the weight can be 0 or 2, not 3"):
+            pool.weigh(a, 3)
+        pool.weigh(a, 0)
+        self.assertEqual(fit(pool), "b")
+        pool.weigh(a, 2)
+        self.assertEqual((fit(pool), a.weight), ("ab", 2))
+
+
+class Told(Case):
+    """What a pool passes on to its balancer, and what it says that the balancer wants."""
+
+    def pool(self, name: str, **parameters: Any) -> Pool:
+        spec = BalanceSpec(name, **parameters)
+        servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 1)) for name in "abc")
+        return Pool(PoolSpec("web", servers, balance=spec), make_balancer(spec, lambda: 0.5, lambda: 0.0))
+
+    def test_wishes(self) -> None:
+        """Who opens connections is asked for no more than the way of balancing needs."""
+        for name, by_client, released, timed in [
+            ("p2c", False, False, False),
+            ("roundrobin", False, False, False),
+            ("leastconn", False, True, False),
+            ("first", False, True, False),
+            ("leastbytes", False, True, False),
+            ("leasttime", False, False, True),
+            ("source", True, False, False),
+        ]:
+            pool = self.pool(name)
+            wishes = (pool.by_client, pool.released is not None, pool.timed is not None)
+            self.assertEqual(wishes, (by_client, released, timed), name)
+        self.assertIsNotNone(self.pool("hash", hash_balance_factor=125).released)
+
+    def test_arrival(self) -> None:
+        """The client is passed on, so the same one gets the same server, and another one if that fails."""
+        pool = self.pool("source")
+        arrivals = [Arrival(f"10.0.0.{n}") for n in range(20)]
+        servers = [pool.pick((), arrival) for arrival in arrivals]
+        self.assertEqual(set(servers), set(pool.servers))
+        self.assertEqual([pool.pick((), arrival) for arrival in arrivals], servers)
+        gone = pool.servers[0]
+        pool.turned(gone, DOWN, "")
+        for arrival, server in zip(arrivals, servers):
+            self.assertEqual(pool.pick((), arrival) is server, server is not gone)
+
+    def test_weights(self) -> None:
+        """A keyed balancer lays its table out anew when a weight changes."""
+        pool = self.pool("maglev")
+        a = pool.servers[0]
+        arrivals = [Arrival(f"10.0.{n >> 8}.{n & 255}") for n in range(1500)]
+        before = Counter(pool.pick((), arrival) for arrival in arrivals)
+        pool.weigh(a, 8)
+        after = Counter(pool.pick((), arrival) for arrival in arrivals)
+        self.assertApproximates(before[a] / 1500, 1 / 3, 0.05)
+        self.assertApproximates(after[a] / 1500, 8 / 10, 0.05)
+
+
 class TheSameList(Case):
     """What a balancer is promised: the same list means the same servers and weights."""
 
@@ -158,13 +320,12 @@ class TheSameList(Case):
             self.assertEqual(before, members)
 
     def test_retry_leaves_it_alone(self) -> None:
-        """A retry gets a list of its own."""
+        """A retry has the same list, and is told whom to avoid: nothing need be worked out anew for it."""
         pool, first = make("a", "b")
         pool.pick()
         pool.pick([pool.servers[0]])
-        pool.pick()
-        self.assertIs(first.given[0], first.given[2])
-        self.assertEqual(first.given[1], [pool.servers[1]])
+        self.assertIs(first.given[0], first.given[1])
+        self.assertEqual(first.left[1], [pool.servers[1]])
 
 
 class Words(Case):

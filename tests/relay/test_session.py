@@ -115,7 +115,7 @@ class SessionCase(Case):
         servers = tuple(
             ServerSpec(f"s{place}", TcpAddress("10.0.0.1", port)) for place, port in enumerate(ports)
         )
-        spec = PoolSpec("web", servers, balance="roundrobin", retries=retries, connect_timeout=5.0)
+        spec = PoolSpec("web", servers, retries=retries, connect_timeout=5.0)
         self.pool = Pool(spec, RoundRobin(lambda: 0.0))
         self.factory = ProxyFactory(
             ListenerSpec("front", (), "web", **listener),

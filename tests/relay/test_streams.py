@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from proxyd.relay.streams import buffered, can_half_close, unacknowledged, unsent
+from proxyd.relay.streams import buffered, can_half_close, round_trip, unacknowledged, unsent
 from tests.support.case import Case
 from tests.support.streams import Network
 
@@ -45,6 +45,22 @@ class StreamsTests(Case):
         self.assertGreater(unacknowledged(stream), 0)
         one.close()
         self.assertEqual(unsent(stream), 0)
+
+    def test_round_trip(self) -> None:
+        """The kernel knows the round trip of a TCP connection, and of nothing else."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            skt = socket.create_connection(listening.getsockname())
+        self.addCleanup(skt.close)
+        seconds = round_trip(Connection(skt, Protocol(), Inert()))  # type: ignore[arg-type]
+        assert seconds is not None
+        self.assertGreater(seconds, 0)
+        self.assertLess(seconds, 10)
+        one, other = socket.socketpair()
+        self.addCleanup(other.close)
+        stream = Connection(one, Protocol(), Inert())  # type: ignore[arg-type]
+        self.assertIsNone(round_trip(stream))
+        one.close()
+        self.assertIsNone(round_trip(stream))
 
     def test_a_wrapped_stream_is_asked_beneath_and_cannot_half_close(self) -> None:
         """Under TLS a FIN would cut the stream, so it is closed as a whole instead."""

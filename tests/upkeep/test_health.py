@@ -23,8 +23,8 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS, RedisAsk
 from proxyd.config.proxyprotocol import ProxyOut
-from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
+from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.health import PROBES, HealthChecks
 from proxyd.upkeep.probes.conversation import Call

@@ -18,8 +18,8 @@ from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import TcpAsk
-from proxyd.policy.balance import PowerOfTwo
 from proxyd.policy.health import Standing
+from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.probes.conversation import Call

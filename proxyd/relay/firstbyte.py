@@ -1,0 +1,93 @@
+"""
+How long does a server take to its first byte?
+
+Counted from the client's first bytes that were passed on to it; if it speaks first, from its connection.  So
+a client that connects in advance, and asks later, does not make its server look slow.
+
+Only sessions of which that is to be known have these sides; they begin to pump when the server has spoken.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, TLSProxyServer
+
+
+class FirstByte:
+    """The time of one connection; ``tell`` gets the seconds, once at most."""
+
+    __slots__ = ("_asked", "_seconds", "_since", "_tell")
+
+    def __init__(self, seconds: Callable[[], float], asked: bool, tell: Callable[[float], None]) -> None:
+        """``asked`` is whether the client has spoken already; the server is just connected."""
+        self._seconds = seconds
+        self._since = seconds()
+        self._asked = asked
+        self._tell: Optional[Callable[[float], None]] = tell
+
+    def asked(self) -> None:
+        """The client has spoken."""
+        if not self._asked:
+            self._asked = True
+            self._since = self._seconds()
+
+    def answered(self) -> None:
+        """The server has spoken."""
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(self._seconds() - self._since)
+
+    def ended(self) -> None:
+        """The connection has ended; a server that was asked and has not answered has taken until now."""
+        if self._asked:
+            self.answered()
+        self._tell = None
+
+
+class TimedServer(ProxyServer):
+    """The side that faces the client, which may be watched for its first bytes."""
+
+    __slots__ = ("watch",)
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.watch: Optional[FirstByte] = None
+
+    def dataReceived(self, data: bytes) -> None:
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.asked()
+        super().dataReceived(data)
+
+
+class TimedTLSServer(TLSProxyServer):
+    """The same where TLS may end here."""
+
+    __slots__ = ("watch",)
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.watch: Optional[FirstByte] = None
+
+    def dataReceived(self, data: bytes) -> None:
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.asked()
+        super().dataReceived(data)
+
+
+class TimedClient(ProxyClient):
+    """The side that faces the server, which may be watched for its first bytes."""
+
+    __slots__ = ("watch",)
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.watch: Optional[FirstByte] = None
+
+    def dataReceived(self, data: bytes) -> None:
+        watch, self.watch = self.watch, None
+        super().dataReceived(data)
+        if watch is not None:
+            watch.answered()

@@ -1,0 +1,70 @@
+"""How long did a server take to its first byte, by a clock that the test moves?"""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from proxyd.relay.firstbyte import FirstByte
+from tests.support.case import Case
+
+
+class FirstByteTests(Case):
+    """`FirstByte`; the sides that it watches are in test_session_balance.py."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told: list[float] = []
+
+    def watch(self, asked: bool = False) -> FirstByte:
+        return FirstByte(self.clock.seconds, asked, self.told.append)
+
+    def test_asked_later(self) -> None:
+        """What a client waits before it asks is not the server's fault."""
+        watch = self.watch()
+        self.clock.advance(60)
+        watch.asked()
+        self.clock.advance(0.25)
+        watch.asked()
+        self.clock.advance(0.25)
+        watch.answered()
+        self.assertEqual(self.told, [0.5])
+
+    def test_asked_before(self) -> None:
+        """A client that spoke before the server was reached has asked when it was reached."""
+        watch = self.watch(asked=True)
+        self.clock.advance(0.5)
+        watch.asked()
+        watch.answered()
+        self.assertEqual(self.told, [0.5])
+
+    def test_server_speaks_first(self) -> None:
+        """A server that speaks first is timed from its connection."""
+        watch = self.watch()
+        self.clock.advance(0.125)
+        watch.answered()
+        self.assertEqual(self.told, [0.125])
+
+    def test_once(self) -> None:
+        """It is told once, whatever comes after."""
+        watch = self.watch()
+        watch.answered()
+        watch.asked()
+        watch.answered()
+        watch.ended()
+        self.assertEqual(self.told, [0.0])
+
+    def test_no_answer(self) -> None:
+        """A server that was asked and never answered has taken as long as it was waited for."""
+        watch = self.watch(asked=True)
+        self.clock.advance(30)
+        watch.ended()
+        watch.ended()
+        self.assertEqual(self.told, [30])
+
+    def test_never_asked(self) -> None:
+        """Of a connection on which nobody spoke nothing is learnt."""
+        watch = self.watch()
+        self.clock.advance(30)
+        watch.ended()
+        watch.answered()
+        self.assertEqual(self.told, [])
