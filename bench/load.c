@@ -4,7 +4,7 @@
  * One process with one epoll is both the clients and the servers, so that both fit on the one core that the
  * proxy leaves them.  Bytes are counted and not looked at: what is received is discarded in the kernel
  * (MSG_TRUNC, tcp(7)), what is echoed is only as long as what came.  The first byte of a connection says what
- * its server does: 'e' echoes, 'k' sinks, 's' sends without end.
+ * its server does: 'e' echoes, 'k' sinks, 's' sends without end; a TLS handshake is sunk, too.
  *
  * Clients bind to changing addresses of 127.0.0.0/8 and servers listen on several of them, because every
  * connection leaves its ports in TIME_WAIT, and the ports of a single pair of addresses would run out.
@@ -16,11 +16,13 @@
  * answered by one line of JSON:
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
- *           [downloads=N] [pace=BYTES] [size=BYTES]
+ *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo; connectors connect, do so once, and close, and `rate` does that so often a second;
  *       uploads and downloads move bytes without end, each at most `pace` a second.  PID is whose processor
  *       time is told, and for how long it waited for its core because another process had it.
+ *       With tls uploads go to 127.0.0.2, the proxy's listener for TLS that it passes on, and begin with a
+ *       ClientHello; what follows might as well be encrypted.
  *   hold port=P connections=N [size=BYTES]
  *       Open connections, exchange one message on each, and keep them.
  *   release
@@ -58,6 +60,7 @@
 #define MOST_PACED 4096          /* connections of the flood that may be open at once */
 #define AT_ONCE 64               /* connections of `hold` that are being opened at once */
 #define EVENTS 256
+#define HANDSHAKE 22             /* what a TLS record begins with that carries a ClientHello */
 #define DRAIN_SECONDS 3.0
 #define HOLD_SECONDS 60.0
 
@@ -74,6 +77,16 @@ struct conn {
     struct conn *previous, *next; /* among the clients */
 };
 
+/* for bench.example, which offers h2 */
+static const char hello[] =
+    "\x16\x03\x01\x00\x7b\x01\x00\x00\x77\x03\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08"
+    "\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c"
+    "\x1d\x1e\x1f\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x06\x0a\x0a"
+    "\x13\x01\xc0\x2f\x01\x00\x00\x28\x00\x00\x00\x12\x00\x10\x00\x00\x0d\x62\x65\x6e"
+    "\x63\x68\x2e\x65\x78\x61\x6d\x70\x6c\x65\x00\x10\x00\x05\x00\x03\x02\x68\x32\x00"
+    "\x2b\x00\x05\x04\x03\x04\x03\x03";
+
 static int poller;
 static int served;               /* server connections that are open */
 static struct conn clients;      /* head of the ring of all clients */
@@ -81,6 +94,7 @@ static int open_of[KINDS], missing[KINDS];
 static struct sockaddr_in target;
 static size_t message = 64;
 static unsigned pace;            /* bytes a second of a bulk transfer; 0 is as fast as it goes */
+static bool tls;                 /* uploads begin with a ClientHello */
 static bool recording, stopping;
 static uint64_t exchanges, connects, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
@@ -215,7 +229,7 @@ static void serve(struct conn *c, uint32_t events)
         if (c->service)
             got = recv(c->fd, scratch, c->service == 'k' ? SINK : ECHO, MSG_TRUNC);
         else if ((got = recv(c->fd, scratch, ECHO, 0)) > 0)
-            c->service = scratch[0];
+            c->service = scratch[0] == HANDSHAKE ? 'k' : scratch[0];
         if (got < 0 && errno == EAGAIN)
             got = 0;
         else if (got <= 0) {
@@ -303,7 +317,9 @@ static void open_client(enum kind kind)
     if (kind == DOWNLOAD) {
         c->unsent = 1;
         good = push(c, "s", EPOLLIN);
-    } else if (kind != UPLOAD) {
+    } else if (kind == UPLOAD) {
+        c->unsent = tls ? sizeof hello - 1 : 0;
+    } else {
         good = begin(c);
         c->began = began;
     }
@@ -337,10 +353,14 @@ static void attend(struct conn *c, uint32_t events)
 {
     if (events & EPOLLOUT) {
         if (c->kind == UPLOAD) {
-            if (send(c->fd, sink_bytes, BULK, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
+            /* The ClientHello fits into the empty buffer of a new socket. */
+            ssize_t sent = send(c->fd, c->unsent ? hello : sink_bytes, c->unsent ? c->unsent : BULK, MSG_NOSIGNAL);
+            if (sent < 0 && errno != EAGAIN) {
                 failed(c);
                 return;
             }
+            if (sent > 0)
+                c->unsent = 0;
         } else if (!push(c, c->kind == DOWNLOAD ? "s" : echo_bytes, EPOLLIN)) {
             failed(c);
             return;
@@ -453,7 +473,8 @@ static double percentile(double share)
 static void prepare(void)
 {
     target.sin_family = AF_INET;
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    tls = option("tls", 0) > 0;
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + tls);
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
     pace = (unsigned)option("pace", 0);

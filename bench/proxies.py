@@ -3,6 +3,8 @@ How is each proxy configured and started?
 
 As an operator would run it: connection timeouts of the same lengths, health checks where there are any (nginx
 has passive ones), and a line for each connection in a file of its own.  Each is one process on one core.
+
+On the same port of another address each passes TLS on, and reads the name in it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ STOP_SECONDS = 5.0
 SHOWN = 15  # lines of what it said, when it could not be started
 
 MOST = 4000  # connections; HAProxy wants the descriptors for all of them when it starts
+
+TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
 
 Command = Sequence[str]
 
@@ -130,6 +134,7 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         "[proxyd]\naccess_log = access.log\nmetrics = unix:metrics.sock\ndrain_timeout = 1s\n"
         f"datapath = {datapath}\n"
         f"[listener front]\nbind = tcp:{port}:interface=127.0.0.1\npool = servers\n"
+        f"[listener tls]\nbind = tcp:{port}:interface={TLS_HOST}\npool = servers\ntls = passthrough\n"
         "[pool servers]\ncheck = tcp\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
     )
@@ -150,6 +155,9 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
         "defaults\n  mode tcp\n  log global\n  option tcplog\n  option splice-auto\n"
         "  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n"
         f"frontend front\n  bind 127.0.0.1:{port}\n  default_backend servers\n"
+        f"frontend tls\n  bind {TLS_HOST}:{port}\n  tcp-request inspect-delay 5s\n"
+        "  tcp-request content accept if { req.ssl_hello_type 1 }\n  tcp-request content reject\n"
+        "  use_backend servers if { req.ssl_sni -m found }\n"
         "backend servers\n  balance roundrobin\n"
         + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
     )
@@ -191,6 +199,8 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
         "  access_log access.log basic;\n"
         f"  upstream servers {{\n{upstream}  }}\n"
         f"  server {{\n    listen 127.0.0.1:{port};\n    proxy_pass servers;\n"
+        "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
+        f"  server {{\n    listen {TLS_HOST}:{port};\n    ssl_preread on;\n    proxy_pass servers;\n"
         "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
         "}\n"
     )

@@ -26,9 +26,11 @@ class Line:
 
     @property
     def ratio(self) -> Optional[float]:
-        """Ours to the better peer, such that more is better; None if either was not measured."""
+        """Ours to the better peer, or what is one itself; more is better; None if it was not measured."""
         peers = [self.medians[name] for name in PEERS if self.medians.get(name, 0) > 0]
         own = self.medians.get(OURS, 0)
+        if self.figure.itself_a_ratio:
+            return own or None
         if not peers or own <= 0 or not self.figure.compared:
             return None
         return min(peers) / own if self.figure.less_is_better else own / max(peers)

@@ -32,6 +32,7 @@ class Figure:
     target: Optional[float] = None
     less_is_better: bool = False
     compared: bool = True
+    itself_a_ratio: bool = False  # its target is what ours shall reach; peers are only shown
 
 
 @attrs.frozen
@@ -43,6 +44,7 @@ class Row:
     figures: tuple[Figure, ...]
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
+    beside: Mapping[str, int] = {}  # a load on the same proxy that this one is compared with
 
     @property
     def bulk(self) -> bool:
@@ -53,7 +55,9 @@ class Row:
         """Load a proxy; ``seconds`` count, after those to warm up."""
         if self.fresh:
             return measure_memory(load, proxy)
-        return load.measure(port=proxy.port, pid=proxy.pid, seconds=seconds, warmup=warmup, **self.load)
+        how = {"port": proxy.port, "pid": proxy.pid, "seconds": seconds, "warmup": warmup}
+        result = load.measure(**how, **self.load)
+        return {**result, "beside": load.measure(**how, **self.beside)} if self.beside else result
 
 
 def measure_memory(load: Load, proxy: Proxy) -> Result:
@@ -129,6 +133,16 @@ def bulk(what: str) -> tuple[Figure, ...]:
     )
 
 
+def to_the_other(what: str) -> Callable[[Result], float]:
+    """The rate to that of the load beside it."""
+
+    def read(result: Result) -> float:
+        other = rate(what)(result["beside"])
+        return rate(what)(result) / other if other else 0.0
+
+    return read
+
+
 # Bulk that goes as fast as it can is not the same bulk for all: who moves more of it has less time for the
 # rest, and the kernel's queues make the percentiles jump.  So there is a row with the same bulk for all, too.
 UNDER_BULK = (
@@ -166,6 +180,16 @@ ROWS = {
         ),
         Row("upload", "bulk to the server on 4 connections", bulk("bytes_up"), {"uploads": 4}),
         Row("download", "bulk from the server on 4 connections", bulk("bytes_down"), {"downloads": 4}),
+        Row(
+            "passthrough",
+            "bulk to the server on 4 connections that begin with a ClientHello, which is read",
+            (
+                *bulk("bytes_up"),
+                Figure("to that without TLS", "ratio", to_the_other("bytes_up"), 0.95, itself_a_ratio=True),
+            ),
+            {"uploads": 4, "tls": 1},
+            beside={"uploads": 4},
+        ),
         Row(
             "memory",
             f"{IDLE:,} idle connections",
@@ -205,4 +229,4 @@ ROWS = {
     )
 }
 
-GROUPS = {"bulk": ("upload", "download"), "p99": ("underbulk", "underpaced", "underflood")}
+GROUPS = {"bulk": ("upload", "download", "passthrough"), "p99": ("underbulk", "underpaced", "underflood")}

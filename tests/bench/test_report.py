@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Mapping
 
 from bench.report import Line, lines, number, page, terminal
-from bench.rows import Figure, Row, cost, latency, rate
+from bench.rows import Figure, Row, cost, latency, rate, to_the_other
 from tests.support.case import Case
 
 MORE = Figure("exchanges", "/s", rate("exchanges"), 0.75)
@@ -39,6 +39,15 @@ class Ratios(Case):
         self.assertEqual(line(MORE, proxyd=75, nginx=100).verdict, "yes")
         self.assertEqual(line(MORE, proxyd=74, nginx=100).verdict, "NO")
         self.assertEqual(line(latency("p99"), proxyd=74, nginx=100).verdict, "")
+
+    def test_a_ratio_itself(self) -> None:
+        """Where the figure is a ratio, ours shall reach the target, whatever the peers have."""
+        share = Figure("to that without TLS", "ratio", to_the_other("exchanges"), 0.95, itself_a_ratio=True)
+        self.assertEqual(share.read({**result(95, 1), "beside": result(100, 1)}), 0.95)
+        self.assertEqual(share.read({**result(95, 1), "beside": result(0, 1)}), 0)
+        self.assertEqual(line(share, proxyd=0.95, nginx=1.5).verdict, "yes")
+        self.assertEqual(line(share, proxyd=0.94, nginx=0.5).verdict, "NO")
+        self.assertEqual(line(share, nginx=0.5).verdict, "")
 
     def test_nothing_to_compare_with(self) -> None:
         """Without a peer, or without us, there is no ratio and no verdict."""
