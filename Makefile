@@ -34,6 +34,9 @@ bench: $(VENV)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 RO
 	$(BIN)/python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PROXIES),--proxies $(PROXIES)) $(ROWS)
 
+balance: $(VENV)/.fresh ## what one choice of a server costs, for each way to balance; WAYS="leastconn maglev"
+	$(BIN)/python -m bench.balance $(WAYS)
+
 profile: $(VENV)/.bench ## where the daemon spends its time in a row: ROW=connect SECONDS=5 TOOL=py-spy, or perf
 	$(BIN)/python -m bench.profile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TOOL),--tool $(TOOL)) \
 		$(or $(ROW),small64)
@@ -59,4 +62,4 @@ $(VENV)/.bench: $(VENV)/.fresh
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-.PHONY: help run test test39 check proof soak bench profile services clean
+.PHONY: help run test test39 check proof soak bench balance profile services clean

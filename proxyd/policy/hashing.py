@@ -17,7 +17,7 @@ from bisect import bisect_left
 from hashlib import sha256
 from heapq import heapify, heapreplace
 from itertools import islice
-from typing import Any, Callable, Collection, Iterator, Optional, Protocol, Sequence
+from typing import Any, Callable, Collection, Iterator, Mapping, Optional, Protocol, Sequence
 
 from zope.interface import implementer
 
@@ -56,13 +56,12 @@ class Ring:
     are added or taken away move the keys of their own points alone.
     """
 
-    def __init__(self, servers: Sequence[Server]) -> None:
-        self._servers = list(servers)
-        heaviest = max(server.weight for server in servers)
-        unit = max(1, POINTS >> (heaviest - 1).bit_length())
+    def __init__(self, weights: Mapping[Server, int]) -> None:
+        self._servers = list(weights)
+        unit = max(1, POINTS >> (max(weights.values()) - 1).bit_length())
         points = []
-        for place, server in enumerate(servers):
-            points += [point << _PLACE_BITS | place for point in _points(server.name, unit * server.weight)]
+        for place, (server, weight) in enumerate(weights.items()):
+            points += [point << _PLACE_BITS | place for point in _points(server.name, unit * weight)]
         self._points = array("Q", sorted(points))
 
     def asks(self, key: int) -> Iterator[Server]:
@@ -91,20 +90,19 @@ class Maglev:
     taken away moves some keys of others, too: a few percent of all.
     """
 
-    def __init__(self, servers: Sequence[Server], size: int = TABLE_SIZE) -> None:
-        self._servers = sorted(servers, key=lambda server: server.name)  # in any order the same table
-        self._size = size
-        self._table = array("i", [-1]) * size
-        self._fill()
+    def __init__(self, weights: Mapping[Server, int]) -> None:
+        self._servers = sorted(weights, key=lambda server: server.name)  # in any order the same table
+        self._table = array("i", [-1]) * TABLE_SIZE
+        self._fill([weights[server] for server in self._servers])
 
-    def _fill(self) -> None:
-        size, table = self._size, self._table
+    def _fill(self, weights: list[int]) -> None:
+        size, table = TABLE_SIZE, self._table
         next_places, skips, turns = [], [], []
         for place, server in enumerate(self._servers):
             digest = sha256(server.name.encode()).digest()
             next_places.append(int.from_bytes(digest[:8], "big") % size)
             skips.append(int.from_bytes(digest[8:16], "big") % (size - 1) + 1)
-            turns.append((1 / server.weight, place))
+            turns.append((1 / weights[place], place))
         heapify(turns)
         for _ in range(size):
             turn, place = turns[0]
@@ -115,15 +113,17 @@ class Maglev:
                     at -= size
             table[at] = place
             next_places[place] = at
-            heapreplace(turns, (turn + 1 / self._servers[place].weight, place))
+            heapreplace(turns, (turn + 1 / weights[place], place))
 
     def asks(self, key: int) -> Iterator[Server]:
         while True:
-            yield self._servers[self._table[key % self._size]]
+            yield self._servers[self._table[key % TABLE_SIZE]]
             key = hash_of(key.to_bytes(8, "big"))
 
 
-TABLES: dict[str, Callable[[Sequence[Server]], Table]] = {"source": Ring, "hash": Ring, "maglev": Maglev}
+MakeTable = Callable[[Mapping[Server, int]], Table]  # of the servers, by their weights of 1 or more
+
+TABLES: dict[str, MakeTable] = {"source": Ring, "hash": Ring, "maglev": Maglev}
 
 
 @implementer(IKeyed)
@@ -132,21 +132,26 @@ class Hashed:
 
     def __init__(
         self,
-        make_table: Callable[[Sequence[Server]], Table],
+        make_table: MakeTable,
         key: Callable[[Arrival], bytes],
         random: Chance,
     ) -> None:
         self._make_table = make_table
         self._key = key
         self._keyless = PowerOfTwo(random)
-        self._everyone: frozenset[Server] = frozenset()
-        self._table: Optional[Table] = None  # until it is needed
+        self._weights: dict[Server, int] = {}
+        self._table: Optional[Table] = None  # while there is nobody
         self._servers: list[Server] = []
         self._fit: frozenset[Server] = frozenset()
 
     def lay_out(self, servers: Sequence[Server]) -> None:
-        self._everyone = frozenset(servers)
-        self._table = None
+        # One that is drained keeps its place, and is passed over: the clients of others stay where they are.
+        weights = {server: server.weight or self._weights.get(server, 0) for server in servers}
+        if weights != self._weights:
+            self._weights = weights
+            weighty = {server: weight for server, weight in weights.items() if weight}
+            # Now, at the start or when a weight is changed, and not when a client waits for it.
+            self._table = self._make_table(weighty) if weighty else None
 
     def choose(
         self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
@@ -156,8 +161,9 @@ class Hashed:
         key = self._key(arrival) if arrival is not None else b""
         if not key:
             return self._keyless.choose(servers, avoid)
-        fit = self._fit
-        for server in islice(self._laid_table().asks(hash_of(key)), PROBES):
+        fit, table = self._fit, self._table
+        assert table is not None  # somebody is fit
+        for server in islice(table.asks(hash_of(key)), PROBES):
             if server in fit and server not in avoid and self._has_room(server):
                 return server
         return self._highest(key, [server for server in servers if server not in avoid])
@@ -168,14 +174,8 @@ class Hashed:
     def _take_up(self, servers: list[Server]) -> None:
         self._servers = servers
         self._fit = frozenset(servers)
-        if not self._fit <= self._everyone:
-            self.lay_out([*self._everyone, *(self._fit - self._everyone)])
-
-    def _laid_table(self) -> Table:
-        if self._table is None:
-            weighty = [server for server in self._everyone if server.weight > 0]
-            self._table = self._make_table(sorted(weighty, key=lambda server: server.name))
-        return self._table
+        if any(server not in self._weights for server in servers):
+            self.lay_out(list({**self._weights, **dict.fromkeys(servers)}))
 
     def _highest(self, key: bytes, servers: list[Server]) -> Optional[Server]:
         """
@@ -202,7 +202,7 @@ class BoundedLoad(Hashed):
 
     def __init__(
         self,
-        make_table: Callable[[Sequence[Server]], Table],
+        make_table: MakeTable,
         key: Callable[[Arrival], bytes],
         random: Chance,
         factor: int,
@@ -211,7 +211,7 @@ class BoundedLoad(Hashed):
         super().__init__(make_table, key, random)
         self._factor = factor
         self._open = 0  # on all servers of the list
-        self._weights = 0
+        self._whole = 0  # the sum of their weights
 
     def choose(
         self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
@@ -228,9 +228,9 @@ class BoundedLoad(Hashed):
     def _take_up(self, servers: list[Server]) -> None:
         super()._take_up(servers)
         self._open = sum(server.open for server in servers)
-        self._weights = sum(server.weight for server in servers)
+        self._whole = sum(server.weight for server in servers)
 
     def _has_room(self, server: Server) -> bool:
         # Whole numbers, both rounded up: below some server's bound there is always room for this one more.
         most = -(-(self._open + 1) * self._factor // 100)
-        return server.open < -(-most * server.weight // self._weights)
+        return server.open < -(-most * server.weight // self._whole)

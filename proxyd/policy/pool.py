@@ -44,11 +44,6 @@ class Server:
     measured: float = 0.0
     measured_at: float = 0.0
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Servers of a lower rank come first."""
-        return self.backup, self.priority
-
     def __repr__(self) -> str:
         return f"<Server {self.pool}/{self.name} {self.address} {self.standing.value}, {self.open} open>"
 
@@ -146,14 +141,16 @@ class Pool:
         some_are_up = any(server.standing is Standing.UP for server in self.servers)
         wanted = Standing.UP if some_are_up else Standing.CHECKING
         fit = [server for server in self.servers if server.standing is wanted and server.weight > 0]
+        alike: dict[tuple[bool, int], list[Server]] = {}
+        for server in fit:
+            alike.setdefault((server.backup, server.priority), []).append(server)
         tiers: list[list[Server]] = []
-        for rank in sorted({server.rank for server in fit}):
-            alike = [server for server in fit if server.rank == rank]
+        for rank, servers in sorted(alike.items(), key=lambda item: item[0]):
             if tiers and len(tiers[0]) < self.spec.backup_below:
                 # In the order of the configuration, by which round robin and `first` go.
-                tiers[0] = [server for server in fit if server.rank <= rank]
+                tiers[0] = [server for server in fit if (server.backup, server.priority) <= rank]
             else:
-                tiers.append(alike)
+                tiers.append(servers)
         return tiers
 
     def __repr__(self) -> str:

@@ -8,9 +8,9 @@ from math import ceil
 from random import Random as Dice
 from typing import Callable, Optional, Sequence
 
-from proxyd.interfaces import IBalancer
+from proxyd.interfaces import IBalancer, IKeyed
 from proxyd.policy.arrival import Arrival
-from proxyd.policy.hashing import TABLE_SIZE, TABLES, Maglev, Ring, Table, hash_of
+from proxyd.policy.hashing import TABLE_SIZE, TABLES, Maglev, MakeTable, Ring, Table, hash_of
 from proxyd.policy.pool import Server
 from tests.policy.servers import always, busy, client, end, made, off_share, servers
 from tests.support.case import Case
@@ -27,6 +27,11 @@ def led(balancer: IBalancer, among: list[Server], avoid: Sequence[Server] = ()) 
     return [balancer.choose(among, avoid, client(number)) for number in range(CLIENTS)]
 
 
+def table_of(make: MakeTable, among: Sequence[Server]) -> Table:
+    """The table of these servers."""
+    return make({server: server.weight for server in among})
+
+
 def owners(table: Table) -> list[str]:
     """The name of the first server that each of many keys asks for."""
     return [next(table.asks(hash_of(b"%d" % number))).name for number in range(CLIENTS)]
@@ -40,7 +45,7 @@ class Tables(Case):
         for make, bound in ((Ring, 0.35), (Maglev, 0.2)):
             for weights in ((1,) * 7, (1, 2, 3, 4), (100, 200, 300)):
                 among = servers(*weights)
-                table = make(among)
+                table = table_of(make, among)
                 chosen = Counter(next(table.asks(hash_of(b"%d" % n))).name for n in range(5_000))
                 self.assertLess(off_share(chosen, among), bound, (make.__name__, weights))
 
@@ -50,8 +55,8 @@ class Tables(Case):
             for count in (2, 5, 20):
                 among = servers(*[1] * count)
                 gone = among[count // 2]
-                before = owners(make(among))
-                after = owners(make([server for server in among if server is not gone]))
+                before = owners(table_of(make, among))
+                after = owners(table_of(make, [server for server in among if server is not gone]))
                 moved = [old for old, new in zip(before, after) if old != new]
                 self.assertEqual(moved.count(gone.name), before.count(gone.name))
                 self.assertApproximates(moved.count(gone.name) / CLIENTS, 1 / count, 0.4 / count)
@@ -61,9 +66,9 @@ class Tables(Case):
         """When a weight is halved, little more than the keys it loses move."""
         for make in (Ring, Maglev):
             among = servers(2, 2, 2, 2, 2)
-            before = owners(make(among))
+            before = owners(table_of(make, among))
             among[0].weight = 1
-            after = owners(make(among))
+            after = owners(table_of(make, among))
             moved = sum(old != new for old, new in zip(before, after))
             self.assertLess(moved / CLIENTS, 0.2, make)
             self.assertGreater(before.count("a"), 1.5 * after.count("a"))
@@ -72,19 +77,19 @@ class Tables(Case):
         """Proxies that list the same servers in another order lead clients to the same ones."""
         for make in TABLES.values():
             among = servers(1, 2, 3, 1, 2)
-            self.assertEqual(owners(make(among)), owners(make(among[::-1])))
+            self.assertEqual(owners(table_of(make, among)), owners(table_of(make, among[::-1])))
 
     def test_the_same_for_ever(self) -> None:
         """A new release must not lead clients elsewhere: these keys are those of the first one."""
         among = servers(1, 1, 2, 1)
-        self.assertEqual("".join(owners(Ring(among))[:24]), RING)
-        self.assertEqual("".join(owners(Maglev(among))[:24]), MAGLEV)
+        self.assertEqual("".join(owners(table_of(Ring, among))[:24]), RING)
+        self.assertEqual("".join(owners(table_of(Maglev, among))[:24]), MAGLEV)
 
     def test_next_ones(self) -> None:
         """Whoever is passed over has its keys spread over all the others."""
         for make in TABLES.values():
             among = servers(*[1] * 5)
-            table = make(among)
+            table = table_of(make, among)
             second: Counter[str] = Counter()
             for number in range(CLIENTS):
                 asks = islice(table.asks(hash_of(b"%d" % number)), 64)
@@ -98,14 +103,14 @@ class Tables(Case):
     def test_a_ring_ends(self) -> None:
         """A key asks for each point once, wherever it begins: at the first, the last, or beyond it."""
         among = servers(1, 1, 1)
-        ring = Ring(among)
+        ring = table_of(Ring, among)
         for key in (0, 1 << 63, 2**64 - 1):
             counted = Counter(server.name for server in ring.asks(key))
             self.assertEqual(counted, {"a": 256, "b": 256, "c": 256})
 
     def test_maglev_places(self) -> None:
         """The places of a Maglev table are dealt out to the last one, by weight as exactly as can be."""
-        table = Maglev(servers(1, 2, 5))
+        table = table_of(Maglev, servers(1, 2, 5))
         counted = Counter(next(table.asks(place)).name for place in range(TABLE_SIZE))
         self.assertEqual(sum(counted.values()), TABLE_SIZE)
         for name, weight in (("a", 1), ("b", 2), ("c", 5)):
@@ -163,13 +168,31 @@ class Sticky(Case):
         for name, make in self.each():
             among = servers(4, 4, 4)
             balancer = make()
-            balancer.lay_out(among)  # type: ignore[attr-defined]
+            assert IKeyed.providedBy(balancer)
+            balancer.lay_out(among)
             before = led(balancer, among)
             among[0].weight = 1
-            balancer.lay_out(among)  # type: ignore[attr-defined]
+            balancer.lay_out(among)
             after = led(balancer, among[:])
             self.assertLess(after.count(among[0]), before.count(among[0]) / 2, name)
             self.assertLess(sum(old is not new for old, new in zip(before, after)), CLIENTS * 0.4, name)
+
+    def test_drained(self) -> None:
+        """When a server is drained its clients alone go elsewhere, and come back with any weight."""
+        for name, make in self.each():
+            among = servers(2, 2, 2, 2)
+            balancer = make()
+            assert IKeyed.providedBy(balancer)
+            balancer.lay_out(among)
+            before = led(balancer, among)
+            among[1].weight = 0
+            balancer.lay_out(among)
+            during = led(balancer, [among[0], *among[2:]])
+            for old, new in zip(before, during):
+                self.assertEqual(new is old, old is not among[1], name)
+            among[1].weight = 2
+            balancer.lay_out(among)
+            self.assertEqual(led(balancer, among[:]), before, name)
 
     def test_no_key(self) -> None:
         """Who has no key gets a server by chance and connections, as with p2c."""
