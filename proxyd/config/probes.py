@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from attrs import field, frozen
 
 from proxyd.config.address import File
+from proxyd.config.forms import HeaderField, Method, Path, Pattern, Statuses
 from proxyd.config.options import Choice, Duration, Option, Secret, Text, Variant
 
 
@@ -65,6 +66,36 @@ class TlsAsk:
     sni: str = ""
     ca: str = ""
     expiry: Optional[float] = None
+
+
+@frozen
+class HttpAsk:
+    """
+    What a server answers to a request: one of the statuses, each a range with both ends, and a body of
+    which a part fits the regular expression, if there is one.
+    """
+
+    method: str = "GET"
+    path: str = "/"
+    host: str = ""
+    status: tuple[tuple[int, int], ...] = ((200, 399),)
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@frozen
+class HttpsAsk(HttpAsk):
+    """The same over TLS, which is judged as in `TlsAsk`."""
+
+    verify: str = ""
+    sni: str = ""
+    ca: str = ""
+    expiry: Optional[float] = None
+
+    @property
+    def tls(self) -> TlsAsk:
+        """What is asked of TLS."""
+        return TlsAsk(self.verify, self.sni, self.ca, self.expiry)
 
 
 @frozen
@@ -147,6 +178,40 @@ def _tls_contradictions(given: Mapping[str, Any]) -> Iterator[str]:
     if "ca" in given and "verify" not in given:
         yield "ca means nothing without verify; write verify=www.example.com, for example"
 
+
+_HTTP = (
+    Option("method", Method(), "The method.", "method=HEAD", default="GET"),
+    Option("path", Path(), "The path, with its query if there is one.", "path=/health?full=1", default="/"),
+    Option(
+        "host",
+        Text(),
+        "The `Host` to ask for.",
+        "host=www.example.com",
+        otherwise="the address of the server",
+    ),
+    Option(
+        "status",
+        Statuses(),
+        "The status must be one of these.",
+        "status=200,204",
+        default="200-399",
+    ),
+    Option(
+        "body",
+        Pattern(),
+        "A part of the body, of which 64 KiB are read, must fit this regular expression of Python.",
+        'body="^ok$$"',
+        otherwise="any body, and none",
+    ),
+    Option(
+        "header",
+        HeaderField(),
+        "A further header of the request.",
+        'header="X-Token: ${PROBE_PASSWORD}"',
+        otherwise="none but `Host`, `User-Agent` and those of the connection",
+        into="headers",
+    ),
+)
 
 KINDS = {
     "tcp": Kind(TcpAsk, "A connection is made and closed. A process that is stopped passes it as well."),
@@ -236,6 +301,8 @@ KINDS = {
         _TLS,
         _tls_contradictions,
     ),
+    "http": Kind(HttpAsk, "A request must be answered as it should. Redirects are not followed.", _HTTP),
+    "https": Kind(HttpsAsk, "The same over TLS.", (*_HTTP, *_TLS), _tls_contradictions),
 }
 
 VARIANTS = tuple(Variant(name, kind.doc, kind.parameters) for name, kind in KINDS.items())

@@ -24,7 +24,7 @@ from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import mysql, pgsql, redis, tcp, tls
+from proxyd.upkeep.probes import http, mysql, pgsql, redis, tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 
 _OURS = frozenset(
@@ -209,4 +209,6 @@ PROBES: dict[str, Probe] = {
     "pgsql": pgsql.probe,
     "mysql": mysql.probe,
     "tls": tls.probe,
+    "http": http.probe,
+    "https": http.probe,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from proxyd.config.options import Secret
-from proxyd.config.probes import KINDS, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk, TlsAsk
+from proxyd.config.probes import KINDS, HttpAsk, HttpsAsk, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk, TlsAsk
 from tests.config.ini import MINIMAL, IniCase
 
 ASKED: list[tuple[str, Any]] = [
@@ -25,6 +25,12 @@ ASKED: list[tuple[str, Any]] = [
     ("tls", TlsAsk()),
     ("tls verify=a.example ca=/ca.pem expiry=7d", TlsAsk("a.example", ca="/ca.pem", expiry=604800)),
     ("tls sni=a.example", TlsAsk(sni="a.example")),
+    ("http", HttpAsk("GET", "/", "", ((200, 399),))),
+    (
+        "http method=HEAD path=/a?b host=w.example status=200,300-302 body=ok header='A: b c' header=D:",
+        HttpAsk("HEAD", "/a?b", "w.example", ((200, 200), (300, 302)), "ok", (("A", "b c"), ("D", ""))),
+    ),
+    ("https path=/h verify=w.example", HttpsAsk(path="/h", verify="w.example")),
 ]
 
 

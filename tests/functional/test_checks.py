@@ -7,7 +7,7 @@ import shutil
 import signal
 
 from tests.support.daemon import Daemon, DaemonCase
-from tests.support.services import Service, mariadb, nginx_https, postgres_program, postgresql, redis
+from tests.support.services import Service, mariadb, nginx, nginx_https, postgres_program, postgresql, redis
 from tests.support.stage import Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
@@ -220,3 +220,45 @@ class TlsChecks(ChecksCase):
             await self.is_down(daemon, why)
             await daemon.stop()
             shutil.rmtree(daemon.folder)
+
+
+class HttpChecks(ChecksCase):
+    async def web(self) -> Service:
+        """nginx with a page that says whether it is well."""
+        service = await nginx(self.stage)
+        (service.folder / "files" / "health").write_bytes(b"all is well\n")
+        return service
+
+    async def test_stopped(self) -> None:
+        """A web server that is stopped is down, though its port accepts; and up when it goes on."""
+        service = await self.web()
+        daemon = await self.checking("http path=/health body='^all is well$$'", service.place)
+        await self.stops_and_goes_on(service, daemon, b"answer to the request")
+        self.assertNotIn("factory", await daemon.stop())
+
+    async def test_wrong(self) -> None:
+        """A page that is not there, and one that says something else, are told apart from what is no web."""
+        service, plain = await self.web(), await redis(self.stage)
+        for check, place, why in (
+            ("path=/nowhere", service.place, rb"answered with status 404"),
+            ("path=/health body=ill", service.place, rb"answered with another body: all is well"),
+            ("", plain.place, rb"(answered what is not HTTP|closed the connection)"),
+        ):
+            daemon = await self.checking(f"http {check}", place)
+            await self.is_down(daemon, why)
+            await daemon.stop()
+            shutil.rmtree(daemon.folder)
+
+    async def test_https(self) -> None:
+        """Over TLS the page is asked for, and the certificate judged; on another port, if told to."""
+        service, plain = await nginx_https(self.stage, "www.example.com"), await redis(self.stage)
+        (service.folder / "files" / "health").write_bytes(b"all is well\n")
+        ca = self.stage.folder / "nginx.pem"
+        asked = f"https path=/health host=www.example.com ca={ca} expiry=7d port={service.place.port}"
+        daemon = await self.checking(f"{asked} verify=www.example.com", plain.place)
+        await daemon.child.says(rb"server a \S+ passes its check, but its certificate expires in 0 days")
+        await self.is_up(daemon)
+        await daemon.stop()
+        shutil.rmtree(daemon.folder)
+        daemon = await self.checking(f"{asked} verify=example.com", plain.place)
+        await self.is_down(daemon, rb"shows a certificate for another name")

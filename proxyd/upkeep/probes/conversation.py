@@ -103,15 +103,10 @@ class Conversation(Protocol):
         value: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        """Take leave; a transport that does not close in time, or for one who has no time, is aborted."""
+        """Say farewell, and close the connection."""
         if self.farewell:
             self.say(self.farewell)
-        self.transport.loseConnection()
-        while not self.closed:
-            try:
-                await self._change().addTimeout(CLOSING_SECONDS, self._call.reactor)
-            except (CancelledError, TimeoutError):
-                self.transport.abortConnection()
+        await take_leave(self, self._call.reactor)
 
     def say(self, data: bytes) -> None:
         """Send these bytes."""
@@ -135,21 +130,21 @@ class Conversation(Protocol):
                 raise Failed(f"sent more than {MOST_HELD // 1024} KiB in place of its {awaited}")
             self._still_there()
             self.transport.resumeProducing()
-            await self._change()
+            await self.change()
 
     async def handshake(self) -> None:
         """Wait until TLS is agreed on.  Raises `Failed`."""
         self._call.awaited = "end of the TLS handshake"
         while not self._shaken:
             self._still_there()
-            await self._change()
+            await self.change()
 
     def _still_there(self) -> None:
         """Raise `Failed` if the server has gone."""
         if self._ended is not None:
             raise Failed(ending(self._ended, self._call.awaited))
 
-    def _change(self) -> Deferred[None]:
+    def change(self) -> Deferred[None]:
         """Fires when something has come, or the connection is closed."""
         self._waiting = Deferred()
         return self._waiting
@@ -216,6 +211,20 @@ class _GreetingFactory(WrappingFactory):
     protocol = _Greeting
     noisy = False
     greeting = b""
+
+
+async def take_leave(connection: Any, reactor: Any) -> None:
+    """
+    Close a connection, and wait until it is closed: ``closed`` says so, `change` tells when to look again.
+
+    One that does not close in time is aborted, and so it is for one who has no time and cancels.
+    """
+    connection.transport.loseConnection()
+    while not connection.closed:
+        try:
+            await connection.change().addTimeout(CLOSING_SECONDS, reactor)
+        except (CancelledError, TimeoutError):
+            connection.transport.abortConnection()
 
 
 def ending(reason: Failure, awaited: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Callable, ClassVar, Coroutine, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -16,22 +17,36 @@ from tests.support.case import Case
 
 
 class FakeTransport(StringTransport):
-    """A transport that takes its time to close; abort is quick."""
+    """A transport that takes its time to close, unless it ``closes``; with a clock it is never at once."""
 
-    def __init__(self, closes: bool) -> None:
+    def __init__(self, closes: bool, clock: Optional[Clock] = None) -> None:
         super().__init__()
         self.closes = closes
+        self.clock = clock
         self.aborted = False
+        self.lost = False
         self.protocol: Any = None
 
     def loseConnection(self) -> None:
         super().loseConnection()
         if self.closes:
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self._lose_soon()
 
     def abortConnection(self) -> None:
         self.aborted = True
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self._lose_soon()
+
+    def _lose_soon(self) -> None:
+        if self.clock is not None:
+            self.clock.callLater(0, self.lose, ConnectionDone())
+        else:
+            self.lose(ConnectionDone())
+
+    def lose(self, reason: Exception) -> None:
+        """Tell that the connection is lost, once."""
+        if not self.lost:
+            self.lost = True
+            self.protocol.connectionLost(Failure(reason))
 
 
 class ProbeCase(Case):
@@ -47,7 +62,7 @@ class ProbeCase(Case):
         self.outcome: Deferred[str] = Deferred.fromCoroutine(type(self).probe(self.call, ask))
         factory: Any = self.reactor.tcpClients[-1][2] if self.reactor.tcpClients else None
         factory = factory or self.reactor.unixClients[-1][1]
-        self.transport = FakeTransport(closes=True)
+        self.transport = FakeTransport(closes=True, clock=self.reactor)
         self.transport.protocol = factory.buildProtocol(None)
         self.transport.protocol.makeConnection(self.transport)
 
@@ -60,15 +75,16 @@ class ProbeCase(Case):
     def answer(self, data: bytes) -> None:
         """The server says something, for as long as somebody listens."""
         for place in range(len(data)):
-            if not self.transport.disconnecting:
+            if not self.transport.disconnecting and not self.transport.lost:
                 self.transport.protocol.dataReceived(data[place : place + 1])
 
     def close(self, reason: Optional[Exception] = None) -> None:
         """The server closes the connection."""
-        self.transport.protocol.connectionLost(Failure(reason or ConnectionDone()))
+        self.transport.lose(reason or ConnectionDone())
 
     def assertPassed(self, farewell: bytes = b"") -> str:
         """The probe has passed, with these last words; what it remarks is returned."""
+        self.reactor.advance(0)
         remark: str = self.successResultOf(self.outcome)
         self.assertEqual(self.said(), farewell)
         self.assertTrue(self.transport.disconnecting)
@@ -77,6 +93,7 @@ class ProbeCase(Case):
 
     def assertFailed(self, why: str, farewell: bytes = b"") -> None:
         """The server has failed, for this reason, and the probe has taken its leave all the same."""
+        self.reactor.advance(0)
         failed = self.failureResultOf(self.outcome, Failed, Malformed).value
         self.assertEqual(str(failed), why)
         self.assertEqual(self.said(), farewell)

@@ -63,6 +63,7 @@ class ConversationTests(ProbeCase):
         self.begin(None)
         self.answer(b"one\n")
         self.outcome.cancel()
+        self.reactor.advance(0)
         self.failureResultOf(self.outcome, CancelledError)
         self.assertEqual(self.call.awaited, "second line")
         self.assertEqual(self.said(), b"bye")
@@ -77,6 +78,7 @@ class ConversationTests(ProbeCase):
             self.assertFalse(self.transport.aborted)
             hasten()
             self.assertTrue(self.transport.aborted)
+            self.reactor.advance(0)
             self.failureResultOf(self.outcome, CancelledError)
             self.assertEqual(self.reactor.getDelayedCalls(), [])
 
