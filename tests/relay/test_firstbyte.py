@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.task import Clock
 
-from proxyd.relay.firstbyte import FirstByte
+from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from tests.support.case import Case
 
 
@@ -68,3 +69,14 @@ class FirstByteTests(Case):
         watch.ended()
         watch.answered()
         self.assertEqual(self.told, [])
+
+
+class SidesTests(Case):
+    """What the sides that can be watched are to Twisted."""
+
+    def test_as_the_others(self) -> None:
+        """They can half-close and be paused as the plain ones, and one hears of handshakes."""
+        for side in (TimedServer, TimedTLSServer, TimedClient):
+            for interface in (IHalfCloseableProtocol, IPushProducer):
+                self.assertTrue(interface.implementedBy(side), side)
+            self.assertEqual(IHandshakeListener.implementedBy(side), side is TimedTLSServer)
