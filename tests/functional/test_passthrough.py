@@ -242,7 +242,7 @@ class Bytes(TlsCase):
                 client.send(opening[sent : sent + 1])
                 await self.until(partial(self.has_read, relay, sent + 1))
                 (session,) = relay.factory.sessions
-                self.assertEqual(session.opening is None, sent + 1 < len(opening))
+                self.assertEqual(session.pool is None, sent + 1 < len(opening))
             client.send(EARLY)
             client.finish()
             self.assertEqual(await client.sees_end(), b"heard")
