@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Union
 
-from attrs import frozen
+from attrs import field, frozen
 
 from proxyd.config.options import OneWord, Secret
 from proxyd.config.reader import Word
@@ -16,6 +16,23 @@ _PATH = re.compile(r"/[!-~]{0,2000}", re.ASCII)
 _STATUSES = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 _OURS = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
 _LONGEST_PATTERN = 1000
+_HELO = re.compile(r"[A-Za-z0-9.-]{1,255}|\[[0-9A-Za-z.:]{1,64}\]", re.ASCII)
+_ESCAPE = re.compile(r"\\(?:([rnt0\\])|x([0-9A-Fa-f]{2})|)")
+_ESCAPED = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+
+
+@frozen
+class Send:
+    """A step of a script: these bytes are said."""
+
+    data: bytes
+
+
+@frozen
+class Expect:
+    """A step of a script: what matches this regular expression must come."""
+
+    pattern: bytes
 
 
 @frozen
@@ -92,3 +109,69 @@ class HeaderField(Secret):
         if not value.isprintable():
             raise Invalid(f"{name} has a value with control characters")
         return name, value.strip()
+
+
+@frozen
+class Helo(OneWord):
+    """The name that a client of SMTP gives itself."""
+
+    shape: ClassVar[str] = "a domain, or an address in brackets"
+
+    def read(self, word: Word) -> str:
+        if not _HELO.fullmatch(word.text):
+            raise Invalid(f"{quoted(word.text)} is neither a domain nor an address in brackets")
+        return word.text
+
+
+@frozen
+class Step(Secret):
+    """A step of a script: what is said or expected, which may be a secret."""
+
+    shape: ClassVar[str] = "text (with `\\r`, `\\n`, `\\t`, `\\0`, `\\\\`, `\\x0f`), which no log repeats"
+    expected: bool = field(default=False, kw_only=True)
+
+    def data(self, text: str) -> bytes:
+        """The bytes that are meant.  Raises `Invalid`."""
+        return unescaped(text)
+
+    def read(self, word: Word) -> Union[Send, Expect]:  # type: ignore[override]
+        data = self.data(super().read(word))
+        return Expect(re.escape(data)) if self.expected else Send(data)
+
+
+@frozen
+class HexStep(Step):
+    """The same in hexadecimal."""
+
+    shape: ClassVar[str] = "bytes in hexadecimal, which no log repeats"
+
+    def data(self, text: str) -> bytes:
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise Invalid("is not hexadecimal; write two digits for each byte") from None
+
+
+@frozen
+class PatternStep(Secret):
+    """A step of a script: what matches this must come."""
+
+    shape: ClassVar[str] = "a regular expression of Python, which no log repeats"
+
+    def read(self, word: Word) -> Expect:  # type: ignore[override]
+        try:
+            return Expect(Pattern().read(word).encode("utf-8"))
+        except Invalid:
+            raise Invalid("is not a regular expression") from None
+
+
+def unescaped(text: str) -> bytes:
+    """Text with escapes, as the bytes that it stands for.  Raises `Invalid`."""
+    parts, place = [], 0
+    for found in _ESCAPE.finditer(text):
+        if found[0] == "\\":
+            raise Invalid("has a backslash that begins none of \\r \\n \\t \\0 \\\\ \\x0f")
+        parts.append(text[place : found.start()].encode("utf-8"))
+        parts.append(_ESCAPED[found[1]] if found[1] else bytes.fromhex(found[2]))
+        place = found.end()
+    return b"".join(parts) + text[place:].encode("utf-8")

@@ -6,12 +6,24 @@ Each kind of ``check =`` is a frozen value with what the operator asked, made of
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
 from attrs import field, frozen
 
 from proxyd.config.address import File
-from proxyd.config.forms import HeaderField, Method, Path, Pattern, Statuses
+from proxyd.config.forms import (
+    Expect,
+    HeaderField,
+    Helo,
+    HexStep,
+    Method,
+    Path,
+    Pattern,
+    PatternStep,
+    Send,
+    Statuses,
+    Step,
+)
 from proxyd.config.options import Choice, Duration, Option, Secret, Text, Variant
 
 
@@ -96,6 +108,25 @@ class HttpsAsk(HttpAsk):
     def tls(self) -> TlsAsk:
         """What is asked of TLS."""
         return TlsAsk(self.verify, self.sni, self.ca, self.expiry)
+
+
+@frozen
+class ScriptAsk:
+    """Whether the server says what is expected, step by step."""
+
+    steps: tuple[Union[Send, Expect], ...] = field(default=(), repr=False)
+
+
+@frozen
+class SmtpAsk:
+    """Whether a mail server answers EHLO; ``helo`` is what we call ourselves."""
+
+    helo: str = "localhost"
+
+
+@frozen
+class FtpAsk:
+    """Whether an FTP server greets us."""
 
 
 @frozen
@@ -213,6 +244,33 @@ _HTTP = (
     ),
 )
 
+_SCRIPT = tuple(
+    Option(name, form, doc, example, otherwise="no such step", into="steps")
+    for name, form, doc, example in (
+        ("send", Step(), "A step: this is said.", "send='PING\\r\\n'"),
+        ("send_hex", HexStep(), "A step: the same in hexadecimal.", "send_hex=0d0a"),
+        ("expect", Step(expected=True), "A step: this must come, after whatever else.", "expect=PONG"),
+        (
+            "expect_hex",
+            HexStep(expected=True),
+            "A step: this must come, after whatever else.",
+            "expect_hex=00ff",
+        ),
+        (
+            "expect_regex",
+            PatternStep(),
+            "A step: what matches this must come; it is looked for whenever something has come.",
+            "expect_regex='^220[ -]'",
+        ),
+    )
+)
+
+
+def _script_expects(given: Mapping[str, Any]) -> Iterator[str]:
+    if not any(isinstance(step, Expect) for step in given.get("steps", ())):
+        yield "expects nothing; write expect=PONG, for example"
+
+
 KINDS = {
     "tcp": Kind(TcpAsk, "A connection is made and closed. A process that is stopped passes it as well."),
     "redis": Kind(
@@ -303,6 +361,18 @@ KINDS = {
     ),
     "http": Kind(HttpAsk, "A request must be answered as it should. Redirects are not followed.", _HTTP),
     "https": Kind(HttpsAsk, "The same over TLS.", (*_HTTP, *_TLS), _tls_contradictions),
+    "script": Kind(
+        ScriptAsk,
+        "The steps below are taken in the order in which they are written.",
+        _SCRIPT,
+        _script_expects,
+    ),
+    "smtp": Kind(
+        SmtpAsk,
+        "A mail server must greet (220) and answer `EHLO` (250). We leave with `QUIT`.",
+        (Option("helo", Helo(), "What we call ourselves.", "helo=proxy.example.com", default="localhost"),),
+    ),
+    "ftp": Kind(FtpAsk, "An FTP server must greet (220). We leave with `QUIT`."),
 }
 
 VARIANTS = tuple(Variant(name, kind.doc, kind.parameters) for name, kind in KINDS.items())

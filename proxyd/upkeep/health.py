@@ -24,7 +24,7 @@ from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import http, mysql, pgsql, redis, tcp, tls
+from proxyd.upkeep.probes import ftp, http, mysql, pgsql, redis, script, smtp, tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 
 _OURS = frozenset(
@@ -211,4 +211,7 @@ PROBES: dict[str, Probe] = {
     "tls": tls.probe,
     "http": http.probe,
     "https": http.probe,
+    "script": script.probe,
+    "smtp": smtp.probe,
+    "ftp": ftp.probe,
 }

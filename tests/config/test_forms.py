@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxyd.config.forms import HeaderField, Method, Path, Pattern, Statuses
+from proxyd.config.forms import (
+    Expect,
+    HeaderField,
+    Helo,
+    HexStep,
+    Method,
+    Path,
+    Pattern,
+    PatternStep,
+    Send,
+    Statuses,
+    Step,
+)
 from proxyd.config.options import OneWord
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid
@@ -19,6 +31,13 @@ READ: list[tuple[OneWord, str, Any]] = [
     (Pattern(), "^o(k|K)$", "^o(k|K)$"),
     (HeaderField(), "X-Token: a: b ", ("X-Token", "a: b")),
     (HeaderField(), "X-Empty:", ("X-Empty", "")),
+    (Helo(), "a-b.example", "a-b.example"),
+    (Helo(), "[127.0.0.1]", "[127.0.0.1]"),
+    (Step(), "a\\r\\n\\t\\0\\\\n\\x0f\u00e4", Send(b"a\r\n\t\0\\n\x0f\xc3\xa4")),
+    (Step(expected=True), "+OK.", Expect(b"\\+OK\\.")),
+    (HexStep(), "00 fF", Send(b"\0\xff")),
+    (HexStep(expected=True), "2b", Expect(b"\\+")),
+    (PatternStep(), "^a+", Expect(b"^a+")),
 ]
 
 REFUSED: list[tuple[OneWord, str, str]] = [
@@ -36,6 +55,12 @@ REFUSED: list[tuple[OneWord, str, str]] = [
     (HeaderField(), "secret", "is not a header; write Name: value, in quotes"),
     (HeaderField(), "My secret: x", "is not a header; write Name: value, in quotes"),
     (HeaderField(), "host: x", "host is made by the check itself; the host is given by host="),
+    (Helo(), "a b", '"a b" is neither a domain nor an address in brackets'),
+    (Step(), "secret\\q", "has a backslash that begins none of \\r \\n \\t \\0 \\\\ \\x0f"),
+    (Step(expected=True), "secret\\x0", "has a backslash that begins none of \\r \\n \\t \\0 \\\\ \\x0f"),
+    (Step(expected=True), "secret" * 200, "is longer than 1000 letters"),
+    (HexStep(), "secret", "is not hexadecimal; write two digits for each byte"),
+    (PatternStep(), "secret(", "is not a regular expression"),
     (HeaderField(), "X: a\tsecret", "X has a value with control characters"),
 ]
 

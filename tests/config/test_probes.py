@@ -6,8 +6,21 @@ from typing import Any
 
 import attrs
 
+from proxyd.config.forms import Expect, Send
 from proxyd.config.options import Secret
-from proxyd.config.probes import KINDS, HttpAsk, HttpsAsk, MysqlAsk, PgsqlAsk, RedisAsk, TcpAsk, TlsAsk
+from proxyd.config.probes import (
+    KINDS,
+    FtpAsk,
+    HttpAsk,
+    HttpsAsk,
+    MysqlAsk,
+    PgsqlAsk,
+    RedisAsk,
+    ScriptAsk,
+    SmtpAsk,
+    TcpAsk,
+    TlsAsk,
+)
 from tests.config.ini import MINIMAL, IniCase
 
 ASKED: list[tuple[str, Any]] = [
@@ -31,6 +44,12 @@ ASKED: list[tuple[str, Any]] = [
         HttpAsk("HEAD", "/a?b", "w.example", ((200, 200), (300, 302)), "ok", (("A", "b c"), ("D", ""))),
     ),
     ("https path=/h verify=w.example", HttpsAsk(path="/h", verify="w.example")),
+    (
+        "script expect_regex=^220 send='QUIT\\r\\n' send_hex=00ff expect=221 expect_hex=0d0a",
+        ScriptAsk((Expect(b"^220"), Send(b"QUIT\r\n"), Send(b"\0\xff"), Expect(b"221"), Expect(b"\\\r\\\n"))),
+    ),
+    ("smtp helo=[::1]", SmtpAsk("[::1]")),
+    ("ftp", FtpAsk()),
 ]
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.mail.smtp import ESMTP
+from twisted.protocols.ftp import FTP
 
 from tests.support.daemon import Daemon, DaemonCase
 from tests.support.services import Service, mariadb, nginx, nginx_https, postgres_program, postgresql, redis
@@ -262,3 +268,42 @@ class HttpChecks(ChecksCase):
         shutil.rmtree(daemon.folder)
         daemon = await self.checking(f"{asked} verify=example.com", plain.place)
         await self.is_down(daemon, rb"shows a certificate for another name")
+
+
+class DialogueChecks(ChecksCase):
+    """Twisted's own servers of SMTP and FTP, and a script for one that has a check anyway."""
+
+    async def serve(self, protocol: type[Any]) -> Place:
+        place = self.stage.tcp()
+        server = TCP4ServerEndpoint(self.stage.reactor, place.port, interface=place.host)
+        factory: Any = Factory.forProtocol(protocol)
+        factory.timeOut, factory.welcomeMessage, factory.allowAnonymous = 60, "Welcome", True
+        port = await server.listen(factory)
+        self.addCleanup(port.stopListening)
+        return place
+
+    async def test_smtp(self) -> None:
+        """A mail server that greets and answers EHLO is up."""
+        await self.is_up(await self.checking("smtp", await self.serve(ESMTP)))
+
+    async def test_no_smtp(self) -> None:
+        """A server that greets as one of mail does, but does not know EHLO, is down."""
+        daemon = await self.checking("smtp", await self.serve(FTP))
+        await self.is_down(daemon, rb"answered 530 ")
+
+    async def test_ftp(self) -> None:
+        """An FTP server that greets is up."""
+        await self.is_up(await self.checking("ftp", await self.serve(FTP)))
+
+    async def test_script(self) -> None:
+        """A dialogue of one's own is as good as a check that knows the protocol."""
+        service = await redis(self.stage)
+        check = r"send='PING\r\n' expect_regex='^\+PONG\r\n' send_hex=494e464f0d0a expect='role:master\r\n'"
+        daemon = await self.checking(f"script {check}", service.place)
+        await self.stops_and_goes_on(service, daemon, b"match of step [24]")
+
+    async def test_script_mismatch(self) -> None:
+        """A server that says something else, and closes, is down; the step and its words are told."""
+        service = await redis(self.stage)
+        daemon = await self.checking(r"script send='QUIT\r\n' expect=PONG", service.place)
+        await self.is_down(daemon, rb"said \+OK\\r\\n, which does not match step 2")
