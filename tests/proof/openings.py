@@ -31,7 +31,7 @@ from tests.support.openings import KINDS, Kind, verdict
 from tests.support.stage import Place, Stage
 
 OPENINGS = 100_000
-WARM_UP = 2000
+WARM_UP = 10_000  # with fewer the allocator still has a MiB to take
 IN_FLIGHT = 300
 SEED = 4711
 MOST_PIECES = 4
