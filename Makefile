@@ -4,9 +4,15 @@ PYTHON ?= python3
 TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := .venv-compiled
+
+# The tests that reach compiled modules, and those of the daemon in which bytes, ends and limits matter.
+COMPILED_TESTS := tests.test_native tests.test_service tests.test_tap tests.test_cli \
+	$(addprefix tests.,contracts relay policy frontends upkeep) \
+	$(addprefix tests.functional.test_,streams failures limits stop)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)/.fresh ## serve etc/proxy.ini in the foreground
 	$(BIN)/twistd -n tcpproxy --config etc/proxy.ini
@@ -16,6 +22,12 @@ test: $(VENV)/.fresh ## the whole suite, or TESTS=tests.policy.test_balance
 
 test39: ## the unit and contract tests on the floor: Python 3.9 with Twisted 25.5
 	.ci/test39 $(filter-out tests,$(TESTS))
+
+compiled: $(COMPILED)/.fresh ## proxyd with its hot modules compiled by mypyc, in .venv-compiled; wants a C compiler
+
+testcompiled: $(COMPILED)/.fresh ## the tests of what is compiled, and of the daemon, on the compiled modules
+	cd $(COMPILED)/tested && PROXYD_COMPILE=1 ../bin/python -m twisted.trial -j2 \
+		$(if $(filter tests,$(TESTS)),$(COMPILED_TESTS),tests.test_native $(TESTS))
 
 check: $(VENV)/.dev ## style, types, who imports whom, documents
 	$(BIN)/ruff check .
@@ -30,7 +42,7 @@ proof: $(VENV)/.fresh ## the long proofs of tests/proof, or PROOFS="stalled pgbe
 soak: $(VENV)/.fresh ## a daemon under an hour of mixed load, or MINUTES=2: what does it hold afterwards?
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60)
 
-bench: $(VENV)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 ROWS="connect bulk" PROXIES=proxyd,nginx
+bench: $(VENV)/.fresh $(COMPILED)/.fresh ## measure beside HAProxy and nginx; SECONDS=1 ROUNDS=1 ROWS="connect bulk" PROXIES=proxyd,nginx
 	$(BIN)/python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PROXIES),--proxies $(PROXIES)) $(ROWS)
 
@@ -45,7 +57,8 @@ services: ## install the servers and clients that the functional tests talk to (
 	.ci/services
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-3.9 build bench/build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache
+	find proxyd -name '*.so' -delete
+	rm -rf .venv .venv-3.9 .venv-compiled build bench/build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache
 
 # pip is brought up to date first: Debian 11's cannot install a checkout in place from setup.cfg.
 $(VENV)/.fresh: setup.cfg pyproject.toml
@@ -62,4 +75,16 @@ $(VENV)/.bench: $(VENV)/.fresh
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-.PHONY: help run test test39 check proof soak bench balance profile services clean
+# From a copy: no older build's leavings go in, and nothing compiled comes to lie beside the sources.  In the
+# folder "tested" there are the tests and not the sources, which would be imported instead.
+$(COMPILED)/.fresh: setup.cfg setup.py pyproject.toml $(shell find proxyd twisted -name '*.py')
+	$(PYTHON) -m venv $(COMPILED)
+	$(COMPILED)/bin/python -m pip install --quiet --upgrade pip
+	rm -rf $(COMPILED)/source $(COMPILED)/tested
+	mkdir $(COMPILED)/source $(COMPILED)/tested
+	cp -R README.md etc proxyd twisted pyproject.toml setup.cfg setup.py $(COMPILED)/source
+	PROXYD_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet $(COMPILED)/source
+	ln -s ../../tests $(COMPILED)/tested/tests
+	touch $@
+
+.PHONY: help run test test39 compiled testcompiled check proof soak bench balance profile services clean

@@ -23,6 +23,8 @@ from typing import Callable, Mapping, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
+COMPILED = ROOT / ".venv-compiled"
+
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 
@@ -147,6 +149,15 @@ def stock(folder: Path, port: int, servers: Sequence[str]) -> Command:
     return proxyd(folder, port, servers, datapath="stock")
 
 
+def compiled(folder: Path, port: int, servers: Sequence[str]) -> Command:
+    """Our daemon with its hot modules compiled (``make compiled``)."""
+    twistd = COMPILED / "bin" / "twistd"
+    if not twistd.exists():
+        raise NotRunning("compiled: there is no build of it (make compiled)")
+    # Without the path to the sources.
+    return ["env", "--unset=PYTHONPATH", str(twistd), *proxyd(folder, port, servers)[1:]]
+
+
 def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
     """HAProxy: one thread, splice-auto, option tcplog to a file, and a TCP check."""
     config = folder / "haproxy.cfg"
@@ -222,6 +233,7 @@ def version(name: str) -> Optional[str]:
 PROXIES: Mapping[str, Callable[[Path, int, Sequence[str]], Command]] = {
     "proxyd": proxyd,
     "stock": stock,
+    "compiled": compiled,
     "haproxy": haproxy,
     "haproxy-splice": haproxy_splice,
     "nginx": nginx,

@@ -100,7 +100,11 @@ class Session(Pair):
         self._waiting = None
         try:
             if isinstance(result, Failure):
-                waiting = result.throwExceptionIntoGenerator(story)
+                error: Any = result.value
+                try:
+                    waiting = story.throw(error)
+                finally:
+                    error.__traceback__ = None  # by whose frames a compiled session would be kept
             else:
                 waiting = story.send(result)
         except StopIteration:
