@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 COMPILED := .venv-compiled
 
 # The tests that reach compiled modules, and those of the daemon in which bytes, ends and limits matter.
-COMPILED_TESTS := tests.test_native tests.test_service tests.test_tap tests.test_cli \
-	$(addprefix tests.,contracts relay policy frontends upkeep) \
+COMPILED_TESTS := tests.test_native tests.test_service tests.test_tap \
+	$(addprefix tests.,cli contracts relay policy frontends upkeep) \
 	$(addprefix tests.functional.test_,streams failures limits stop)
 
 help: ## list the targets

@@ -32,7 +32,7 @@ ROOMS = {
     "frontends": VALUES | {"wire", "policy", "relay"},
     "upkeep": VALUES | {"wire", "policy", "relay"},
     "ops": VALUES | {"policy"},
-    "cli": {"native", "errors", "config"},
+    "cli": VALUES | {"policy"},
 }
 
 PURE = {"config", "wire", "policy"}

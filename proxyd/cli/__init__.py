@@ -1,0 +1,41 @@
+"""
+What can one ask from the shell, without starting the daemon?  The command ``proxyctl``.
+
+Each module here is a family of commands, and names them in its ``COMMANDS``.  What a command needs besides
+the configuration it imports when it is run, so that the others start as quickly as before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from typing import Optional, Sequence
+
+from proxyd.cli import check
+from proxyd.native import version
+
+COMMANDS = (*check.COMMANDS,)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Do what the command line asks; the exit status.  Raises SystemExit(2) if that is not known."""
+    arguments = _parser().parse_args(argv)
+    for stream in sys.stdout, sys.stderr:
+        if isinstance(stream, io.TextIOWrapper):  # a path may have letters that the terminal does not
+            stream.reconfigure(errors="backslashreplace")
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="proxyctl",
+        description="Commands around the proxy that twistd tcpproxy runs.",
+        epilog="example: proxyctl check /etc/proxyd/proxy.ini",
+    )
+    parser.add_argument("--version", action="version", version=f"proxyctl {version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    return parser

@@ -1,0 +1,34 @@
+"""Does ``proxyctl check`` say what a configuration does, or what is wrong with it?"""
+
+from __future__ import annotations
+
+import os
+
+from tests.cli.shell import ShellCase
+from tests.config.ini import MINIMAL
+
+
+class CheckTests(ShellCase):
+    def test_check(self) -> None:
+        """A configuration that can be used is summed up."""
+        self.assertEqual(
+            self.run_it("check", self.write(MINIMAL)),
+            (
+                0,
+                "ok\nlistener l: tcp on tcp:80, to pool p\npool p: 1 server, balance p2c, check none\n",
+                "",
+            ),
+        )
+
+    def test_check_finds_faults(self) -> None:
+        """One that cannot be used: every problem is on standard error, and nothing elsewhere."""
+        path = self.write(MINIMAL.replace("tcp:80", "x") + "retires = 1\n")
+        status, out, err = self.run_it("check", path)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual([line.split(" ")[0] for line in err.splitlines()], [f"{path}:2:", f"{path}:6:"])
+
+    def test_check_of_nothing(self) -> None:
+        """A file that is not there is a fault like any other."""
+        status, out, err = self.run_it("check", os.path.join(self.folder, "no.ini"))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("no.ini: cannot be read: No such file or directory", err)
