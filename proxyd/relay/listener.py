@@ -31,7 +31,7 @@ from proxyd.config.address import Bind, EndpointBind, FdBind, SystemdBind, TcpBi
 from proxyd.errors import StartError
 from proxyd.interfaces import IDatapath
 from proxyd.relay.capacity import RETRY_SECONDS, Capacity
-from proxyd.relay.streams import tune_socket
+from proxyd.relay.streams import Socket, tune_socket
 
 ACCEPTS_PER_TURN = 16
 
@@ -245,7 +245,7 @@ class Listener:
                     return
                 continue  # this client is gone again, accept(2) says: the next one may not be
             # socket.accept() would ask the family and the type as enumerations, at 2 us a client.
-            self._serve(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), peer)
+            self._serve(Socket(self._family, socket.SOCK_STREAM, 0, fd), peer)
 
     def _serve(self, skt: socket.socket, peer: Any) -> None:
         try:

@@ -14,7 +14,7 @@ from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.streams import OUT_OF_DESCRIPTORS
+from proxyd.relay.streams import OUT_OF_DESCRIPTORS, Socket
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
@@ -35,7 +35,7 @@ class Dial:
         self._connection: Optional[LaneConnection] = None
         self.arrived: Deferred[None] = Deferred(self._give_up)
         try:
-            self._socket = skt = socket.socket(family, _STREAM)
+            self._socket = skt = Socket(family, _STREAM)
         except OSError as error:
             raise failed(error.errno or 0) from None
         try:
