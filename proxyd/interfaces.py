@@ -110,8 +110,9 @@ class IDatapath(Interface):
         """
         Connect a `proxyd.relay.pair.ProxyClient` to a `proxyd.config.address.Address`.
 
-        The Deferred fires with None when the side is connected, or fails with `DialFailed`, some of it
-        before this returns.  It has no deadline; who cancels it wants the attempt to end at once.
+        The Deferred fires when the side is connected, with the address that was reached if there were more,
+        else with None; or fails with `DialFailed`, some of it before this returns.  It has no deadline; who
+        cancels it wants the attempt to end at once.
         """
 
     def addReader(reader: Any) -> None:

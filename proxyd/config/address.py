@@ -85,7 +85,17 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-Address = Union[TcpAddress, UnixAddress]
+@frozen(cache_hash=True)
+class Addresses:
+    """A server with several addresses, in the order in which they are to be tried; at least two."""
+
+    each: tuple[TcpAddress, ...]
+
+    def __str__(self) -> str:
+        return ",".join(str(address) for address in self.each)
+
+
+Address = Union[TcpAddress, UnixAddress, Addresses]
 
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Optional, Sequence
 
 from attrs import evolve, frozen
 
-from proxyd.config.address import Address, Port, ServerAddress, TcpAddress, UnixAddress
+from proxyd.config.address import Address, Addresses, Port, ServerAddress, TcpAddress, UnixAddress
 from proxyd.config.options import (
     Count,
     Duration,
@@ -54,6 +54,8 @@ class CheckSpec:
             return self.address
         if self.port is None or isinstance(server, UnixAddress):
             return server
+        if isinstance(server, Addresses):
+            return Addresses(tuple(TcpAddress(each.host, self.port) for each in server.each))
         return TcpAddress(server.host, self.port)
 
     @property

@@ -149,7 +149,7 @@ class ProxyClient(Side):
 
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
-        self.arrived: Optional[Deferred[None]] = None
+        self.arrived: Optional[Deferred[Any]] = None
 
     def connectionMade(self) -> None:
         arrived, self.arrived = self.arrived, None

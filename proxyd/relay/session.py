@@ -18,6 +18,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from proxyd.config.address import Address
 from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
@@ -56,6 +57,7 @@ class Session(Pair):
         "picked",
         "pool",
         "retries",
+        "server_address",
         "started",
         "unique_id",
     )
@@ -74,6 +76,7 @@ class Session(Pair):
         self.pool: Optional[Pool] = None  # until it is decided
         self.unique_id = ""
         self.picked: Optional[Server] = None
+        self.server_address: Optional[Address] = None  # the picked one's when it was dialed
         self.connect_seconds: Optional[float] = None
         self.retries = 0
         self.started = factory.seconds()
@@ -174,12 +177,15 @@ class Session(Pair):
             if server is None:
                 break
             self.picked = server
+            self.server_address = server.address
             self.retries = len(tried)
             server.open += 1
             began = self.factory.seconds()
             self.wheel.arm(self, timeout)
             try:
-                await self.factory.datapath.dial(server.address, self.server)
+                reached = await self.factory.datapath.dial(self.server_address, self.server)
+                if reached is not None:
+                    self.server_address = reached
                 self.connect_seconds = self.factory.seconds() - began
                 if pool.timed is not None:
                     self._time(pool, server, self.connect_seconds)
@@ -307,7 +313,7 @@ class Session(Pair):
             total_seconds=factory.seconds() - self.started,
             pool=self.pool.name if self.pool is not None else "",
             server=picked.name if picked is not None else "",
-            server_address=str(picked.address) if picked is not None else "",
+            server_address=str(self.server_address) if picked is not None else "",
             connect_seconds=self.connect_seconds,
             bytes_in=self.client.received,
             bytes_out=self.server.received,

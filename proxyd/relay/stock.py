@@ -21,10 +21,10 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.config.address import Address, UnixAddress
+from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import client_endpoint
+from proxyd.relay.dial import client_endpoint, reach_one
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, tune_socket
 
@@ -36,20 +36,17 @@ class ProxyClientFactory(ClientFactory):
 
     def __init__(self, side: ProxyClient) -> None:
         self.side = side
-        self.arrived: Deferred[None] = Deferred(lambda _: self.give_up())
+        self.arrived: Deferred[Any] = Deferred(lambda _: self.give_up())
         self.given_up = False
         self.stop: Callable[[], object] = lambda: None
-        side.arrived = self.arrived
 
     def give_up(self) -> None:
         """End the attempt; whatever Twisted calls that failure then is nobody's concern."""
         self.given_up = True
-        self.side.arrived = None
         self.stop()
 
     def failed(self, reason: Failure) -> None:
         """The server was not reached."""
-        self.side.arrived = None
         if not self.given_up:
             self.arrived.errback(reason)
 
@@ -57,6 +54,7 @@ class ProxyClientFactory(ClientFactory):
         self.stop = connector.stopConnecting
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        self.side.arrived = self.arrived
         return self.side
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
@@ -103,8 +101,10 @@ class Stock:
     def close(self) -> None:
         """There is nothing to give up."""
 
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
-        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[Optional[TcpAddress]]:
+        """Connect the side to a server (`IDatapath.dial`)."""
+        if isinstance(address, Addresses):
+            return reach_one(self._reactor, address, lambda each: self.dial(each, side))
         factory = ProxyClientFactory(side)
         if isinstance(address, UnixAddress):
             self._reactor.connectUNIX(address.path, factory, timeout=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxyd.config.address import TcpAddress
+from proxyd.config.address import Addresses, TcpAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.probes import RedisAsk
 from proxyd.config.summary import summary
@@ -94,6 +94,11 @@ class CheckTests(IniCase):
             check = self.load(f"{MINIMAL}check = tcp {words}\n").pools[0].check
             assert check is not None
             self.assertEqual(check.target(server), target)
+        server_of_two = Addresses((server, TcpAddress("::1", 80)))
+        self.assertEqual(
+            CheckSpec(port=81).target(server_of_two),
+            Addresses((TcpAddress("10.0.0.1", 81), TcpAddress("::1", 81))),
+        )
         self.assertEqual(
             self.problems(f"{MINIMAL}server b = unix:/s\ncheck = tcp port=81\n"),
             ["proxy.ini:7: [pool p] check: port=81 means nothing for server b, which is a unix socket"],

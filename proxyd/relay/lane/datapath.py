@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDe
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from proxyd.config.address import Address, TcpAddress, UnixAddress
+from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
 from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import resolve
+from proxyd.relay.dial import reach_one, resolve
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
@@ -32,9 +32,11 @@ def can_run_on(reactor: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def target_of(address: Address) -> tuple[int, Any]:
-    """A server's family and what connect(2) takes for it; a name is left as it is, to be looked up."""
+    """A server's family and what connect(2) takes for it; what that does not take is left as it is."""
     if isinstance(address, UnixAddress):
         return socket.AF_UNIX, address.path
+    if isinstance(address, Addresses):
+        return socket.AF_UNSPEC, address
     if isIPAddress(address.host):
         return socket.AF_INET, (address.host, address.port)
     if isIPv6Address(address.host):
@@ -75,17 +77,19 @@ class Lane:
             connection.fail(Failure())  # or the next one with this descriptor would not be watched
             raise
 
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
-        """Connect the side to a server; fires when it is connected, or fails with `DialFailed`."""
+    def dial(self, address: Address, side: ProxyClient) -> Deferred[Optional[TcpAddress]]:
+        """Connect the side to a server (`IDatapath.dial`)."""
         family, target = target_of(address)
-        if isinstance(target, TcpAddress):
+        if family == socket.AF_UNSPEC:
+            if isinstance(address, Addresses):
+                return reach_one(self._reactor, address, lambda each: self.dial(each, side))
             return Deferred.fromCoroutine(self._dial_by_name(target, side))
         try:
             return Dial(self._loop, family, target, side).arrived
         except DialFailed as failed:
             return fail(failed)
 
-    async def _dial_by_name(self, address: TcpAddress, side: ProxyClient) -> None:
+    async def _dial_by_name(self, address: TcpAddress, side: ProxyClient) -> Optional[TcpAddress]:
         failed = None
         for family, found in await resolve(self._reactor, address):
             try:

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from proxyd.config.address import TcpAddress
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
@@ -33,7 +34,7 @@ class Dial:
         self._side = side
         self._done = False
         self._connection: Optional[LaneConnection] = None
-        self.arrived: Deferred[None] = Deferred(self._give_up)
+        self.arrived: Deferred[Optional[TcpAddress]] = Deferred(self._give_up)
         try:
             self._socket = skt = Socket(family, _STREAM)
         except OSError as error:
@@ -77,7 +78,7 @@ class Dial:
         if not self.arrived.called:
             self.arrived.errback(failure)
 
-    def _give_up(self, _: Deferred[None]) -> None:
+    def _give_up(self, _: Deferred[Optional[TcpAddress]]) -> None:
         if not self._done:
             self._done = True
             self._loop.bury(self._socket)
