@@ -87,9 +87,11 @@ class Pattern(OneWord):
     def read(self, word: Word) -> str:
         if len(word.text) > _LONGEST_PATTERN:
             raise Invalid(f"is longer than {_LONGEST_PATTERN} letters")
+        import regex  # not needed by most configurations, and proxyctl starts quickly
+
         try:
-            re.compile(word.text.encode("utf-8"))
-        except (re.error, RecursionError, OverflowError) as why:
+            regex.compile(word.text.encode("utf-8"))
+        except (regex.error, RecursionError, OverflowError) as why:
             raise Invalid(f"{quoted(word.text)} is not a regular expression: {why}") from None
         return word.text
 

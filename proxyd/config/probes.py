@@ -130,6 +130,14 @@ class FtpAsk:
 
 
 @frozen
+class LdapAsk:
+    """Whether an LDAP server lets in the user, whose name is a DN, or anybody if that is empty."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@frozen
 class Kind:
     """
     A kind of check: the value made of its parameters, and what is written about it.
@@ -146,6 +154,12 @@ class Kind:
 def _user_needs_password(given: Mapping[str, Any]) -> Iterator[str]:
     if "user" in given and "password" not in given:
         yield "user needs a password; write password=${PROBE_PASSWORD}, for example"
+
+
+def _user_and_password(given: Mapping[str, Any]) -> Iterator[str]:
+    yield from _user_needs_password(given)
+    if "password" in given and "user" not in given:
+        yield "password means nothing without a user; write user=cn=probe,dc=example,dc=com, for example"
 
 
 def _expect_needs_query(given: Mapping[str, Any]) -> Iterator[str]:
@@ -230,7 +244,8 @@ _HTTP = (
     Option(
         "body",
         Pattern(),
-        "A part of the body, of which 64 KiB are read, must fit this regular expression of Python.",
+        "A part of the body, of which 64 KiB are read, must fit this regular expression of Python. The check "
+        "fails if that takes more than 10 ms of processor time to find out.",
         'body="^ok$$"',
         otherwise="any body, and none",
     ),
@@ -373,6 +388,21 @@ KINDS = {
         (Option("helo", Helo(), "What we call ourselves.", "helo=proxy.example.com", default="localhost"),),
     ),
     "ftp": Kind(FtpAsk, "An FTP server must greet (220). We leave with `QUIT`."),
+    "ldap": Kind(
+        LdapAsk,
+        "A simple bind must succeed. We leave with an unbind.",
+        (
+            Option(
+                "user",
+                Text(),
+                "Bind as this user, given by its distinguished name.",
+                "user=cn=probe,dc=example,dc=com",
+                otherwise="an anonymous bind",
+            ),
+            Option("password", Secret(), "The password.", "password=${PROBE_PASSWORD}", otherwise="none"),
+        ),
+        _user_and_password,
+    ),
 }
 
 VARIANTS = tuple(Variant(name, kind.doc, kind.parameters) for name, kind in KINDS.items())

@@ -50,7 +50,7 @@ REFUSED: list[tuple[OneWord, str, str]] = [
     (Statuses(), "200,", '"" is neither a status nor a range, such as 200-299'),
     (Statuses(), "600", '"600" is neither a status nor a range, such as 200-299'),
     (Statuses(), "300-200", '"300-200" is neither a status nor a range, such as 200-299'),
-    (Pattern(), "(", '"(" is not a regular expression: missing ), unterminated subpattern at position 0'),
+    (Pattern(), "(", '"(" is not a regular expression: missing ) at position 1'),
     (Pattern(), "x" * 1001, "is longer than 1000 letters"),
     (HeaderField(), "secret", "is not a header; write Name: value, in quotes"),
     (HeaderField(), "My secret: x", "is not a header; write Name: value, in quotes"),

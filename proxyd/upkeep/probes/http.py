@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Optional, Union
 
 from treq.client import HTTPClient
@@ -14,12 +13,13 @@ from twisted.python.failure import Failure
 from twisted.web._newclient import ParseError
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from proxyd.config.address import UnixAddress
 from proxyd.config.probes import HttpAsk, HttpsAsk
 from proxyd.upkeep.probes.conversation import MOST_HELD, Call, Failed, ending, shown, take_leave
+from proxyd.upkeep.probes.patterns import Search
 from proxyd.upkeep.probes.tls import creator, expiring
 
 MOST_RECEIVED = 2 * MOST_HELD  # bytes of headers and body as they come
@@ -50,7 +50,7 @@ async def _response(call: Call, ask: HttpAsk, line: _Line) -> Any:
     if not headers.hasHeader("User-Agent"):
         headers.addRawHeader("User-Agent", "proxyd")
     call.awaited = _AWAITED
-    client = HTTPClient(Agent.usingEndpointFactory(call.reactor, line))
+    client = HTTPClient(_Plain(Agent.usingEndpointFactory(call.reactor, line)))
     try:
         return await client.request(
             ask.method, f"http://check{ask.path}", headers=headers, allow_redirects=False, unbuffered=True
@@ -82,8 +82,31 @@ async def _body(response: Any) -> bytes:
 def _judge(ask: HttpAsk, status: int, body: bytes) -> None:
     if not any(low <= status <= high for low, high in ask.status):
         raise Failed(f"answered with status {status}")
-    if ask.body and not re.search(ask.body.encode("utf-8"), body):
+    if ask.body and Search().end(ask.body.encode("utf-8"), body) is None:
         raise Failed(f"answered with another body: {shown(body)}")
+
+
+@implementer(IAgent)
+class _Plain:
+    """
+    An agent that asks for bodies as they are, whatever treq says.
+
+    treq unpacks a body as it comes, so that a few KiB become as many MiB before anyone can count them.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Any:
+        headers.setRawHeaders("Accept-Encoding", ["identity"])
+        asked: Deferred[Any] = self._agent.request(method, uri, headers, bodyProducer)
+        return asked.addCallback(_as_it_is)
+
+
+def _as_it_is(response: Any) -> Any:
+    """The response, of which nobody is told that it may be packed."""
+    response.headers.removeHeader("Content-Encoding")
+    return response
 
 
 class _Reader(Protocol):

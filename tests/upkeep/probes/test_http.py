@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -105,6 +106,24 @@ class HttpTests(ProbeCase):
                 self.assertFailed(why)
             else:
                 self.assertPassed()
+
+    def test_packed_body(self) -> None:
+        """Bodies are asked for as they are, and a server that packs its own all the same is not unpacked."""
+        self.begin(HttpAsk(body="^x"))
+        self.assertIn("Accept-Encoding: identity", self.request())
+        packed = gzip.compress(b"x" * 1_000_000)
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+        self.answer(head + packed)
+        self.reactor.advance(0)
+        self.assertIn("answered with another body: \\x1f", str(self.failureResultOf(self.outcome).value))
+
+    def test_slow_pattern(self) -> None:
+        """A pattern that is looked for without end is given up."""
+        self.begin(HttpAsk(body="(a|aa)+$"))
+        self.request()
+        self.transport.protocol.dataReceived(b"HTTP/1.0 200 OK\r\n\r\n" + b"a" * 60000 + b"b")
+        self.close()
+        self.assertFailed("answered what takes too long to be searched for the pattern")
 
     def test_endless_headers(self) -> None:
         """A server that never ends its headers is stopped."""

@@ -57,3 +57,9 @@ class ScriptTests(ProbeCase):
         self.said()
         self.answer(b"PONG")
         self.assertPassed()
+
+    def test_takes_too_long(self) -> None:
+        """A pattern that is looked for without end is given up, and named."""
+        self.begin(ScriptAsk((Expect(b"(a|aa)+$"),)))
+        self.transport.protocol.dataReceived(b"a" * 60000 + b"b")
+        self.assertFailed("answered what takes too long to be searched for the pattern of step 1")
