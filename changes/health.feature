@@ -2,5 +2,6 @@
 whether they accept connections, `redis` whether Redis answers and is the master, `pgsql` whether PostgreSQL lets a
 user in, is the primary, and what it answers to a query, `mysql` the same of MySQL and MariaDB, `tls` whether the
 handshake succeeds and the certificate is right and lasts, `http` and `https` whether a request is answered with the
-right status and body, `smtp` and `ftp` whether they greet, `script` whatever can be sent and expected. `fast` and
-`slow` are intervals for servers that are changing and that are down; `port` and `address` check them elsewhere.
+right status and body, `smtp` and `ftp` whether they greet, `ldap` whether a bind succeeds, `script` whatever can be
+sent and expected. `fast` and `slow` are intervals for servers that are changing and that are down; `port` and
+`address` check them elsewhere.

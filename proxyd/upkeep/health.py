@@ -24,7 +24,7 @@ from proxyd.policy.health import RiseFall, Standing
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import ftp, http, mysql, pgsql, redis, script, smtp, tcp, tls
+from proxyd.upkeep.probes import ftp, http, ldap, mysql, pgsql, redis, script, smtp, tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 
 _OURS = frozenset(
@@ -214,4 +214,5 @@ PROBES: dict[str, Probe] = {
     "script": script.probe,
     "smtp": smtp.probe,
     "ftp": ftp.probe,
+    "ldap": ldap.probe,
 }

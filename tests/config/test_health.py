@@ -21,6 +21,11 @@ REFUSED = [
     ("tls sni=a verify=b", "sni and verify do not go together; verify asks for its name"),
     ("tls ca=/x", "ca means nothing without verify; write verify=www.example.com, for example"),
     ("script send=x", "expects nothing; write expect=PONG, for example"),
+    ("ldap user=cn=a", "user needs a password; write password=${PROBE_PASSWORD}, for example"),
+    (
+        "ldap password=p",
+        "password means nothing without a user; write user=cn=probe,dc=example,dc=com, for example",
+    ),
     ("tcp port=0", 'port: "0" is not a port; ports are 1 to 65535'),
     (
         "tcp port=81 address=10.0.0.1:81",

@@ -13,6 +13,7 @@ from proxyd.config.probes import (
     FtpAsk,
     HttpAsk,
     HttpsAsk,
+    LdapAsk,
     MysqlAsk,
     PgsqlAsk,
     RedisAsk,
@@ -50,6 +51,8 @@ ASKED: list[tuple[str, Any]] = [
     ),
     ("smtp helo=[::1]", SmtpAsk("[::1]")),
     ("ftp", FtpAsk()),
+    ("ldap", LdapAsk()),
+    ("ldap user=cn=a,dc=b password=p", LdapAsk("cn=a,dc=b", "p")),
 ]
 
 

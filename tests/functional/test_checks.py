@@ -13,7 +13,16 @@ from twisted.mail.smtp import ESMTP
 from twisted.protocols.ftp import FTP
 
 from tests.support.daemon import Daemon, DaemonCase
-from tests.support.services import Service, mariadb, nginx, nginx_https, postgres_program, postgresql, redis
+from tests.support.services import (
+    Service,
+    mariadb,
+    nginx,
+    nginx_https,
+    postgres_program,
+    postgresql,
+    redis,
+    slapd,
+)
 from tests.support.stage import Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
@@ -307,3 +316,25 @@ class DialogueChecks(ChecksCase):
         service = await redis(self.stage)
         daemon = await self.checking(r"script send='QUIT\r\n' expect=PONG", service.place)
         await self.is_down(daemon, rb"said \+OK\\r\\n, which does not match step 2")
+
+
+class LdapChecks(ChecksCase):
+    async def test_stopped(self) -> None:
+        """OpenLDAP that is stopped is down, though its port accepts; and up when it goes on."""
+        service = await slapd(self.stage)
+        daemon = await self.checking("ldap", service.place)
+        await self.stops_and_goes_on(service, daemon, b"answer to the bind")
+        await service.child.says(rb"UNBIND\n")
+
+    async def test_login(self) -> None:
+        """A user with the right password passes; a wrong one is told by the result, and never shown."""
+        service = await slapd(self.stage)
+        for password, outcome in (
+            ("sesame", rb"up: check passed"),
+            ("guessed", rb"down: answered invalidCredentials \(first check\)"),
+        ):
+            user = "user=cn=probe,dc=example,dc=com"
+            daemon = await self.checking(f"ldap {user} password={password}", service.place)
+            await daemon.child.says(rb"server a \S+ is " + outcome)
+            self.assertNotIn(password, await daemon.stop())
+            shutil.rmtree(daemon.folder)

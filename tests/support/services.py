@@ -89,6 +89,22 @@ async def redis(stage: Stage) -> Service:
     return Service(place, child, stage.folder)
 
 
+async def slapd(stage: Stage) -> Service:
+    """OpenLDAP, with a user ``cn=probe,dc=example,dc=com`` whose password is ``sesame``."""
+    place = stage.tcp()
+    folder = stage.subfolder("slapd")
+    config = folder / "conf"
+    config.write_text(
+        f"pidfile {folder}/pid\ninclude /etc/ldap/schema/core.schema\n"
+        f"database ldif\ndirectory {folder}\nsuffix dc=example,dc=com\n"
+        "rootdn cn=probe,dc=example,dc=com\nrootpw sesame\n"
+    )
+    path = program("slapd", "slapd")
+    child = stage.spawn(path, "-d", "stats", "-f", config, "-h", f"ldap://{place}")
+    await child.says(rb"slapd starting")
+    return Service(place, child, folder)
+
+
 NGINX = """
 {modules}
 daemon off;
