@@ -20,8 +20,8 @@ from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool, Server
+from proxyd.policy.state import State
 
 SIZES = (10, 100, 1000)
 OPEN = 1000
@@ -82,7 +82,7 @@ class Trial:
         server = self.pool.servers[0]
         began = time.perf_counter()
         for turn in range(20):
-            self.pool.turned(server, Standing.UP if turn % 2 else Standing.DOWN, "")
+            self.pool.turned(server, State.UP if turn % 2 else State.DOWN, "", 0.0)
             self.pool.pick((), self._clients[turn])
         return (time.perf_counter() - began) / 20 * 1e6
 

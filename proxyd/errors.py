@@ -143,5 +143,9 @@ class Refused(Exception):
         self.detail = detail
 
 
+class IllegalMove(ValueError):
+    """A server cannot do that in the state that it has; says which."""
+
+
 class Malformed(Exception):
     """What a peer has sent is not what the protocol allows; says what was found."""

@@ -141,16 +141,25 @@ class ListenerSnapshot:
 
 @frozen
 class ServerSnapshot:
-    """A server as its pool sees it now; ``standing`` is up, down or checking, ``why`` says since what."""
+    """
+    A server as its pool sees it now: the value of its `proxyd.policy.state.State`, since when, and why.
+
+    ``health`` is what its checks have said last: up, down or checking.  ``since`` and ``until`` are seconds
+    since the epoch; 0 means since the start, and until something happens.
+    """
 
     pool: str
     name: str
     address: str
-    standing: str
+    state: str
     weight: int
     backup: bool
     open: int
     why: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    health: str = ""
+    effective_weight: float = 1.0
 
 
 @frozen

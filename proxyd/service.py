@@ -33,6 +33,7 @@ from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
+from proxyd.ops.state import StateLog
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
@@ -42,6 +43,7 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
+from proxyd.upkeep.state import Turns
 
 FRONTENDS = {"tcp": tcp_frontend}
 
@@ -91,6 +93,10 @@ class ProxyService(Service):
             spec.name: Pool(spec, make_balancer(spec.balance, random, reactor.seconds))
             for spec in config.pools
         }
+        state_log = StateLog()
+        for pool in self.pools.values():
+            pool.watch(state_log.changed)
+        self._turns = Turns(reactor, list(self.pools.values()))
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
         self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)
@@ -191,6 +197,7 @@ class ProxyService(Service):
         for listener in self._all_listeners():
             listener.startListening()
         self._checks.start()
+        self._turns.start()
         self._lag.start()
 
     def stopService(self) -> Deferred[None]:
@@ -204,6 +211,7 @@ class ProxyService(Service):
             await maybeDeferred(listener.stopListening)
         await self._drain_sessions()
         await self._checks.stop()
+        self._turns.stop()
         self._lag.stop()
         for listener in self._metrics_listeners:
             await maybeDeferred(listener.stopListening)
@@ -250,11 +258,15 @@ class ProxyService(Service):
                     pool=pool.name,
                     name=server.name,
                     address=str(server.address),
-                    standing=server.standing.value,
+                    state=server.state.value,
                     weight=server.weight,
                     backup=server.backup,
                     open=server.open,
                     why=server.why,
+                    since=server.since,
+                    until=server.until,
+                    health=server.health.value,
+                    effective_weight=server.effective_weight,
                 )
                 for pool in self.pools.values()
                 for server in pool.servers

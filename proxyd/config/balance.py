@@ -25,6 +25,10 @@ BALANCES = (
 
 FIXED_WEIGHTS = ("static-rr",)  # whose weights do not change while they run; HAProxy's word
 
+# Where servers that are back start slowly: not where weights are fixed (as in HAProxy), nor where they make a
+# table of hashes, which would lead the clients of others elsewhere and back, nor where they do not count.
+RAMPED = ("roundrobin", "leastconn", "p2c", "random", "leasttime", "leastbytes")
+
 SOURCE, SOURCE_PORT, SNI = "source", "source+port", "sni"
 KEYS = (SOURCE, SOURCE_PORT, SNI)
 

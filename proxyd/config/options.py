@@ -140,6 +140,24 @@ class Count(OneWord):
 
 
 @frozen
+class Percent(OneWord):
+    """A whole number of percent within bounds, both included."""
+
+    low: int = 0
+    high: int = 100
+
+    @property
+    def shape(self) -> str:  # type: ignore[override]
+        return f"{self.low}% to {self.high}%"
+
+    def read(self, word: Word) -> int:
+        number, percent, rest = word.text.partition("%")
+        if not percent or rest or not _NUMBER.fullmatch(number) or not self.low <= int(number) <= self.high:
+            raise Invalid(f"{quoted(word.text)} is not a whole number and %, {self.shape}")
+        return int(number)
+
+
+@frozen
 class YesNo(OneWord):
     """Yes or no, in any of the usual words."""
 

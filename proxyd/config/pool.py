@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.address import Address, ServerAddress, UnixAddress
-from proxyd.config.balance import Balance, BalanceSpec
+from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.health import Check, CheckSpec
-from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, parameters
+from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.reader import Word
 
@@ -44,6 +44,8 @@ class PoolSpec:
     retries: int = 2
     proxy_protocol: Optional[ProxyOut] = None
     backup_below: int = 1
+    slow_start: float = 30.0  # seconds
+    panic_threshold: int = 0  # percent
 
 
 class Server(Form):
@@ -158,6 +160,24 @@ OPTIONS = (
         "backup_below = 2",
         default="1",
     ),
+    Option(
+        "slow_start",
+        Duration(may_be_zero=True),
+        "A server that comes up again gets its share of new connections step by step, in this time; not at "
+        "the start of proxyd, and not with `static-rr`, `first`, `source`, `hash` and `maglev`, which do not "
+        "heed it.",
+        "slow_start = 2m",
+        default="30s",
+    ),
+    Option(
+        "panic_threshold",
+        Percent(),
+        "While fewer servers than this are up, all get connections, also those that are down or ejected: "
+        "the checks are then more likely to be wrong than the servers. Backups do not count, and come first "
+        "if no other server is up.",
+        "panic_threshold = 50%",
+        default="0%",
+    ),
 )
 
 
@@ -165,6 +185,8 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which values of a pool do not go together: the option, and what is wrong with it."""
     check: Optional[CheckSpec] = given.get("check")
     balance = given.get("balance", BalanceSpec())
+    if given.get("slow_start") and balance.name not in RAMPED:
+        yield "slow_start", f"balance = {balance.name} does not heed it"
     for name, server in given.get("server", {}).items():
         if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
             yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"

@@ -35,13 +35,14 @@ from proxyd import __version__
 from proxyd.errors import Reason
 from proxyd.interfaces import IObserver, Record, Snapshot, TakeSnapshot
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
+from proxyd.policy.state import State
 
 # Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
 CONNECT_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 # A connection lasts from one exchange on the same rack to a database session of a day.
 CONNECTION_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 3600, 14400, 86400)
 
-STANDINGS = ("up", "down", "checking")
+STATES = tuple(state.value for state in State)
 FAULTS = {reason.code: reason.fault.value for reason in Reason}
 
 
@@ -199,24 +200,36 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "proxyd_server_connections_open", "Connections to the server that are open now.", labels=servers
     )
     up = GaugeMetricFamily("proxyd_server_up", "1 if the server is up, else 0.", labels=servers)
-    standing = GaugeMetricFamily(
-        "proxyd_server_standing", "1 for the standing that the server has.", labels=(*servers, "standing")
+    state = GaugeMetricFamily(
+        "proxyd_server_state", "1 for the state that the server has.", labels=(*servers, "state")
+    )
+    since = GaugeMetricFamily(
+        "proxyd_server_state_since_timestamp_seconds",
+        "When the server came into its state; 0 if it has been in it since the start.",
+        labels=servers,
     )
     weight = GaugeMetricFamily(
         "proxyd_server_weight", "The server's share of its pool's connections.", labels=servers
     )
+    effective = GaugeMetricFamily(
+        "proxyd_server_effective_weight",
+        "The same as it is now, which is less while the server starts slowly.",
+        labels=servers,
+    )
     for server in snapshot.servers:
         key = (server.pool, server.name)
         opened.add_metric(key, server.open)
-        up.add_metric(key, server.standing == "up")
-        for name in dict.fromkeys((*STANDINGS, server.standing)):
-            standing.add_metric((*key, name), server.standing == name)
+        up.add_metric(key, server.state == "up")
+        for name in STATES:
+            state.add_metric((*key, name), server.state == name)
+        since.add_metric(key, server.since)
         weight.add_metric(key, server.weight)
+        effective.add_metric(key, server.effective_weight)
     lag = GaugeMetricFamily(
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
     lag.add_metric((), snapshot.lag_seconds)
-    yield from (listeners, opened, up, standing, weight, lag)
+    yield from (listeners, opened, up, state, since, weight, effective, lag)
 
 
 class MetricsPage(Page):

@@ -74,10 +74,10 @@ class RoundRobin:
     def _take_up(self, servers: list[Server]) -> None:
         self._servers = servers
         self._given = 0
-        self._total = sum(server.weight for server in servers)
+        self._total = sum(server.share for server in servers)
         self._heaps = {}
         for place, server in enumerate(servers):
-            self._heaps.setdefault(server.weight, []).append((-server.credit, place, server))
+            self._heaps.setdefault(server.share, []).append((-server.credit, place, server))
         for heap in self._heaps.values():
             heapify(heap)
 

@@ -86,10 +86,10 @@ class LeastConnections:
     def _take_up(self, servers: list[Server]) -> None:
         turns = {server: entry[1] for server, entry in zip(self._servers, self._entries)}
         self._servers = servers
-        self._weights = [server.weight for server in servers]
+        self._weights = [server.share for server in servers]
         self._places = {server: place for place, server in enumerate(servers)}
         self._entries = [
-            (server.open / server.weight, max(turns.get(server, 0.0), self._turn), place)
+            (server.open / server.share, max(turns.get(server, 0.0), self._turn), place)
             for place, server in enumerate(servers)
         ]
         self._heap = self._entries[:]

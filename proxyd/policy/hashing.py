@@ -228,9 +228,9 @@ class BoundedLoad(Hashed):
     def _take_up(self, servers: list[Server]) -> None:
         super()._take_up(servers)
         self._open = sum(server.open for server in servers)
-        self._whole = sum(server.weight for server in servers)
+        self._whole = sum(server.share for server in servers)
 
     def _has_room(self, server: Server) -> bool:
         # Whole numbers, both rounded up: below some server's bound there is always room for this one more.
         most = -(-(self._open + 1) * self._factor // 100)
-        return server.open < -(-most * server.weight // self._whole)
+        return server.open < -(-most * server.share // self._whole)

@@ -66,9 +66,9 @@ class TwoDraws:
         if len(servers) == 2:
             return one, servers[1 - place]
         # The second draw is from all that is left when the first one's share is cut out.
-        lot = int(self._random() * (sums[-1] - one.weight))
-        if lot >= sums[place] - one.weight:
-            lot += one.weight
+        lot = int(self._random() * (sums[-1] - one.share))
+        if lot >= sums[place] - one.share:
+            lot += one.share
         return one, servers[bisect(sums, lot)]
 
 
@@ -89,8 +89,8 @@ class PowerOfTwo(TwoDraws):
         one, other = self.draw(servers, avoid)
         if one is None or other is None:
             return one
-        return one if one.open * other.weight <= other.open * one.weight else other
+        return one if one.open * other.share <= other.open * one.share else other
 
 
 def _running_sums(servers: list[Server]) -> list[int]:
-    return list(accumulate(server.weight for server in servers))
+    return list(accumulate(server.share for server in servers))

@@ -69,7 +69,7 @@ class LeastTime(TwoDraws):
         if one is None or other is None:
             return one
         now = self._fading.now()
-        return one if self._cost(one, now) * other.weight <= self._cost(other, now) * one.weight else other
+        return one if self._cost(one, now) * other.share <= self._cost(other, now) * one.share else other
 
     def timed(self, server: Server, seconds: float) -> None:
         now = self._fading.now()
@@ -106,7 +106,7 @@ class LeastBytes(TwoDraws):
         if one is None or other is None:
             return one
         now = self._fading.now()
-        return one if self._load(one, now) * other.weight <= self._load(other, now) * one.weight else other
+        return one if self._load(one, now) * other.share <= self._load(other, now) * one.share else other
 
     def released(self, server: Server, moved: int) -> None:
         now = self._fading.now()

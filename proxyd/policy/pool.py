@@ -2,7 +2,10 @@
 Which server of a pool gets the next connection?
 
 The pool knows who may be chosen, its balancer chooses.  Who may be chosen changes far less often than
-connections come, so the lists are made anew only when a standing or a weight changes.
+connections come, so the lists are made anew only when a state or a weight changes.
+
+Checks, operators and the traffic itself change states through the verbs here; `proxyd.policy.state` says what
+leads where.  Whoever wants to follow gives `Pool.watch` a function.
 """
 
 from __future__ import annotations
@@ -13,21 +16,31 @@ from typing import Callable, Collection, Optional
 from attrs import define
 
 from proxyd.config.address import Address
-from proxyd.config.balance import FIXED_WEIGHTS
-from proxyd.config.pool import HEAVIEST, PoolSpec
+from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
+from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
+from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.arrival import Arrival
-from proxyd.policy.health import Standing
+from proxyd.policy.slowstart import FULL, step
+from proxyd.policy.state import Change, Event, State, Watcher, move
+
+OUT = (State.DRAINING, State.MAINTENANCE)  # whom operators have taken out, whatever happens to the others
 
 
 @define(eq=False, repr=False)
 class Server:
     """
-    One server as its pool sees it: its weight, its standing and since what, and its open connections.
+    One server as its pool sees it: its weight, its state, since when and why, and its open connections.
 
     Whoever opens a connection to it counts ``open`` up, and down again when the server has closed its side.
     ``credit`` is what round robin owes it, and ``measured`` what a balancer that measures has found of it, as
     of ``measured_at``.
+
+    ``weight`` is what the operator wants, ``configured`` what the configuration says.  Balancers go by
+    ``share``: the weight times `FULL`, or less while the server starts slowly.  ``since`` is when it came
+    into its state, in seconds since the epoch, or 0 for the start of the process; ``until``, when it leaves
+    it by itself, if it is ejected.  ``health`` is what its checks have said last.  ``cold`` is a server that
+    has been away, and has not been up since.
     """
 
     name: str
@@ -35,7 +48,7 @@ class Server:
     weight: int = 1
     backup: bool = False
     pool: str = ""
-    standing: Standing = Standing.UP
+    state: State = State.UP
     why: str = ""
     open: int = 0
     credit: int = 0
@@ -43,9 +56,24 @@ class Server:
     max_connections: int = 0
     measured: float = 0.0
     measured_at: float = 0.0
+    share: int = 0
+    configured: int = 0
+    since: float = 0.0
+    until: float = 0.0
+    health: State = State.CHECKING
+    cold: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.share = self.weight * FULL
+        self.configured = self.weight
+
+    @property
+    def effective_weight(self) -> float:
+        """Its weight, as far as it has come since it is up again (nginx's word)."""
+        return self.share / FULL
 
     def __repr__(self) -> str:
-        return f"<Server {self.pool}/{self.name} {self.address} {self.standing.value}, {self.open} open>"
+        return f"<Server {self.pool}/{self.name} {self.address} {self.state.value}, {self.open} open>"
 
 
 class Pool:
@@ -57,26 +85,17 @@ class Pool:
 
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
+
+    In every verb ``why`` is for people, and ``now`` is the time in seconds since the epoch.  `IllegalMove` is
+    raised for what a server cannot do in its state.
     """
 
     def __init__(self, spec: PoolSpec, balancer: IBalancer) -> None:
         self.name = spec.name
         self.spec = spec
         self.balancer = balancer
-        standing = Standing.UP if spec.check is None else Standing.CHECKING
-        self.servers = tuple(
-            Server(
-                name=server.name,
-                address=server.address,
-                weight=server.weight,
-                backup=server.backup,
-                pool=spec.name,
-                standing=standing,
-                priority=server.priority,
-                max_connections=server.max_connections,
-            )
-            for server in spec.servers
-        )
+        self.servers = tuple(self._make(server) for server in spec.servers)
+        self.panic = False
         self.by_client = False
         self.released: Optional[Callable[[Server, int], None]] = None
         self.timed: Optional[Callable[[Server, float], None]] = None
@@ -87,7 +106,22 @@ class Pool:
             self.released = balancer.released
         if ITiming.providedBy(balancer):
             self.timed = balancer.timed
+        self._watchers: list[Watcher] = []
+        self._starting: dict[Server, float] = {}  # who starts slowly, and since when
+        self._ejected: set[Server] = set()
         self._tiers = self._fit()
+
+    def _make(self, spec: ServerSpec) -> Server:
+        return Server(
+            name=spec.name,
+            address=spec.address,
+            weight=spec.weight,
+            backup=spec.backup,
+            pool=self.name,
+            state=State.UP if self.spec.check is None else State.CHECKING,
+            priority=spec.priority,
+            max_connections=spec.max_connections,
+        )
 
     def pick(self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None) -> Optional[Server]:
         """
@@ -95,7 +129,8 @@ class Pool:
 
         Backups get connections only when too few others are left, as in HAProxy and nginx.  While no server
         is up, those that have not been checked yet count as up: a start must not refuse what it could have
-        served.  ``arrival`` is needed only if the pool goes by it.
+        served; and when there are none of these, those that are ejected.  ``arrival`` is needed only if the
+        pool goes by it.
         """
         for tier in self._tiers:
             server: Optional[Server] = self.balancer.choose(tier, tried, arrival)
@@ -108,29 +143,146 @@ class Pool:
         """What to say when `pick` found nobody, and nobody had been tried."""
         return f"no server of pool {self.name} {'has room' if self._tiers else 'is up'}"
 
-    def turned(self, server: Server, standing: Standing, why: str) -> None:
-        """A check has changed its mind about a server; ``why`` is for people."""
-        server.standing = standing
-        server.why = why
-        self._tiers = self._fit()
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this one of every change from now on, when it has been made."""
+        self._watchers.append(watcher)
 
-    def weigh(self, server: Server, weight: int) -> None:
+    def turned(self, server: Server, state: State, why: str, now: float) -> None:
+        """The checks have changed their mind about a server, which is UP or DOWN to them."""
+        before, event = server.health, Event.PASSED if state is State.UP else Event.FAILED
+        if server.state is not State.MAINTENANCE:
+            server.health = state
+        self._move(server, event, why, now, news=server.state is State.DRAINING and before is not state)
+
+    def drain(self, server: Server, why: str, now: float) -> None:
+        """Give it no new connections; it keeps those that it has, and its checks go on (HAProxy's drain)."""
+        self._move(server, Event.DRAIN, why, now)
+
+    def disable(self, server: Server, why: str, now: float) -> None:
+        """Take it into maintenance: it gets no new connections, and is not checked (HAProxy's maint)."""
+        self._move(server, Event.DISABLE, why, now)
+
+    def enable(self, server: Server, why: str, now: float) -> None:
         """
-        Give a server another weight; 0 drains it: it gets no new connections, and keeps those it has.
+        Undo `drain` and `disable`, and end an ejection.
+
+        After draining it is what its checks say; otherwise it is checked first, if the pool has a check.
+        """
+        self._move(server, Event.ENABLE, why, now)
+
+    def eject(self, server: Server, until: float, why: str, now: float) -> None:
+        """Give it no new connections until then; checks that fail take it down all the same."""
+        self._move(server, Event.EJECT, why, now, until=until)
+
+    def weigh(self, server: Server, weight: int, why: str, now: float) -> None:
+        """
+        Give a server another weight; with 0 it gets no new connections, and keeps those it has.
 
         Raises ValueError for a weight that cannot be; with ``static-rr`` that is any but 0 and its own, as
         in HAProxy.
         """
-        own = next(spec.weight for spec in self.spec.servers if spec.name == server.name)
-        balance = self.spec.balance.name
+        own, balance = server.configured, self.spec.balance.name
         if not 0 <= weight <= HEAVIEST:
             raise ValueError(f"{weight} is no weight; weights are 0 to {HEAVIEST}")
         if balance in FIXED_WEIGHTS and weight not in (0, own):
             raise ValueError(f"with balance {balance} the weight can be 0 or {own}, not {weight}")
         server.weight = weight
+        self._share(server, now)
+        self._lay_out()
+        self._changed(server, Event.WEIGH, server.state, why, now)
+
+    def add(self, spec: ServerSpec, why: str, now: float) -> Server:
+        """One server more, which starts slowly; it is checked first, if the pool has a check."""
+        if any(server.name == spec.name for server in self.servers):
+            raise ValueError(f"pool {self.name} has a server {spec.name} already")
+        server = self._make(spec)
+        server.since, server.why, server.cold = now, why, True
+        self.servers = (*self.servers, server)
+        if server.state is State.UP:
+            self._warm_up(server, now)
+        self._lay_out()
+        self._changed(server, Event.ADD, server.state, why, now)
+        return server
+
+    def remove(self, server: Server, why: str, now: float) -> None:
+        """A server is no more; its connections go on.  Raises ValueError if it is not of this pool."""
+        if server not in self.servers:
+            raise ValueError(f"pool {self.name} has no such server as {server.name}")
+        self.servers = tuple(other for other in self.servers if other is not server)
+        self._leave_timers(server)
+        self._lay_out()
+        self._changed(server, Event.REMOVE, server.state, why, now)
+
+    def tick(self, now: float) -> None:
+        """What time alone brings: ejected servers return, and slow starts go on.  Call it each second."""
+        for server in [server for server in self._ejected if not server.since <= now < server.until]:
+            self._move(server, Event.RETURN, "the time of its ejection is over", now)
+        before = [server.share for server in self._starting]
+        for server in list(self._starting):
+            self._share(server, now)
+        if [server.share for server in self._starting] != before:
+            self._tiers = self._fit()
+
+    def serves(self, server: Server) -> bool:
+        """Whether it is among those that get connections first."""
+        return bool(self._tiers) and server in self._tiers[0]
+
+    def _move(
+        self, server: Server, event: Event, why: str, now: float, until: float = 0.0, news: bool = False
+    ) -> None:
+        before = server.state
+        try:
+            after = move(before, event)
+        except IllegalMove as illegal:
+            raise IllegalMove(f"server {server.name} of pool {self.name}: {illegal}") from None
+        if after is State.CHECKING:
+            if self.spec.check is None:
+                after = State.UP
+            elif before is State.DRAINING:
+                after = server.health
+            elif before is not after:
+                server.health = State.CHECKING
+        if after is not before:
+            server.state, server.why, server.since, server.until = after, why, now, until
+            self._leave_timers(server)
+            if after is State.EJECTED:
+                self._ejected.add(server)
+            if after is State.UP:
+                self._warm_up(server, now)
+            elif after is not State.CHECKING:
+                server.cold = True
+        elif not news:
+            return
+        self._changed(server, event, before, why, now)
+
+    def _leave_timers(self, server: Server) -> None:
+        self._ejected.discard(server)
+        if self._starting.pop(server, None) is not None:
+            server.share = server.weight * FULL
+
+    def _warm_up(self, server: Server, now: float) -> None:
+        """It is up: if it has been away, its share grows from now on."""
+        if server.cold and self.spec.slow_start and self.spec.balance.name in RAMPED:
+            self._starting[server] = now
+            self._share(server, now)
+        server.cold = False
+
+    def _share(self, server: Server, now: float) -> None:
+        since = self._starting.get(server)
+        steps = FULL if since is None else step(now - since, self.spec.slow_start)
+        server.share = server.weight * steps
+        if steps == FULL:
+            self._starting.pop(server, None)
+
+    def _lay_out(self) -> None:
         if IKeyed.providedBy(self.balancer):
             self.balancer.lay_out(self.servers)
+
+    def _changed(self, server: Server, event: Event, before: State, why: str, now: float) -> None:
         self._tiers = self._fit()
+        change = Change(self, server, event, before, why, now)
+        for watcher in self._watchers:
+            watcher(change)
 
     def _fit(self) -> list[list[Server]]:
         """
@@ -138,9 +290,11 @@ class Pool:
 
         They are always new lists, and none is empty.
         """
-        some_are_up = any(server.standing is Standing.UP for server in self.servers)
-        wanted = Standing.UP if some_are_up else Standing.CHECKING
-        fit = [server for server in self.servers if server.standing is wanted and server.weight > 0]
+        able = [server for server in self.servers if server.share > 0 and server.state not in OUT]
+        self.panic = self._too_few_of(able)
+        fit: list[Server] = able if self.panic else []
+        for state in (State.UP, State.CHECKING, State.EJECTED):
+            fit = fit or [server for server in able if server.state is state]
         alike: dict[tuple[bool, int], list[Server]] = {}
         for server in fit:
             alike.setdefault((server.backup, server.priority), []).append(server)
@@ -153,8 +307,24 @@ class Pool:
                 tiers.append(servers)
         return tiers
 
+    def _too_few_of(self, able: list[Server]) -> bool:
+        """
+        Whether so few are up that the checks are rather wrong than right: Envoy's panic threshold.
+
+        Backups do not count, and while no other is up at all they come first.
+        """
+        threshold = self.spec.panic_threshold
+        if not threshold:
+            return False
+        hopeful = (State.UP, State.CHECKING)
+        others = [server for server in able if not server.backup]
+        left = sum(server.state in hopeful for server in others)
+        if not left and any(server.state in hopeful for server in able):
+            return False
+        return left * 100 < threshold * len(others)
+
     def __repr__(self) -> str:
-        counts = Counter(server.standing for server in self.servers)
-        words = [f"{counts[standing]} {standing.value}" for standing in Standing if standing in counts]
+        counts = Counter(server.state for server in self.servers)
+        words = [f"{counts[state]} {state.value}" for state in State if state in counts]
         words.append(f"{sum(server.open for server in self.servers)} open")
         return f"<Pool {self.name} {', '.join(words)}>"

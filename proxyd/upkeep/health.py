@@ -4,7 +4,7 @@ Do the servers still answer?
 Each server of a pool with a check is probed by itself, every ``interval`` give or take 20 %, and what comes
 of it is told to its pool.  A probe has three outcomes: it passes, the server fails it, or nothing is learnt
 about the server since the fault is ours (no descriptor left, no local port) or the name service's.  Then the
-server keeps its standing: an error in checking must never take down what works.
+server keeps its state: an error in checking must never take down what works.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from twisted.python.failure import Failure
 
 from proxyd.config.health import CheckSpec
 from proxyd.errors import Malformed
-from proxyd.policy.health import RiseFall, Standing
+from proxyd.policy.health import RiseFall
 from proxyd.policy.pool import Pool, Server
+from proxyd.policy.state import State
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import ftp, http, ldap, mysql, pgsql, redis, script, smtp, tcp, tls
@@ -83,6 +84,10 @@ class _Check:
         self._remark = ""
 
     async def _run(self) -> None:
+        if self._server.state is State.MAINTENANCE:
+            return
+        if self._server.state is State.CHECKING:
+            self._rise_fall.forget()  # it has been away
         passed, what = await self._look()
         if not self.periodic.running:
             return  # cut short by our own stop, which is no news of the server
@@ -97,7 +102,7 @@ class _Check:
         spec = self._spec
         if self._rise_fall.changing:
             return spec.fast or spec.interval
-        return (spec.slow if self._server.standing is Standing.DOWN else None) or spec.interval
+        return (spec.slow if self._server.health is State.DOWN else None) or spec.interval
 
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
@@ -135,25 +140,23 @@ class _Check:
 
     def _note(self, passed: bool, what: str) -> None:
         self._trouble = ""
-        before = self._rise_fall.standing
+        before = self._rise_fall.state
         now = self._rise_fall.note(passed)
         if now is None:
             return
         needed = self._spec.rise if passed else self._spec.fall
-        if before is Standing.CHECKING:
+        if before is State.CHECKING:
             why = f"{what} (first check)"
         else:
             why = f"{what} ({needed} checks in a row)" if needed > 1 else f"{what} (1 check)"
-        self._pool.turned(self._server, now, why)
-        tell = self._log.info if passed else self._log.warn
-        tell("[pool {pool}] server {server} ({address}) is {standing}: {why}", **self._about(), why=why)
+        self._pool.turned(self._server, now, why, self._reactor.seconds())
 
     def _learnt_nothing(self, trouble: str) -> None:
         """Say that a check could not be made, once for as long as the trouble is the same."""
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warn(
-                "[pool {pool}] server {server} ({address}) cannot be checked, and stays {standing}: {why}",
+                "[pool {pool}] server {server} ({address}) cannot be checked, and stays {state}: {why}",
                 **self._about(),
                 why=trouble,
             )
@@ -163,7 +166,7 @@ class _Check:
             "pool": self._pool.name,
             "server": self._server.name,
             "address": str(self._server.address),
-            "standing": self._server.standing.value,
+            "state": self._server.state.value,
         }
 
 

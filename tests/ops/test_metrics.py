@@ -25,7 +25,7 @@ B = ServerSnapshot("web", "b", "10.0.0.2:80", "down", 1, False, 0, "refused")
 WEB = ListenerSnapshot("web", 3)
 NOW = Snapshot((WEB,), (A, B), 0.25)
 
-LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "standing", "version", "le")
+LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "state", "version", "le")
 
 
 class MetricsCase(Case):
@@ -183,19 +183,18 @@ class WhatIs(MetricsCase):
         self.assertEqual(samples["proxyd_connections_open"], {("web",): 3})
         self.assertEqual(samples["proxyd_server_connections_open"], {("web", "a"): 3, ("web", "b"): 0})
 
-    def test_standing(self) -> None:
-        """Exactly one standing of a server is 1, also one that is new to us."""
-        odd = attrs.evolve(A, name="odd", standing="resting")
-        self.now = attrs.evolve(NOW, servers=(A, B, attrs.evolve(A, name="c", standing="checking"), odd))
+    def test_state(self) -> None:
+        """Exactly one state of a server is 1."""
+        self.now = attrs.evolve(NOW, servers=(A, B, attrs.evolve(A, name="c", state="checking")))
         samples = self.samples()
         self.assertEqual(
             samples["proxyd_server_up"],
-            {("web", "a"): 1, ("web", "b"): 0, ("web", "c"): 0, ("web", "odd"): 0},
+            {("web", "a"): 1, ("web", "b"): 0, ("web", "c"): 0},
         )
-        standing = samples["proxyd_server_standing"]
-        hot = {labels[1]: labels[2] for labels, value in standing.items() if value == 1}
-        self.assertEqual(hot, {"a": "up", "b": "down", "c": "checking", "odd": "resting"})
-        self.assertEqual(Counter(standing.values())[1], 4)
+        state = samples["proxyd_server_state"]
+        hot = {labels[1]: labels[2] for labels, value in state.items() if value == 1}
+        self.assertEqual(hot, {"a": "up", "b": "down", "c": "checking"})
+        self.assertEqual(Counter(state.values())[1], 3)
 
     def test_weight(self) -> None:
         """Weights are shown."""

@@ -13,6 +13,7 @@ from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import Server
+from proxyd.policy.slowstart import FULL
 
 
 def servers(*weights: int) -> list[Server]:
@@ -21,6 +22,11 @@ def servers(*weights: int) -> list[Server]:
         Server(chr(ord("a") + n), TcpAddress("10.0.0.1", 1000 + n), weight)
         for n, weight in enumerate(weights)
     ]
+
+
+def weigh(server: Server, weight: int) -> None:
+    """Give it another weight, of which it has its full share."""
+    server.weight, server.share = weight, weight * FULL
 
 
 def names(balancer: IBalancer, among: list[Server], times: int) -> str:

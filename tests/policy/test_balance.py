@@ -12,7 +12,18 @@ from proxyd.config.balance import BALANCES
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.balance import BALANCERS, RoundRobin, StaticRoundRobin
 from proxyd.policy.pool import Server
-from tests.policy.servers import always, busy, client, end, made, names, no_chance, off_share, servers
+from tests.policy.servers import (
+    always,
+    busy,
+    client,
+    end,
+    made,
+    names,
+    no_chance,
+    off_share,
+    servers,
+    weigh,
+)
 from tests.support.case import Case
 
 # Each way, and some of its parameters; by what part of its share the worst of 20 servers may be off.
@@ -169,7 +180,7 @@ class InTurn(Case):
             balancer, nginx = RoundRobin(no_chance), Nginx()
             for _ in range(12):
                 if dice.random() < 0.3:
-                    dice.choice(everyone).weight = dice.randint(1, 9)
+                    weigh(dice.choice(everyone), dice.randint(1, 9))
                 some = dice.randint(1, len(everyone))
                 among = [server for server in everyone if dice.random() < some / len(everyone)] or everyone[:]
                 for _ in range(dice.randint(1, 25)):

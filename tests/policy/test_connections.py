@@ -7,7 +7,7 @@ from random import Random as Dice
 
 from proxyd.policy.connections import First, LeastConnections
 from proxyd.policy.pool import Server
-from tests.policy.servers import end, names, servers
+from tests.policy.servers import end, names, servers, weigh
 from tests.support.case import Case
 
 
@@ -91,14 +91,14 @@ class Fewest(Case):
                     while open_ones and dice.random() < 0.5:
                         end(balancer, open_ones.pop(dice.randrange(len(open_ones))))
                 if dice.random() < 0.3:
-                    dice.choice(everyone).weight = dice.randint(1, 9)
+                    weigh(dice.choice(everyone), dice.randint(1, 9))
 
     def test_weight_changes_while_connections_end(self) -> None:
         """A connection that ends on a server that is being drained does no harm."""
         among = servers(1, 1)
         balancer = LeastConnections()
         opened(balancer, among, 4)
-        among[0].weight = 0
+        weigh(among[0], 0)
         end(balancer, among[0])
         self.assertEqual(opened(balancer, among[1:], 1), "b")
         end(balancer, among[0])

@@ -12,7 +12,7 @@ from proxyd.interfaces import IBalancer, IKeyed
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.hashing import TABLE_SIZE, TABLES, Maglev, MakeTable, Ring, Table, hash_of
 from proxyd.policy.pool import Server
-from tests.policy.servers import always, busy, client, end, made, off_share, servers
+from tests.policy.servers import always, busy, client, end, made, off_share, servers, weigh
 from tests.support.case import Case
 
 CLIENTS = 2_000
@@ -67,7 +67,7 @@ class Tables(Case):
         for make in (Ring, Maglev):
             among = servers(2, 2, 2, 2, 2)
             before = owners(table_of(make, among))
-            among[0].weight = 1
+            weigh(among[0], 1)
             after = owners(table_of(make, among))
             moved = sum(old != new for old, new in zip(before, after))
             self.assertLess(moved / CLIENTS, 0.2, make)
@@ -171,7 +171,7 @@ class Sticky(Case):
             assert IKeyed.providedBy(balancer)
             balancer.lay_out(among)
             before = led(balancer, among)
-            among[0].weight = 1
+            weigh(among[0], 1)
             balancer.lay_out(among)
             after = led(balancer, among[:])
             self.assertLess(after.count(among[0]), before.count(among[0]) / 2, name)
@@ -185,12 +185,12 @@ class Sticky(Case):
             assert IKeyed.providedBy(balancer)
             balancer.lay_out(among)
             before = led(balancer, among)
-            among[1].weight = 0
+            weigh(among[1], 0)
             balancer.lay_out(among)
             during = led(balancer, [among[0], *among[2:]])
             for old, new in zip(before, during):
                 self.assertEqual(new is old, old is not among[1], name)
-            among[1].weight = 2
+            weigh(among[1], 2)
             balancer.lay_out(among)
             self.assertEqual(led(balancer, among[:]), before, name)
 

@@ -1,4 +1,4 @@
-"""Does a server change its standing when, and only when, it should?"""
+"""Does a server change its state when, and only when, it should?"""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from itertools import product
 from typing import Optional, Sequence
 
 from proxyd.config.health import CheckSpec
-from proxyd.policy.health import RiseFall, Standing
+from proxyd.policy.health import RiseFall
+from proxyd.policy.state import State
 from tests.support.case import Case
 
 
-def expected(results: Sequence[bool], rise: int, fall: int) -> list[Optional[Standing]]:
+def expected(results: Sequence[bool], rise: int, fall: int) -> list[Optional[State]]:
     """The rule once more, read off the whole history instead of counted."""
-    standing = Standing.CHECKING
-    turns: list[Optional[Standing]] = []
+    state = State.CHECKING
+    turns: list[Optional[State]] = []
     for end in range(1, len(results) + 1):
         history = results[:end]
-        before = standing
+        before = state
         if end == 1:
-            standing = Standing.UP if history[0] else Standing.DOWN
-        elif standing is Standing.DOWN and len(history) >= rise and all(history[-rise:]):
-            standing = Standing.UP
-        elif standing is Standing.UP and len(history) >= fall and not any(history[-fall:]):
-            standing = Standing.DOWN
-        turns.append(standing if standing is not before else None)
+            state = State.UP if history[0] else State.DOWN
+        elif state is State.DOWN and len(history) >= rise and all(history[-rise:]):
+            state = State.UP
+        elif state is State.UP and len(history) >= fall and not any(history[-fall:]):
+            state = State.DOWN
+        turns.append(state if state is not before else None)
     return turns
 
 
@@ -31,7 +32,7 @@ class Patience(Case):
     """`RiseFall`."""
 
     def test_every_history(self) -> None:
-        """Whatever a server's checks say, its standing follows the rule: all histories of nine checks."""
+        """Whatever a server's checks say, its state follows the rule: all histories of nine checks."""
         for rise, fall in product((1, 2, 3), repeat=2):
             for results in product((True, False), repeat=9):
                 rise_fall = RiseFall(CheckSpec(rise=rise, fall=fall))
@@ -44,15 +45,15 @@ class Patience(Case):
     def test_default(self) -> None:
         """By default a server goes down with its third failure, and comes back with its second pass."""
         rise_fall = RiseFall(CheckSpec())
-        self.assertIs(rise_fall.standing, Standing.CHECKING)
-        self.assertIs(rise_fall.note(True), Standing.UP)
-        self.assertEqual([rise_fall.note(False) for _ in range(4)], [None, None, Standing.DOWN, None])
-        self.assertIs(rise_fall.standing, Standing.DOWN)
-        self.assertEqual([rise_fall.note(True) for _ in range(3)], [None, Standing.UP, None])
+        self.assertIs(rise_fall.state, State.CHECKING)
+        self.assertIs(rise_fall.note(True), State.UP)
+        self.assertEqual([rise_fall.note(False) for _ in range(4)], [None, None, State.DOWN, None])
+        self.assertIs(rise_fall.state, State.DOWN)
+        self.assertEqual([rise_fall.note(True) for _ in range(3)], [None, State.UP, None])
 
     def test_first_check_decides_alone(self) -> None:
         """One failed check is enough to keep connections from a server that never answered."""
-        self.assertIs(RiseFall(CheckSpec(fall=10)).note(False), Standing.DOWN)
+        self.assertIs(RiseFall(CheckSpec(fall=10)).note(False), State.DOWN)
 
     def test_flapping(self) -> None:
         """A server that fails every other check stays as it is."""

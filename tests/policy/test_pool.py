@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Callable, Collection, Optional
-
-from zope.interface import implementer
+from typing import Any
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
-from proxyd.interfaces import IBalancer
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.connections import First as FillFirst
-from proxyd.policy.health import Standing
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
+from tests.policy.pools import fit, make, named
 from tests.support.case import Case
 
-UP, DOWN = Standing.UP, Standing.DOWN
-
-
-@implementer(IBalancer)
-class First:
-    """Takes the first, and remembers what it was given, and for whom."""
-
-    def __init__(self) -> None:
-        self.given: list[list[Server]] = []
-        self.left: list[list[Server]] = []
-        self.arrivals: list[Optional[Arrival]] = []
-
-    def choose(
-        self, servers: list[Server], avoid: Collection[Server] = (), arrival: Optional[Arrival] = None
-    ) -> Optional[Server]:
-        left = [server for server in servers if server not in avoid]
-        self.given.append(servers)
-        self.left.append(left)
-        self.arrivals.append(arrival)
-        return left[0] if left else None
-
-
-def make(*words: str, check: Optional[CheckSpec] = None, **options: Any) -> tuple[Pool, First]:
-    """A pool of servers written as "a", "a/5" (weight 5), "a/backup" or "a/p1" (priority 1)."""
-    specs = []
-    for port, word in enumerate(words, 1001):
-        name, _, rest = word.partition("/")
-        weight = int(rest) if rest.isdigit() else 1
-        priority = int(rest[1:]) if rest.startswith("p") else 0
-        specs.append(ServerSpec(name, TcpAddress("10.0.0.1", port), weight, rest == "backup", priority))
-    first = First()
-    return Pool(PoolSpec("web", tuple(specs), check=check, **options), first), first
-
-
-def named(pool: Pool) -> Callable[[str], Server]:
-    return lambda name: next(server for server in pool.servers if server.name == name)
-
-
-def fit(pool: Pool, *tried: str) -> str:
-    """The names that the balancer may choose from, in order; empty when there are none."""
-    assert isinstance(pool.balancer, First)
-    pool.balancer.left.clear()
-    picked = pool.pick([named(pool)(name) for name in tried])
-    names = "".join(server.name for servers in pool.balancer.left for server in servers)
-    assert (picked.name if picked else "") == names[:1]
-    return names
+UP, DOWN = State.UP, State.DOWN
 
 
 class Candidates(Case):
@@ -74,7 +27,7 @@ class Candidates(Case):
         """Servers that nobody checks count as up from the start."""
         pool, _ = make("a", "b")
         self.assertEqual(fit(pool), "ab")
-        self.assertEqual([server.standing for server in pool.servers], [UP, UP])
+        self.assertEqual([server.state for server in pool.servers], [UP, UP])
 
     def test_tried(self) -> None:
         """A retry goes to another server, and to none when all have been tried."""
@@ -87,12 +40,12 @@ class Candidates(Case):
         """A server that is down gets nothing until it is up again."""
         pool, _ = make("a", "b")
         a, b = pool.servers
-        pool.turned(a, DOWN, "connection refused (3 checks in a row)")
+        pool.turned(a, DOWN, "connection refused (3 checks in a row)", 0.0)
         self.assertEqual(fit(pool), "b")
-        self.assertEqual((a.standing, a.why), (DOWN, "connection refused (3 checks in a row)"))
-        pool.turned(b, DOWN, "")
+        self.assertEqual((a.state, a.why), (DOWN, "connection refused (3 checks in a row)"))
+        pool.turned(b, DOWN, "", 0.0)
         self.assertIsNone(pool.pick())
-        pool.turned(a, UP, "")
+        pool.turned(a, UP, "", 0.0)
         self.assertEqual(fit(pool), "a")
 
     def test_backup(self) -> None:
@@ -103,12 +56,12 @@ class Candidates(Case):
         self.assertEqual(fit(pool, "a"), "b")
         self.assertEqual(fit(pool, "a", "b"), "st")
         self.assertEqual(fit(pool, "a", "b", "s"), "t")
-        pool.turned(server("a"), DOWN, "")
-        pool.turned(server("b"), DOWN, "")
+        pool.turned(server("a"), DOWN, "", 0.0)
+        pool.turned(server("b"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "st")
-        pool.turned(server("t"), DOWN, "")
+        pool.turned(server("t"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "s")
-        pool.turned(server("b"), UP, "")
+        pool.turned(server("b"), UP, "", 0.0)
         self.assertEqual(fit(pool), "b")
 
     def test_weight_zero(self) -> None:
@@ -125,22 +78,22 @@ class Candidates(Case):
         """Until one has passed those not checked yet count as up; then only those that have passed."""
         pool, _ = make("a", "b", "s/backup", check=CheckSpec())
         a, b, spare = pool.servers
-        self.assertIs(a.standing, Standing.CHECKING)
+        self.assertIs(a.state, State.CHECKING)
         self.assertEqual(fit(pool), "ab")
         self.assertEqual(fit(pool, "a", "b"), "s")
-        pool.turned(b, UP, "")
+        pool.turned(b, UP, "", 0.0)
         self.assertEqual(fit(pool), "b")
-        pool.turned(b, DOWN, "")
+        pool.turned(b, DOWN, "", 0.0)
         self.assertEqual(fit(pool), "a")
-        pool.turned(spare, UP, "")
+        pool.turned(spare, UP, "", 0.0)
         self.assertEqual(fit(pool), "s")
 
     def test_one_refused_at_the_start(self) -> None:
         """A first check that fails speaks for its own server only: the others need not wait for theirs."""
         pool, _ = make("a", "b", check=CheckSpec())
-        pool.turned(pool.servers[0], DOWN, "")
+        pool.turned(pool.servers[0], DOWN, "", 0.0)
         self.assertEqual(fit(pool), "b")
-        pool.turned(pool.servers[1], DOWN, "")
+        pool.turned(pool.servers[1], DOWN, "", 0.0)
         self.assertEqual(fit(pool), "")
 
 
@@ -152,15 +105,15 @@ class Tiers(Case):
         pool, _ = make("a", "b", "s/backup", "c", "t/backup", backup_below=2)
         server = named(pool)
         self.assertEqual(fit(pool), "abc")
-        pool.turned(server("a"), DOWN, "")
+        pool.turned(server("a"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "bc")
-        pool.turned(server("c"), DOWN, "")
+        pool.turned(server("c"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "bst")
         self.assertEqual(fit(pool, "b"), "st")
-        pool.turned(server("b"), DOWN, "")
+        pool.turned(server("b"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "st")
-        pool.turned(server("c"), UP, "")
-        pool.turned(server("a"), UP, "")
+        pool.turned(server("c"), UP, "", 0.0)
+        pool.turned(server("a"), UP, "", 0.0)
         self.assertEqual(fit(pool), "ac")
 
     def test_never_enough(self) -> None:
@@ -176,11 +129,11 @@ class Tiers(Case):
         self.assertEqual(fit(pool, "a"), "b")
         self.assertEqual(fit(pool, "a", "b"), "cd")
         self.assertEqual(fit(pool, "a", "b", "c"), "d")
-        pool.turned(server("a"), DOWN, "")
+        pool.turned(server("a"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "b")
-        pool.turned(server("b"), DOWN, "")
+        pool.turned(server("b"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "cd")
-        pool.turned(server("a"), UP, "")
+        pool.turned(server("a"), UP, "", 0.0)
         self.assertEqual(fit(pool), "a")
 
     def test_priority_and_backups(self) -> None:
@@ -190,9 +143,9 @@ class Tiers(Case):
         self.assertEqual(fit(pool), "ab")
         self.assertEqual(fit(pool, "a", "b"), "c")
         self.assertEqual(fit(pool, "a", "b", "c"), "s")
-        pool.turned(server("b"), DOWN, "")
+        pool.turned(server("b"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "ca")
-        pool.turned(server("c"), DOWN, "")
+        pool.turned(server("c"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "sa")
 
     def test_none(self) -> None:
@@ -204,7 +157,7 @@ class Tiers(Case):
         a.open = 1
         self.assertIsNone(pool.pick())
         self.assertEqual(pool.why_none, "no server of pool web has room")
-        pool.turned(a, DOWN, "")
+        pool.turned(a, DOWN, "", 0.0)
         self.assertIsNone(pool.pick())
         self.assertEqual(pool.why_none, "no server of pool web is up")
 
@@ -217,12 +170,12 @@ class Weights(Case):
         pool, first = make("a/2", "b")
         a = pool.servers[0]
         before = (pool.pick(), first.given[-1])
-        pool.weigh(a, 7)
+        pool.weigh(a, 7, "", 0.0)
         self.assertEqual((a.weight, fit(pool)), (7, "ab"))
         self.assertIsNot(first.given[-1], before[1])
-        pool.weigh(a, 0)
+        pool.weigh(a, 0, "", 0.0)
         self.assertEqual(fit(pool), "b")
-        pool.weigh(a, 2)
+        pool.weigh(a, 2, "", 0.0)
         self.assertEqual(fit(pool), "ab")
 
     def test_refused(self) -> None:
@@ -230,7 +183,7 @@ class Weights(Case):
         pool, _ = make("a/2")
         for weight in (-1, 257):
             with self.assertRaises(ValueError):
-                pool.weigh(pool.servers[0], weight)
+                pool.weigh(pool.servers[0], weight, "", 0.0)
         self.assertEqual(pool.servers[0].weight, 2)
 
     def test_static(self) -> None:
@@ -238,10 +191,10 @@ class Weights(Case):
         pool, _ = make("a/2", "b", balance=BalanceSpec("static-rr"))
         a = pool.servers[0]
         with self.assertRaisesRegex(ValueError, "with balance static-rr the weight can be 0 or 2, not 3"):
-            pool.weigh(a, 3)
-        pool.weigh(a, 0)
+            pool.weigh(a, 3, "", 0.0)
+        pool.weigh(a, 0, "", 0.0)
         self.assertEqual(fit(pool), "b")
-        pool.weigh(a, 2)
+        pool.weigh(a, 2, "", 0.0)
         self.assertEqual((fit(pool), a.weight), ("ab", 2))
 
 
@@ -277,7 +230,7 @@ class Told(Case):
         self.assertEqual(set(servers), set(pool.servers))
         self.assertEqual([pool.pick((), arrival) for arrival in arrivals], servers)
         gone = pool.servers[0]
-        pool.turned(gone, DOWN, "")
+        pool.turned(gone, DOWN, "", 0.0)
         for arrival, server in zip(arrivals, servers):
             self.assertEqual(pool.pick((), arrival) is server, server is not gone)
 
@@ -287,7 +240,7 @@ class Told(Case):
         a = pool.servers[0]
         arrivals = [Arrival(f"10.0.{n >> 8}.{n & 255}") for n in range(1500)]
         before = Counter(pool.pick((), arrival) for arrival in arrivals)
-        pool.weigh(a, 8)
+        pool.weigh(a, 8, "", 0.0)
         after = Counter(pool.pick((), arrival) for arrival in arrivals)
         self.assertApproximates(before[a] / 1500, 1 / 3, 0.05)
         self.assertApproximates(after[a] / 1500, 8 / 10, 0.05)
@@ -308,8 +261,8 @@ class TheSameList(Case):
         pool, first = make("a", "b")
         a, b = pool.servers
         for change in (
-            lambda: pool.turned(a, UP, "again"),
-            lambda: pool.turned(b, DOWN, ""),
+            lambda: pool.weigh(a, 3, "", 0.0),
+            lambda: pool.turned(b, DOWN, "", 0.0),
         ):
             pool.pick()
             before = first.given[-1]
@@ -332,14 +285,14 @@ class Words(Case):
     """How pools and servers look in a log."""
 
     def test_pool(self) -> None:
-        """A pool says how many servers it has of each standing, and its open connections."""
+        """A pool says how many servers it has of each state, and its open connections."""
         pool, _ = make("a", "b", "c", "d")
         self.assertEqual(repr(pool), "<Pool web 4 up, 0 open>")
-        pool.turned(pool.servers[3], DOWN, "")
+        pool.turned(pool.servers[3], DOWN, "", 0.0)
         pool.servers[0].open = 12
         self.assertEqual(repr(pool), "<Pool web 3 up, 1 down, 12 open>")
-        pool.turned(pool.servers[2], Standing.CHECKING, "")
-        self.assertEqual(repr(pool), "<Pool web 2 up, 1 down, 1 checking, 12 open>")
+        pool.drain(pool.servers[2], "", 0.0)
+        self.assertEqual(repr(pool), "<Pool web 2 up, 1 down, 1 draining, 12 open>")
 
     def test_server(self) -> None:
         """A server says its pool, its name and address, and what it is doing."""

@@ -15,8 +15,8 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.balance import RoundRobin
-from proxyd.policy.health import Standing
 from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.pair import ProxyClient
@@ -220,7 +220,7 @@ class SessionTests(SessionCase):
         client.reset()
         self.network.flush()
         self.notebook.records.clear()
-        self.pool.turned(self.pool.servers[0], Standing.DOWN, "test")
+        self.pool.turned(self.pool.servers[0], State.DOWN, "test", 0.0)
         self.connect()
         record = self.the_record()
         self.assertEqual((record.reason, record.server), (Reason.NO_SERVER, ""))

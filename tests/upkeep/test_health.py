@@ -23,16 +23,17 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS, RedisAsk
 from proxyd.config.proxyprotocol import ProxyOut
-from proxyd.policy.health import Standing
+from proxyd.ops.state import StateLog
 from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
 from proxyd.upkeep.health import PROBES, HealthChecks
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.wire import proxyprotocol
 from tests.support.case import Case
 from tests.upkeep.probes.stage import FakeTransport
 
-UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
+UP, DOWN, CHECKING = State.UP, State.DOWN, State.CHECKING
 
 
 def no_delay() -> float:
@@ -47,7 +48,9 @@ def pool_of(
     """A pool "web" of servers a, b, c … with these addresses."""
     servers = tuple(ServerSpec(chr(ord("a") + n), address) for n, address in enumerate(addresses))
     spec = PoolSpec("web", servers, check=check, proxy_protocol=proxy_protocol)
-    return Pool(spec, PowerOfTwo(no_delay))
+    pool = Pool(spec, PowerOfTwo(no_delay))
+    pool.watch(StateLog().changed)
+    return pool
 
 
 @implementer(IHostResolution)
@@ -131,7 +134,7 @@ class InMemory(Case):
         self.assertEqual(self.attempts(), attempts)
 
 
-class Standings(InMemory):
+class States(InMemory):
     """What the checks do to a server, and what they say of it."""
 
     def test_kinds(self) -> None:
@@ -151,18 +154,18 @@ class Standings(InMemory):
         (server,) = self.pool.servers
         with capturedLogs() as events:
             checks = self.check()
-            self.assertIs(server.standing, CHECKING)
+            self.assertIs(server.state, CHECKING)
             self.accept()
-            self.assertIs(server.standing, UP)
-            for standing in (UP, UP, DOWN, DOWN, DOWN):
+            self.assertIs(server.state, UP)
+            for state in (UP, UP, DOWN, DOWN, DOWN):
                 self.next_check()
                 self.refuse()
-                self.assertIs(server.standing, standing)
+                self.assertIs(server.state, state)
             self.assertEqual(server.why, "connection refused (3 checks in a row)")
-            for standing in (DOWN, UP, UP):
+            for state in (DOWN, UP, UP):
                 self.next_check()
                 self.accept()
-                self.assertIs(server.standing, standing)
+                self.assertIs(server.state, state)
         self.assertEqual(
             self.lines(events),
             [
@@ -178,7 +181,7 @@ class Standings(InMemory):
         with capturedLogs() as events:
             self.check()
             self.refuse()
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
         self.assertEqual(
             self.lines(events),
             ["warn: [pool web] server a (10.0.0.1:80) is down: connection refused (first check)"],
@@ -200,7 +203,7 @@ class Standings(InMemory):
         self.assertEqual([client[0] for client in self.reactor.tcpClients], ["10.0.0.1", "10.0.0.2"])
         self.refuse_host("10.0.0.1")
         self.accept()
-        self.assertEqual([server.standing for server in self.pool.servers], [DOWN, UP])
+        self.assertEqual([server.state for server in self.pool.servers], [DOWN, UP])
         self.assertIs(self.pool.pick(), self.pool.servers[1])
         self.assertStill(checks)
 
@@ -213,9 +216,9 @@ class Standings(InMemory):
         """A server that does not answer fails its check when the time limit is over, and is let go of."""
         checks = self.check()
         self.reactor.advance(1.9)
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
         self.reactor.advance(0.2)
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
         self.assertEqual(self.pool.servers[0].why, "no answer within 2s (first check)")
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
         self.assertStill(checks)
@@ -230,7 +233,7 @@ class Standings(InMemory):
             self.setUp()
             self.check()
             self.fail_with(error)
-            self.assertEqual((self.pool.servers[0].standing, self.pool.servers[0].why), (DOWN, why))
+            self.assertEqual((self.pool.servers[0].state, self.pool.servers[0].why), (DOWN, why))
 
 
 class Asking(InMemory):
@@ -245,7 +248,7 @@ class Asking(InMemory):
         checks = self.check()
         self.accept()
         self.reactor.advance(2)
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
         self.assertEqual(self.pool.servers[0].why, "no answer to PING within 2s (first check)")
         self.assertStill(checks)
 
@@ -258,7 +261,7 @@ class Asking(InMemory):
             self.setUp()
             self.check()
             self.accept().protocol.dataReceived(answer)
-            self.assertEqual((self.pool.servers[0].standing, self.pool.servers[0].why), (DOWN, why))
+            self.assertEqual((self.pool.servers[0].state, self.pool.servers[0].why), (DOWN, why))
 
     def test_remark(self) -> None:
         """What is to be known of a server that works is said, once for as long as it is the same."""
@@ -277,7 +280,7 @@ class Asking(InMemory):
         remark = f"{about} passes its check, but it is old"
         up = f"info: {about} is up: check passed (first check)"
         self.assertEqual(self.lines(events), [f"warn: {remark}", up, f"warn: {remark}"])
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertStill(checks)
 
 
@@ -350,7 +353,7 @@ class OurOwnTrouble(InMemory):
             for _ in range(10):
                 self.next_check()
                 self.out_of_descriptors()
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertEqual(
             self.lines(events)[1:],
             ["warn: [pool web] server a (10.0.0.1:80) cannot be checked, and stays up: too many open files"],
@@ -364,7 +367,7 @@ class OurOwnTrouble(InMemory):
         for _ in range(5):
             self.next_check()
             self.out_of_descriptors()
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
 
     def test_not_counted(self) -> None:
         """It neither adds to a row of failures nor ends it."""
@@ -373,16 +376,16 @@ class OurOwnTrouble(InMemory):
         for fail in (self.refuse, self.out_of_descriptors, self.refuse, self.out_of_descriptors):
             self.next_check()
             fail()
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.next_check()
         self.refuse()
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
 
     def test_first_check(self) -> None:
         """A first check that cannot be made leaves the server unchecked, and so still in use."""
         self.check()
         self.out_of_descriptors()
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
         self.assertIs(self.pool.pick(), self.pool.servers[0])
 
     def test_every_kind(self) -> None:
@@ -398,13 +401,13 @@ class OurOwnTrouble(InMemory):
             self.setUp()
             self.check()
             self.fail_with(ConnectError(code, os.strerror(code)))
-            self.assertIs(self.pool.servers[0].standing, CHECKING, os.strerror(code))
+            self.assertIs(self.pool.servers[0].state, CHECKING, os.strerror(code))
 
     def test_before_the_connection(self) -> None:
         """Whatever keeps us from having a socket of our own at all is not its fault."""
         self.check()
         self.fail_with(ConnectBindError(errno.EADDRINUSE, "Address already in use"))
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
 
     def test_a_broken_probe(self) -> None:
         """A fault in the probe itself is logged with its traceback, and the server stays as it is."""
@@ -417,7 +420,7 @@ class OurOwnTrouble(InMemory):
         self.addCleanup(PROBES.pop, "broken")
         checks = self.check()
         self.reactor.advance(20)
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertStill(checks)
 
@@ -435,14 +438,14 @@ class ByName(InMemory):
         self.names.answer("10.0.0.7")
         self.accept()
         self.assertEqual(self.reactor.tcpClients[0][:2], ("10.0.0.7", 80))
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertStill(checks)
 
     def test_unknown(self) -> None:
         """A name that is not found leaves a new server unchecked, and one that was up as it was."""
         checks = self.check()
         self.names.answer()
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
         self.next_check()
         self.names.answer("10.0.0.7")
         self.accept()
@@ -450,7 +453,7 @@ class ByName(InMemory):
             for _ in range(5):
                 self.next_check()
                 self.names.answer()
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertEqual(len(events), 1)
         self.assertEqual(events[0]["log_level"], LogLevel.warn)
         self.assertSubstring(
@@ -469,7 +472,7 @@ class ByName(InMemory):
             self.reactor.advance(2)
             self.names.answer("10.0.0.7")
             self.reactor.advance(3)
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertEqual(self.attempts(), 1)
         self.assertStill(checks)
 
@@ -478,7 +481,7 @@ class ByName(InMemory):
         checks = self.check()
         self.names.answer("10.0.0.7")
         self.reactor.advance(2)
-        self.assertIs(self.pool.servers[0].standing, DOWN)
+        self.assertIs(self.pool.servers[0].state, DOWN)
         self.assertStill(checks)
 
     def test_stopped_while_asking(self) -> None:
@@ -514,7 +517,7 @@ class Closing(InMemory):
             checks = self.check()
             transport = self.accept()
             self.assertEqual((transport.value(), transport.disconnecting), (header, True))
-            self.assertIs(self.pool.servers[0].standing, UP)
+            self.assertIs(self.pool.servers[0].state, UP)
             self.assertStill(checks)
 
     def test_abort(self) -> None:
@@ -525,7 +528,7 @@ class Closing(InMemory):
         self.assertFalse(transport.aborted)
         self.reactor.advance(0.2)
         self.assertTrue(transport.aborted)
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertStill(checks)
 
     def test_accepted_at_the_last_moment(self) -> None:
@@ -535,7 +538,7 @@ class Closing(InMemory):
         transport = self.accept(closes=False)
         self.reactor.advance(0.2)
         self.assertTrue(transport.aborted)
-        self.assertIs(self.pool.servers[0].standing, UP)
+        self.assertIs(self.pool.servers[0].state, UP)
         self.assertStill(checks)
 
     def test_stopped_while_connecting(self) -> None:
@@ -544,7 +547,7 @@ class Closing(InMemory):
             checks = self.check()
             self.assertStill(checks)
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
-        self.assertIs(self.pool.servers[0].standing, CHECKING)
+        self.assertIs(self.pool.servers[0].state, CHECKING)
         self.assertEqual(events, [])
 
     def test_stopped_while_closing(self) -> None:

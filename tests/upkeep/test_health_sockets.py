@@ -18,16 +18,16 @@ from proxyd.config.address import Address, TcpAddress, UnixAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import TcpAsk
-from proxyd.policy.health import Standing
 from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.upkeep.probes.tcp import probe
 from tests.support.case import AsyncCase
 
 reactor: Any = installed_reactor
-UP, DOWN, CHECKING = Standing.UP, Standing.DOWN, Standing.CHECKING
+UP, DOWN, CHECKING = State.UP, State.DOWN, State.CHECKING
 
 
 def no_delay() -> float:
@@ -61,8 +61,8 @@ class WatchedPool:
         self.waiting = Deferred()
         return self.waiting
 
-    def turned(self, server: Any, standing: Standing, why: str) -> None:
-        self.pool.turned(server, standing, why)
+    def turned(self, server: Any, state: State, why: str, now: float) -> None:
+        self.pool.turned(server, state, why, now)
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.callback(None)
@@ -96,17 +96,17 @@ class RealSockets(AsyncCase):
         turn = pool.next_turn()
         self.checks.start()
         await turn
-        self.assertIs(pool.servers[0].standing, UP)
+        self.assertIs(pool.servers[0].state, UP)
         turn = pool.next_turn()
         await port.stopListening()
         await turn
-        self.assertIs(pool.servers[0].standing, DOWN)
+        self.assertIs(pool.servers[0].state, DOWN)
         self.assertEqual(pool.servers[0].why, "no such file or directory (3 checks in a row)")
         turn = pool.next_turn()
         port = listen(path, Factory.forProtocol(Protocol))
         self.addCleanup(port.stopListening)
         await turn
-        self.assertIs(pool.servers[0].standing, UP)
+        self.assertIs(pool.servers[0].state, UP)
 
     async def test_server_sees_a_fin(self) -> None:
         """The server sees a connection that says nothing and ends in the ordinary way."""
@@ -134,7 +134,7 @@ class RealSockets(AsyncCase):
         turn = pool.next_turn()
         self.checks.start()
         await turn
-        self.assertEqual(pool.servers[0].standing, DOWN)
+        self.assertEqual(pool.servers[0].state, DOWN)
         self.assertEqual(pool.servers[0].why, "connection refused (first check)")
 
     async def test_no_descriptors(self) -> None:
@@ -149,7 +149,7 @@ class RealSockets(AsyncCase):
             self.checks.start()
             while not events:
                 await self.a_turn()
-        self.assertIs(pool.servers[0].standing, CHECKING)
+        self.assertIs(pool.servers[0].state, CHECKING)
         self.assertSubstring(
             "cannot be checked, and stays checking: too many open files", formatEvent(events[0])
         )
@@ -161,7 +161,7 @@ class RealSockets(AsyncCase):
         turn = pool.next_turn()
         self.checks.start()
         await turn
-        self.assertIs(pool.servers[0].standing, UP)
+        self.assertIs(pool.servers[0].state, UP)
 
     async def test_cancelled_at_once(self) -> None:
         """A probe that is given up before the answer came leaves no socket."""
@@ -177,7 +177,7 @@ class RealSockets(AsyncCase):
         address = TcpAddress("127.0.0.1", port.getHost().port)
         pool = self.watch(*[address] * 100)
         self.checks.start()
-        while any(server.standing is CHECKING for server in pool.servers):
+        while any(server.state is CHECKING for server in pool.servers):
             await self.a_turn()
         self.assertEqual(repr(pool.pool), "<Pool web 100 up, 0 open>")
         await self.checks.stop()
