@@ -9,7 +9,7 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 2. Connections end by themselves, for up to ``drain_timeout``.
 3. The rest are cut, with the reason ``drained``.
 4. The checks end; until now they told which servers were up, to sessions that were still dialing.
-5. The metrics close; until now the drain could be watched.
+5. The admin socket and the metrics close; until now the drain could be watched.
 6. The access log is written out, with the last record in it.
 7. The demo servers close; until now sessions may have been talking to them.
 """
@@ -31,6 +31,8 @@ from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import IDatapath, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
 from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
+from proxyd.ops.admin import AdminFactory
+from proxyd.ops.commands import Steered
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
 from proxyd.ops.state import StateLog
@@ -105,6 +107,7 @@ class ProxyService(Service):
             self._access_log = AccessLog(config.daemon.access_log, reactor)
         self.frontends = self._make_frontends()
         self.listeners: list[AnyListener] = []
+        self._admin_listeners: list[AnyListener] = []
         self._metrics_listeners: list[AnyListener] = []
         self._demo_listeners: list[AnyListener] = []
 
@@ -126,6 +129,16 @@ class ProxyService(Service):
             for spec in self._config.listeners
         )
 
+    def _make_admin(self) -> AdminFactory:
+        steered = Steered(
+            pools=self.pools,
+            seconds=self._reactor.seconds,
+            started=self._reactor.seconds(),
+            listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
+            max_connections=self.capacity.most,
+        )
+        return AdminFactory(steered, self._reactor)
+
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
         wrong: list[str] = []
@@ -139,6 +152,8 @@ class ProxyService(Service):
             for bind in frontend.spec.binds:
                 datapath = self._datapaths[frontend.spec.datapath]
                 self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity)
+        if self._config.daemon.admin is not None:
+            self._bind(self._config.daemon.admin, lane, self._make_admin(), self._admin_listeners, wrong)
         if self._config.daemon.metrics is not None:
             site = metrics_site(self._metrics, self._reactor)
             self._bind(self._config.daemon.metrics, lane, site, self._metrics_listeners, wrong)
@@ -176,7 +191,7 @@ class ProxyService(Service):
             datapath.close()
 
     def _all_listeners(self) -> list[AnyListener]:
-        return self.listeners + self._metrics_listeners + self._demo_listeners
+        return self.listeners + self._admin_listeners + self._metrics_listeners + self._demo_listeners
 
     def startService(self) -> None:
         super().startService()
@@ -213,7 +228,7 @@ class ProxyService(Service):
         await self._checks.stop()
         self._turns.stop()
         self._lag.stop()
-        for listener in self._metrics_listeners:
+        for listener in self._admin_listeners + self._metrics_listeners:
             await maybeDeferred(listener.stopListening)
         if self._access_log is not None:
             self._access_log.close()

@@ -26,6 +26,7 @@ from tests.support.peer import Ended, SocketPeer
 INI = """
 [proxyd]
 access_log = access.log
+admin = unix:admin.sock
 metrics = unix:metrics.sock
 drain_timeout = {drain}
 
@@ -148,6 +149,7 @@ class ServiceTests(AsyncCase):
         await deferLater(reactor, 0)
         self.assertRaises(OSError, self.client)
         self.assertFalse(stopping.called)
+        self.assertTrue(os.path.exists(self.path("admin.sock")))
         self.assertTrue(os.path.exists(self.path("metrics.sock")))
         client.send(b"Connection: close\r\n\r\n")
         self.assertIn(b"Hello from demo server a", await client.sees_end())

@@ -1,5 +1,5 @@
 """
-What can one ask from the shell, without starting the daemon?  The command ``proxyctl``.
+What can one ask from the shell, of a configuration or of the running daemon?  The command ``proxyctl``.
 
 Each module here is a family of commands, and names them in its ``COMMANDS``.  What a command needs besides
 the configuration it imports when it is run, so that the others start as quickly as before.
@@ -12,10 +12,10 @@ import io
 import sys
 from typing import Optional, Sequence
 
-from proxyd.cli import check
+from proxyd.cli import check, show, steer
 from proxyd.native import version
 
-COMMANDS = (*check.COMMANDS,)
+COMMANDS = (*check.COMMANDS, *show.COMMANDS, *steer.COMMANDS)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

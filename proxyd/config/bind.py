@@ -41,6 +41,7 @@ REFUSED_KINDS = {
     # Twisted's wrapper loses a header that comes in two pieces, and believes one from anybody.
     "haproxy": "bind to the address without haproxy:, and list who may send a header with proxy_protocol =",
 }
+PRIVATE_MODE = "600"  # the daemon's user and root
 _KIND = re.compile(r"[a-z][a-z0-9_+-]*", re.ASCII)
 _MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
 _FAMILIES = ("INET", "INET6", "UNIX")
@@ -75,6 +76,22 @@ class BindForm(OneWord):
 
 
 @frozen
+class PrivateBind(OneWord):
+    """A unix socket that others may not connect to unless a mode says so."""
+
+    shape: ClassVar[str] = "`unix:PATH`, or `unix:PATH:mode=660` to let the group of the socket connect too"
+
+    def read(self, word: Word) -> Bind:
+        kind, colon, rest = word.text.partition(":")
+        if kind != "unix" or not colon:
+            raise Invalid(f"{quoted(word.text)} is not a unix socket; write unix:/run/name.sock, for example")
+        try:
+            return _unix(word, rest, PRIVATE_MODE)
+        except Invalid as why:
+            raise Invalid(f"{quoted(word.text)}: {why}") from None
+
+
+@frozen
 class Binds(Form):
     """Several addresses to listen on; each word is one."""
 
@@ -104,9 +121,9 @@ def _tcp6(word: Word, rest: str) -> Bind:
     return TcpBind(word.text, host, port_number(_needed("port", fields), 0), _backlog(fields))
 
 
-def _unix(word: Word, rest: str) -> Bind:
+def _unix(word: Word, rest: str, mode: str = "666") -> Bind:
     fields = _fields(rest, ("address", "mode", "backlog"))
-    mode = fields.get("mode", "666")
+    mode = fields.get("mode", mode)
     if not _MODE.fullmatch(mode):
         raise Invalid(f"{quoted(mode)} is not a file mode; write mode=660, for example")
     return UnixBind(word.text, unix_path(fields.get("address", ""), word), int(mode, 8), _backlog(fields))

@@ -6,8 +6,8 @@ from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Bind, file_path
-from proxyd.config.bind import BindForm
+from proxyd.config.address import Bind, UnixBind, file_path
+from proxyd.config.bind import BindForm, PrivateBind
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
 from proxyd.config.reader import Word
 
@@ -28,6 +28,7 @@ class DaemonSpec:
     """``[proxyd]``; ``max_connections`` 0 means: as many as the descriptors allow."""
 
     access_log: Optional[AccessLogSpec] = None
+    admin: Optional[UnixBind] = None
     metrics: Optional[Bind] = None
     drain_timeout: float = 30.0
     max_connections: int = 0
@@ -58,6 +59,14 @@ OPTIONS = (
         "Write one line for each connection that has ended.",
         "access_log = /var/log/proxyd/access.log format=json",
         otherwise="no access log",
+    ),
+    Option(
+        "admin",
+        PrivateBind(),
+        "Answer `proxyctl` here: it shows what the daemon is doing, and steers it. Whoever may write to the "
+        "socket may do both; without a mode that is the user that the daemon was started as, and root.",
+        "admin = unix:/run/proxyd/admin.sock",
+        otherwise="the running daemon cannot be steered",
     ),
     Option(
         "metrics",

@@ -230,8 +230,10 @@ def _binds(one: _Judged) -> Iterator[tuple[str, Word, Bind]]:
     values, entries = one.values, one.entries
     if one.section.kind == "listener" and "bind" in values:
         yield from (("bind", word, bind) for word, bind in zip(entries["bind"].words, values["bind"]))
-    elif one.section.kind == "proxyd" and "metrics" in values:
-        yield "metrics", entries["metrics"].words[0], values["metrics"]
+    elif one.section.kind == "proxyd":
+        for option in ("admin", "metrics"):
+            if option in values:
+                yield option, entries[option].words[0], values[option]
     elif one.section.kind == "demo":
         for name, bind in values.get("server", {}).items():
             title = f"server {name}"

@@ -33,6 +33,8 @@ def summary(config: Config) -> str:
     if config.demo:
         for server in config.demo.servers:
             lines.append(f"demo server {server.name}: on {server.bind.text}")
+    if config.daemon.admin:
+        lines.append(f"admin: on {config.daemon.admin.text}")
     if config.daemon.metrics:
         lines.append(f"metrics: on {config.daemon.metrics.text}")
     if config.daemon.access_log:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from proxyd.config.address import TcpBind
+from proxyd.config.address import TcpBind, UnixBind
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from tests.config.ini import MINIMAL, IniCase
 
@@ -15,18 +15,22 @@ class DaemonTests(IniCase):
 
     def test_defaults(self) -> None:
         """Without the section, or with an empty one, everything has its default."""
-        self.assertEqual(self.load(MINIMAL).daemon, DaemonSpec(None, None, 30, 0))
-        self.assertEqual(self.daemon(""), DaemonSpec(None, None, 30, 0))
+        self.assertEqual(self.load(MINIMAL).daemon, DaemonSpec(drain_timeout=30, max_connections=0))
+        self.assertEqual(self.daemon(""), DaemonSpec(drain_timeout=30, max_connections=0))
 
     def test_all_given(self) -> None:
         """Each option is taken as it is written."""
         self.assertEqual(
             self.daemon(
-                "access_log = /a.log\nmetrics = tcp:9:interface=127.0.0.1\n"
+                "access_log = /a.log\nadmin = unix:/a.sock:mode=660\nmetrics = tcp:9:interface=127.0.0.1\n"
                 "drain_timeout = 0s\nmax_connections = 5\n"
             ),
             DaemonSpec(
-                AccessLogSpec("/a.log", "text"), TcpBind("tcp:9:interface=127.0.0.1", "127.0.0.1", 9), 0, 5
+                access_log=AccessLogSpec("/a.log", "text"),
+                admin=UnixBind("unix:/a.sock:mode=660", "/a.sock", 0o660),
+                metrics=TcpBind("tcp:9:interface=127.0.0.1", "127.0.0.1", 9),
+                drain_timeout=0,
+                max_connections=5,
             ),
         )
 
@@ -48,6 +52,11 @@ class DaemonTests(IniCase):
         log = self.load(f"{MINIMAL}include = conf.d/log.ini\n").daemon.access_log
         self.assertEqual(log, AccessLogSpec(os.path.join(self.folder, "conf.d", "a.log")))
 
+    def test_admin(self) -> None:
+        """The admin socket is the daemon's own user's and root's, unless a mode says otherwise."""
+        admin = self.daemon("admin = unix:admin.sock\n").admin
+        self.assertEqual(admin, UnixBind("unix:admin.sock", os.path.join(self.folder, "admin.sock"), 0o600))
+
     def test_refused(self) -> None:
         """A value that cannot be used is refused with what would be right."""
         for options, problem in [
@@ -61,8 +70,21 @@ class DaemonTests(IniCase):
                 "access_log: begins with the path of a file, or with twistd for the log of twistd",
             ),
             ("metrics = tcp:1 tcp:2", 'metrics: takes one value, and "tcp:2" is a second'),
+            (
+                "admin = tcp:9000",
+                'admin: "tcp:9000" is not a unix socket; write unix:/run/name.sock, for example',
+            ),
+            (
+                "admin = /run/admin.sock",
+                'admin: "/run/admin.sock" is not a unix socket; write unix:/run/name.sock, for example',
+            ),
+            (
+                "admin = unix:a.sock:mode=9",
+                'admin: "unix:a.sock:mode=9": "9" is not a file mode; write mode=660, for example',
+            ),
+            ("admin = unix:a unix:b", 'admin: takes one value, and "unix:b" is a second'),
             ("max_connections = 0", 'max_connections: "0" is not a whole number, 1 to 10000000'),
-            ("bind = tcp:1", '"bind" is not known; known here: access_log, metrics, drain_timeout, '
+            ("bind = tcp:1", '"bind" is not known; known here: access_log, admin, metrics, drain_timeout, '
              "max_connections, protocol, idle_timeout, half_closed_timeout, abort_on_close, opening_timeout, "
              "datapath"),
         ]:  # fmt: skip

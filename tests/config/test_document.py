@@ -149,14 +149,18 @@ class BindTests(IniCase):
         config = self.load(f"[listener l]\nbind = {binds} {others}\npool = p\n{POOL}")
         self.assertEqual(len(config.listeners[0].binds), 16)
 
-    def test_metrics_and_demo_servers(self) -> None:
-        """They listen too, and so cannot be where a listener is."""
-        text = f"{MINIMAL}[proxyd]\nmetrics = tcp:80\n[demo]\nserver a = tcp:80\nserver b = tcp:81\n"
+    def test_the_daemons_own(self) -> None:
+        """Admin, metrics and demo servers listen too, and so cannot be where a listener is."""
+        text = (
+            f"{MINIMAL.replace('tcp:80', 'tcp:80 unix:a.sock')}"
+            "[proxyd]\nmetrics = tcp:80\nadmin = unix:a.sock\n[demo]\nserver a = tcp:80\nserver b = tcp:81\n"
+        )
         self.assertEqual(
             self.problems(text),
             [
                 'proxy.ini:7: [proxyd] metrics: "tcp:80" is bound twice; the first is in proxy.ini:2',
-                'proxy.ini:9: [demo] server a: "tcp:80" is bound twice; the first is in proxy.ini:2',
+                'proxy.ini:8: [proxyd] admin: "unix:a.sock" is bound twice; the first is in proxy.ini:2',
+                'proxy.ini:10: [demo] server a: "tcp:80" is bound twice; the first is in proxy.ini:2',
             ],
         )
 

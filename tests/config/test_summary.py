@@ -15,9 +15,9 @@ class SummaryTests(IniCase):
         )
 
     def test_most(self) -> None:
-        """Listeners, pools, demo servers, metrics and access log."""
+        """Listeners, pools, demo servers, admin socket, metrics and access log."""
         text = (
-            "[proxyd]\nmetrics = tcp:9901\naccess_log = /a.log format=json\n"
+            "[proxyd]\nadmin = unix:/a.sock\nmetrics = tcp:9901\naccess_log = /a.log format=json\n"
             "[listener l]\nbind = tcp:80\n  unix:/run/a.sock\npool = p\n"
             "[pool p]\nbalance = random\ncheck = tcp interval=2500ms\nserver a = h:1\nserver b = h:2 backup\n"
             "[demo]\nserver a = tcp:81\n"
@@ -28,6 +28,7 @@ class SummaryTests(IniCase):
                 "listener l: tcp on tcp:80 unix:/run/a.sock, to pool p",
                 "pool p: 2 servers (1 backup), balance random, check tcp every 2500ms",
                 "demo server a: on tcp:81",
+                "admin: on unix:/a.sock",
                 "metrics: on tcp:9901",
                 "access log: /a.log, as json",
             ],

@@ -1,0 +1,163 @@
+"""What is the running daemon doing?  ``proxyctl show``: its servers, pools and listeners, as tables."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from typing import Any, Callable, Iterator, Sequence
+
+from attrs import frozen
+
+from proxyd.cli.admin import ask, takes_socket
+from proxyd.cli.command import Command
+from proxyd.config.words import printable
+
+LONGEST_CELL = 200  # letters
+NOTHING = "-"
+
+Row = dict[str, Any]
+
+
+@frozen
+class Column:
+    """A column of a table: its title, what of a row stands in it, and whether it is numbers."""
+
+    title: str
+    cell: Callable[[Row], object]
+    right: bool = False
+
+
+@frozen
+class View:
+    """One thing that can be shown: the rows of an answer, as a table."""
+
+    name: str
+    help: str
+    columns: tuple[Column, ...]
+    options: Callable[[ArgumentParser], object] = lambda parser: None
+    given: Callable[[Namespace], dict[str, Any]] = lambda arguments: {}
+
+    def show(self, arguments: Namespace) -> int:
+        """Ask the daemon, and print what it says."""
+        result = ask(arguments, f"show {self.name}", **self.given(arguments))
+        if arguments.json:
+            print(json.dumps(result, indent=2))
+        else:
+            for line in table(self.columns, result.get(self.name, [result])):
+                print(line)
+        return 0
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[str]:
+    """The lines of a table: a title for each column, and below it the cells, in line with each other."""
+    grid = [[column.title for column in columns]]
+    # A server may have said what stands in a cell, so no cell may speak to the terminal.
+    grid += [
+        [printable(str(column.cell(row)), LONGEST_CELL) or NOTHING for column in columns] for row in rows
+    ]
+    widths = [max(len(line[place]) for line in grid) for place in range(len(columns))]
+    for line in grid:
+        cells = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns)
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def age(seconds: float) -> str:
+    """How long that is, for people: 5s, 3m20s, 2h05m, 4d07h."""
+    whole = max(0, int(seconds))
+    for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // part:02}{smaller}"
+    return f"{whole}s"
+
+
+def _counts(states: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())
+
+
+def _of_one_pool(parser: ArgumentParser) -> None:
+    parser.add_argument("--pool", metavar="POOL", help="the servers of this pool alone")
+
+
+VIEWS = (
+    View(
+        "servers",
+        "each server: its state, for how long and why, its weight, its open connections",
+        (
+            Column("SERVER", lambda row: f"{row['pool']}/{row['name']}"),
+            Column("STATE", lambda row: row["state"]),
+            Column("WEIGHT", lambda row: row["weight"], right=True),
+            Column("OPEN", lambda row: row["open"], right=True),
+            Column("ADDRESS", lambda row: row["address"]),
+            Column("WHY", lambda row: row["why"]),
+        ),
+        _of_one_pool,
+        lambda arguments: {"pool": arguments.pool},
+    ),
+    View(
+        "pools",
+        "each pool: how it balances and checks, the states of its servers, its open connections",
+        (
+            Column("POOL", lambda row: row["name"]),
+            Column("BALANCE", lambda row: row["balance"]),
+            Column("CHECK", lambda row: row["check"] or "none"),
+            Column("OPEN", lambda row: row["open"], right=True),
+            Column("SERVERS", lambda row: _counts(row["states"])),
+        ),
+    ),
+    View(
+        "listeners",
+        "each listener: where it listens, the pools it leads to, its open connections",
+        (
+            Column("LISTENER", lambda row: row["name"]),
+            Column("OPEN", lambda row: row["open"], right=True),
+            Column("BINDS", lambda row: " ".join(row["binds"])),
+            Column("POOLS", lambda row: " ".join(row["pools"])),
+        ),
+    ),
+    View(
+        "info",
+        "the daemon itself: its version, its process, its open connections",
+        (
+            Column("VERSION", lambda row: row["version"]),
+            Column("PID", lambda row: row["pid"], right=True),
+            Column("UP", lambda row: age(row["up_seconds"]), right=True),
+            Column("OPEN", lambda row: row["open"], right=True),
+            Column("MOST", lambda row: row["max_connections"], right=True),
+        ),
+    ),
+)
+
+
+def _takes_view(parser: ArgumentParser) -> None:
+    views = parser.add_subparsers(title="what to show", metavar="WHAT", dest="view", required=True)
+    for view in VIEWS:
+        one = views.add_parser(
+            view.name,
+            help=view.help,
+            description=f"Show {view.help}.",
+            epilog=f"example: proxyctl show {view.name} --json",
+        )
+        view.options(one)
+        takes_socket(one)
+        one.set_defaults(show=view.show)
+
+
+def _show(arguments: Namespace) -> int:
+    status: int = arguments.show(arguments)
+    return status
+
+
+COMMANDS = (
+    Command(
+        "show",
+        help="what the running daemon is doing: its servers, pools and listeners",
+        description="Ask the running daemon, by its admin socket, what it is doing. The exit status is 0 if "
+        "it has answered, 1 if it has refused to, 3 if it cannot be reached.",
+        example="proxyctl show servers --pool db",
+        arguments=_takes_view,
+        run=_show,
+    ),
+)

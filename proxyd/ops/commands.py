@@ -1,0 +1,264 @@
+"""
+What can be asked of the running daemon?
+
+`COMMANDS` is the table: a command is its name, its parameters, and a function that is given what there is to
+steer, the values of the parameters, and who asks.  The function returns what the answer holds, in values that
+JSON has, or raises `Declined`.  Whatever it changes it also logs, with who asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any, Callable, Iterable, Mapping, Optional
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.options import unknown
+from proxyd.config.pool import HEAVIEST
+from proxyd.config.words import printable, quoted
+from proxyd.native import version
+from proxyd.policy.pool import Pool, Server
+
+LONGEST_REASON = 200  # letters
+
+log = Logger()
+
+
+class Declined(Exception):
+    """A request that is not done: a ``code`` for programs, and for people what would be right."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@frozen
+class Caller:
+    """Who asks: a user, and the process that connected."""
+
+    uid: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f"uid {self.uid}"
+
+
+@frozen
+class Steered:
+    """
+    What there is to see and to steer.
+
+    ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
+    listener with the number of its open connections, ``max_connections`` is how many there may be in all.
+    """
+
+    pools: Mapping[str, Pool]
+    seconds: Callable[[], float]
+    started: float = 0.0
+    listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
+    max_connections: int = 0
+
+
+@frozen
+class Parameter:
+    """A parameter of a command; ``kind`` is str or int, and ``doc`` says what it is, with an example."""
+
+    name: str
+    doc: str
+    kind: type = str
+    required: bool = False
+
+
+Given = Mapping[str, Any]
+Answer = dict[str, Any]
+Run = Callable[[Steered, Given, Optional[Caller]], Answer]
+
+
+@frozen
+class Command:
+    """One thing that can be asked."""
+
+    name: str
+    doc: str
+    run: Run
+    parameters: tuple[Parameter, ...] = ()
+
+    def given(self, request: Mapping[str, Any]) -> Given:
+        """The values of the parameters in a request.  Raises `Declined`."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name, value in request.items():
+            if name not in known:
+                raise Declined("unknown_parameter", f"{self.name}: {unknown(name, known)}")
+            if type(value) is not known[name].kind:  # and not isinstance: true is no number
+                shape = "a text" if known[name].kind is str else "a whole number"
+                raise Declined("bad_parameter", f"{self.name}: {name} is {shape}: {known[name].doc}")
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in request:
+                text = f"{self.name}: {parameter.name} is missing: {parameter.doc}"
+                raise Declined("missing_parameter", text)
+        return request
+
+
+# To see
+
+
+def _show_pools(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return {"pools": [_pool_row(pool) for pool in steered.pools.values()]}
+
+
+def _pool_row(pool: Pool) -> Answer:
+    return {
+        "name": pool.name,
+        "balance": pool.spec.balance.name,
+        "check": pool.spec.check.kind if pool.spec.check is not None else None,
+        "servers": len(pool.servers),
+        "states": dict(Counter(server.standing.value for server in pool.servers)),
+        "open": sum(server.open for server in pool.servers),
+    }
+
+
+def _show_servers(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    pools = steered.pools.values() if "pool" not in given else [_pool(steered, given["pool"])]
+    return {"servers": [_server_row(server) for pool in pools for server in pool.servers]}
+
+
+def _server_row(server: Server) -> Answer:
+    return {
+        "pool": server.pool,
+        "name": server.name,
+        "address": str(server.address),
+        "state": server.standing.value,
+        "why": server.why,
+        "weight": server.weight,
+        "open": server.open,
+        "max_connections": server.max_connections,
+        "backup": server.backup,
+        "priority": server.priority,
+    }
+
+
+def _show_listeners(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return {
+        "listeners": [
+            {
+                "name": spec.name,
+                "protocol": spec.protocol,
+                "open": count,
+                "binds": [bind.text for bind in spec.binds],
+                "pools": list(spec.pools),
+            }
+            for spec, count in steered.listeners()
+        ]
+    }
+
+
+def _show_info(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return {
+        "version": version(),
+        "pid": os.getpid(),
+        "up_seconds": round(steered.seconds() - steered.started, 3),
+        "open": sum(count for _, count in steered.listeners()),
+        "max_connections": steered.max_connections,
+    }
+
+
+def _help(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return {
+        "commands": [
+            {
+                "command": command.name,
+                "doc": command.doc,
+                "parameters": [
+                    {"name": one.name, "doc": one.doc, "required": one.required} for one in command.parameters
+                ],
+            }
+            for command in COMMANDS.values()
+        ]
+    }
+
+
+# To steer
+
+
+def _weight(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    def weigh(pool: Pool, server: Server, why: str) -> None:
+        pool.weigh(server, given["weight"])
+
+    return _steer(steered, given, caller, f"weight {given['weight']}", weigh)
+
+
+def _steer(
+    steered: Steered,
+    given: Given,
+    caller: Optional[Caller],
+    what: str,
+    change: Callable[[Pool, Server, str], None],
+) -> Answer:
+    """Change a server, and log who wanted it and why."""
+    pool, server = _server(steered, given["server"])
+    reason = given.get("reason", "")
+    if len(reason) > LONGEST_REASON:
+        raise Declined(
+            "bad_parameter", f"reason: has {len(reason)} letters; at most {LONGEST_REASON} are kept"
+        )
+    why = f"{what} by {caller or 'somebody'}" + (f": {printable(reason, LONGEST_REASON)}" if reason else "")
+    try:
+        change(pool, server, why)
+    except ValueError as error:
+        raise Declined("refused", f"{given['server']}: {error}") from None
+    log.info(
+        "admin: {server}: {why}{pid}",
+        server=given["server"],
+        why=why,
+        pid=f" (pid {caller.pid})" if caller else "",
+    )
+    return {"server": _server_row(server)}
+
+
+def _pool(steered: Steered, name: str) -> Pool:
+    pool = steered.pools.get(name)
+    if pool is None:
+        raise Declined("unknown_pool", f"pool: {unknown(name, steered.pools)}")
+    return pool
+
+
+def _server(steered: Steered, place: str) -> tuple[Pool, Server]:
+    pool_name, slash, name = place.partition("/")
+    if not slash:
+        raise Declined(
+            "bad_parameter", f"server: {quoted(place)} is not POOL/SERVER; write db/a, for example"
+        )
+    pool = _pool(steered, pool_name)
+    servers = {server.name: server for server in pool.servers}
+    if name not in servers:
+        raise Declined("unknown_server", f"server of pool {pool.name}: {unknown(name, servers)}")
+    return pool, servers[name]
+
+
+SERVER = Parameter("server", "POOL/SERVER, such as db/a", required=True)
+REASON = Parameter("reason", f"why, for the log and for show servers; up to {LONGEST_REASON} letters")
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("help", "what can be asked", _help),
+        Command("show info", "the daemon: its version, its process, its connections", _show_info),
+        Command("show listeners", "the listeners and how many connections each has", _show_listeners),
+        Command("show pools", "the pools and the states of their servers", _show_pools),
+        Command(
+            "show servers",
+            "the servers: their states and why, weights, connections",
+            _show_servers,
+            (Parameter("pool", "the name of one pool"),),
+        ),
+        Command(
+            "weight",
+            "give a server another weight; 0 drains it",
+            _weight,
+            (SERVER, Parameter("weight", f"0 to {HEAVIEST}", int, required=True), REASON),
+        ),
+    )
+}

@@ -1,0 +1,101 @@
+"""Can people read what the daemon says of itself?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxyd.cli.show import Column, age, table
+from tests.cli.daemon import AskingCase
+from tests.support.case import Case
+
+
+def server(**other: Any) -> dict[str, Any]:
+    """What the daemon says of a server."""
+    row = {
+        "pool": "db",
+        "name": "a",
+        "address": "10.0.0.1:5432",
+        "state": "up",
+        "why": "",
+        "weight": 1,
+        "open": 0,
+    }
+    return {**row, **other}
+
+
+class ShowTests(AskingCase):
+    def show(self, *arguments: str) -> list[str]:
+        status, out, err = self.run_it("show", *arguments)
+        self.assertEqual((status, err), (0, ""))
+        return out.splitlines()
+
+    def test_servers(self) -> None:
+        """A line for each server, in columns."""
+        rows = [server(weight=100, open=7), server(name="spare", state="down", why="refused the connection")]
+        self.answering({"servers": rows})
+        self.assertEqual(
+            self.show("servers"),
+            [
+                "SERVER    STATE  WEIGHT  OPEN  ADDRESS        WHY",
+                "db/a      up        100     7  10.0.0.1:5432  -",
+                "db/spare  down        1     0  10.0.0.1:5432  refused the connection",
+            ],
+        )
+        self.assertEqual(self.asked, [{"command": "show servers"}])
+
+    def test_servers_of_a_pool(self) -> None:
+        """One pool may be asked for."""
+        self.answering({"servers": []})
+        self.show("servers", "--pool", "db")
+        self.assertEqual(self.asked, [{"command": "show servers", "pool": "db"}])
+
+    def test_pools(self) -> None:
+        """A line for each pool, with how many of its servers are in which state."""
+        row = {"name": "db", "balance": "p2c", "check": None, "open": 3, "states": {"up": 2, "down": 1}}
+        self.answering({"pools": [row]})
+        self.assertEqual(
+            self.show("pools"),
+            ["POOL  BALANCE  CHECK  OPEN  SERVERS", "db    p2c      none      3  2 up, 1 down"],
+        )
+
+    def test_listeners(self) -> None:
+        """A line for each listener."""
+        row = {"name": "l", "open": 3, "binds": ["tcp:1", "tcp:2"], "pools": ["db"]}
+        self.answering({"listeners": [row]})
+        self.assertEqual(
+            self.show("listeners"),
+            ["LISTENER  OPEN  BINDS        POOLS", "l            3  tcp:1 tcp:2  db"],
+        )
+
+    def test_info(self) -> None:
+        """The daemon in a line."""
+        self.answering({"version": "0.1", "pid": 5, "up_seconds": 61.5, "open": 1, "max_connections": 9})
+        self.assertEqual(
+            self.show("info"), ["VERSION  PID     UP  OPEN  MOST", "0.1        5  1m01s     1     9"]
+        )
+
+    def test_usage(self) -> None:
+        """What cannot be shown, or not so, is told in a word."""
+        for arguments in ((), ("server",), ("pools", "--pool", "p")):
+            status, out, err = self.run_it("show", *arguments)
+            self.assertEqual((status, out, "usage: proxyctl" in err), (2, "", True))
+
+
+class TableTests(Case):
+    def test_cells(self) -> None:
+        """Columns are as wide as they must be; what a server has said cannot speak to the terminal."""
+        columns = (Column("TEXT", lambda row: row["t"]), Column("N", lambda row: row["n"], right=True))
+        rows = [{"t": "", "n": 1000}, {"t": "é\x1b[2J\n", "n": 1}, {"t": "x" * 300, "n": 0}]
+        lines = list(table(columns, rows))
+        self.assertEqual({len(line) for line in lines}, {200 + 3 + 2 + 4})
+        self.assertEqual(
+            [line.split() for line in lines[:3]], [["TEXT", "N"], ["-", "1000"], ["\\xe9\\x1b[2J\\n", "1"]]
+        )
+
+    def test_age(self) -> None:
+        """Times are told in two units at most."""
+        for seconds, text in [
+            (-1, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"),
+            (86399, "23h59m"), (86400, "1d00h"), (400 * 86400, "400d00h"),
+        ]:  # fmt: skip
+            self.assertEqual(age(seconds), text)

@@ -1,0 +1,43 @@
+"""Does proxyctl ask for the change that was meant, and say what came of it?"""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.daemon import AskingCase
+from tests.cli.test_show import server
+
+
+class SteerTests(AskingCase):
+    def test_weight(self) -> None:
+        """A weight is asked for, and what has become of the server is said."""
+        self.answering({"server": server(weight=50, open=1)})
+        self.assertEqual(
+            self.run_it("weight", "db/a", "50", "--reason", "less memory"),
+            (0, "db/a: up, weight 50, 1 connection open\n", ""),
+        )
+        self.assertEqual(
+            self.asked, [{"command": "weight", "server": "db/a", "weight": 50, "reason": "less memory"}]
+        )
+
+    def test_json(self) -> None:
+        """The answer is to be had as it is, for programs."""
+        self.answering({"server": server()})
+        status, out, _ = self.run_it("weight", "db/a", "1", "--json")
+        self.assertEqual((status, json.loads(out)), (0, {"server": server()}))
+
+    def test_refused(self) -> None:
+        """What the daemon refuses is status 1, in the daemon's words."""
+        self.answering(raw=b'{"error":"300 is no weight","code":"refused"}\n')
+        self.assertEqual(self.run_it("weight", "db/a", "300"), (1, "", "proxyctl: 300 is no weight\n"))
+
+    def test_usage(self) -> None:
+        """A command line that is not understood does not reach the daemon."""
+        for arguments in (
+            ("weight",),
+            ("weight", "db/a"),
+            ("weight", "db/a", "much"),
+            ("weight", "50", "db/a"),
+        ):
+            status, out, err = self.run_it(*arguments)
+            self.assertEqual((status, out, "usage: proxyctl weight" in err), (2, "", True))

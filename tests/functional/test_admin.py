@@ -1,0 +1,260 @@
+"""Can operators see and steer the daemon with proxyctl while it serves?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import stat
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Iterator
+
+from proxyd import cli
+from tests.support.daemon import Daemon, DaemonCase, start, twistd
+from tests.support.peer import Ended, SocketPeer
+from tests.support.services import redis
+from tests.support.stage import PYTHONPATH, Finished, Place
+
+NOBODY = 65534
+
+
+class AdminCase(DaemonCase):
+    """A daemon with an admin socket, before two servers of Redis."""
+
+    async def serve(self, pool: str = "balance = roundrobin") -> Daemon:
+        self.places = [(await redis(self.stage)).place for _ in "ab"]
+        self.daemon = await self.relay(*self.places, pool=pool, proxyd="admin = unix:admin.sock")
+        return self.daemon
+
+    @property
+    def socket(self) -> Path:
+        return self.daemon.folder / "admin.sock"
+
+    async def ctl(self, *arguments: object) -> Finished:
+        """Run proxyctl."""
+        environment = {"PYTHONPATH": PYTHONPATH, "PROXYD_ADMIN": str(self.socket)}
+        return await self.stage.run(
+            sys.executable, "-m", "proxyd.cli", *map(str, arguments), environment=environment
+        )
+
+    async def does(self, *arguments: object) -> str:
+        """Run proxyctl, which must succeed, and return what it printed."""
+        finished = await self.ctl(*arguments)
+        self.assertEqual((finished.status, finished.err), (0, b""), f"{arguments}: {finished}")
+        return finished.out.decode()
+
+    async def row(self, name: str) -> dict[str, Any]:
+        """A server as the daemon tells it."""
+        rows = json.loads(await self.does("show", "servers", "--json"))["servers"]
+        return next(row for row in rows if row["name"] == name)
+
+    async def client(self) -> SocketPeer:
+        """A client that has reached a server."""
+        client = self.stage.connect(self.daemon.front)
+        await self.ping(client)
+        return client
+
+    async def ping(self, client: SocketPeer) -> None:
+        before = client.count
+        client.send(b"PING\r\n")
+        await client.receives(before + len(b"+PONG\r\n"))
+
+    async def leave(self, client: SocketPeer) -> None:
+        client.finish()
+        await client.sees_end()
+        client.close()
+
+    async def shares(self, clients: int) -> Counter[str]:
+        """Which servers so many clients are led to, one after another."""
+        before = self.daemon.access_log.read_bytes().count(b"\n")
+        for _ in range(clients):
+            await self.leave(await self.client())
+        records = await self.daemon.records(before + clients)
+        return Counter(record["server"] for record in records[before:])
+
+
+class Steering(AdminCase):
+    """What is changed holds for the next client."""
+
+    async def test_weight(self) -> None:
+        """Another weight is another share of the clients; 0 is none, and who is connected stays."""
+        await self.serve()
+        self.assertEqual(await self.shares(8), {"a": 4, "b": 4})
+        said = await self.does("weight", "servers/a", 3, "--reason", "new machine")
+        self.assertEqual(said, "servers/a: up, weight 3, 0 connections open\n")
+        self.assertEqual(await self.shares(8), {"a": 6, "b": 2})
+        self.assertRegex(
+            self.daemon.log, rf"admin: servers/a: weight 3 by uid {os.getuid()}: new machine \(pid \d+\)"
+        )
+        clients = [await self.client() for _ in range(4)]
+        said = await self.does("weight", "servers/a", 0)
+        self.assertEqual(said, "servers/a: up, weight 0, 3 connections open\n")
+        self.assertEqual(await self.shares(4), {"b": 4})
+        for client in clients:
+            await self.ping(client)
+            await self.leave(client)
+
+    async def test_wrong_names(self) -> None:
+        """A name that is not known is answered with the nearest, status 1, and nothing has changed."""
+        await self.serve()
+        before = await self.does("show", "servers")
+        for arguments, said in [
+            (("weight", "server/a", "5"), 'pool: "server" is not known; did you mean "servers"?'),
+            (("weight", "servers/c", "5"), 'server of pool servers: "c" is not known; known here: a, b'),
+            (("weight", "servers", "5"), 'server: "servers" is not POOL/SERVER; write db/a, for example'),
+            (("weight", "servers/a", "500"), "servers/a: 500 is no weight; weights are 0 to 256"),
+            (("show", "servers", "--pool", "x"), 'pool: "x" is not known; known here: servers'),
+        ]:
+            finished = await self.ctl(*arguments)
+            self.assertEqual(
+                (finished.status, finished.out, finished.err.decode()), (1, b"", f"proxyctl: {said}\n")
+            )
+        self.assertEqual(await self.does("show", "servers"), before)
+
+
+class Seeing(AdminCase):
+    """What is shown is what is."""
+
+    async def test_show(self) -> None:
+        """Servers, pools, listeners and the daemon itself, as tables."""
+        daemon = await self.serve()
+        client = await self.client()
+        pid = daemon.child.pid
+        a, b = self.places
+        width = max(len("ADDRESS"), len(str(a)), len(str(b)))
+        for view, lines in [
+            (
+                "servers",
+                [
+                    rf"SERVER     STATE  WEIGHT  OPEN  {'ADDRESS':{width}}  WHY",
+                    rf"servers/a  up          1     1  {str(a):{width}}  -",
+                    rf"servers/b  up          1     0  {str(b):{width}}  -",
+                ],
+            ),
+            (
+                "pools",
+                [r"POOL     BALANCE     CHECK  OPEN  SERVERS", r"servers  roundrobin  none      1  2 up"],
+            ),
+            (
+                "listeners",
+                [r"LISTENER  OPEN  BINDS .*POOLS", rf"front        1  {daemon.front.bind}  servers"],
+            ),
+            ("info", [r"VERSION .*", rf"\S+ .* +{pid} +\d+s +1 +\d+"]),
+        ]:
+            out = await self.does("show", view)
+            for line, expected in zip(out.splitlines(), lines):
+                self.assertRegex(line, f"^{expected}$")
+            self.assertEqual(len(out.splitlines()), len(lines))
+        await self.leave(client)
+
+
+class Holding(AdminCase):
+    """The socket is for those who may use it, and stays usable whatever they do."""
+
+    def raw(self) -> SocketPeer:
+        return self.stage.connect(Place(str(self.socket)))
+
+    async def test_lines(self) -> None:
+        """Any program can ask: a line for each request, and a line for each answer."""
+        await self.serve()
+        peer = self.raw()
+        peer.send(b'{"command": "show info"}\n' * 1000)
+        peer.finish()
+        answers = [json.loads(line) for line in (await peer.sees_end()).splitlines()]
+        self.assertEqual({answer["result"]["pid"] for answer in answers}, {self.daemon.child.pid})
+        self.assertEqual(len(answers), 1000)
+
+    async def test_a_huge_line(self) -> None:
+        """It is answered as too long before it has ended, and costs the daemon nothing."""
+        await self.serve()
+        resident = self.daemon.resident()
+        for _ in range(20):
+            peer = self.raw()
+            peer.send(b"x" * 1_000_000)
+            await peer.sees_either()
+        self.assertLess(self.daemon.resident() - resident, 10_000_000)
+        finished = await self.ctl("weight", "servers/a", 5, "--reason", "x" * 100_000)
+        self.assertEqual(
+            (finished.status, finished.err), (1, b"proxyctl: a request has at most 16384 bytes\n"), finished
+        )
+
+    async def test_silent_clients(self) -> None:
+        """A hundred who connect and say nothing keep nobody out, and most of them are hung up on."""
+        await self.serve()
+        silent = [self.raw() for _ in range(100)]
+        self.assertIn("servers/a", await self.does("show", "servers"))
+        for peer in silent[:60]:
+            await peer.sees_either()
+        self.assertEqual(sum(peer.ended is Ended.NOT for peer in silent[-20:]), 20)
+        self.assertEqual(await self.shares(2), {"a": 1, "b": 1})
+        for peer in silent:
+            peer.close()
+
+    async def test_who_does_not_read(self) -> None:
+        """Who asks and does not take the answers is read from no more, and others are served."""
+        await self.serve()
+        peer = self.raw()
+        peer.stop_reading()
+        resident = self.daemon.resident()
+        peer.send(b'{"command":"help"}\n' * 100_000)
+        await self.does("show", "info")
+        self.assertGreater(peer.queued, 0)
+        self.assertLess(self.daemon.resident() - resident, 10_000_000)
+        peer.close()
+
+    async def test_a_stale_socket(self) -> None:
+        """What a killed daemon has left behind is told as that, and is no hindrance to the next one."""
+        daemon = await self.serve()
+        daemon.child.signal("KILL")
+        await daemon.child.ends()
+        finished = await self.ctl("show", "info")
+        self.assertEqual(
+            (finished.status, finished.err.decode()),
+            (3, f"proxyctl: nobody listens on {self.socket}; the daemon that made it has ended\n"),
+        )
+        child = twistd(self.stage, "-n", "--pidfile=", "tcpproxy", "--config", daemon.folder / "proxy.ini")
+        await child.says(rb"proxyd [^:]+: \d+ listener")
+        await self.does("show", "info")
+        child.signal("TERM")
+        await child.ends()
+        finished = await self.ctl("show", "info")
+        self.assertEqual((finished.status, b"there is no" in finished.err), (3, True))
+
+    async def test_permissions(self) -> None:
+        """The socket is for the daemon's user alone; another is told whose it is."""
+        await self.serve()
+        found = os.stat(self.socket)
+        self.assertEqual(stat.S_IMODE(found.st_mode), 0o600)
+        err = io.StringIO()
+        with self.nobody(), contextlib.redirect_stderr(err), self.assertRaises(SystemExit) as left:
+            cli.main(["show", "info", "--socket", str(self.socket)])
+        self.assertEqual(left.exception.code, 3)
+        self.assertRegex(
+            err.getvalue(), r"proxyctl: you \(uid \d+\) may not write to \S+/admin.sock, which has"
+        )
+
+    @contextlib.contextmanager
+    def nobody(self) -> Iterator[None]:
+        """Be somebody whom the socket is not for."""
+        if os.geteuid():
+            self.socket.chmod(0)
+            yield
+            return
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    async def test_a_mode(self) -> None:
+        """A mode lets others in."""
+        await start(
+            self.stage,
+            f"[listener front]\nbind = {self.stage.tcp().bind}\npool = p\n[pool p]\nserver a = 127.0.0.1:9\n",
+            self.stage.tcp(),
+            "admin = unix:admin.sock:mode=660",
+        )
+        self.assertEqual(stat.S_IMODE(os.stat(self.stage.folder / "daemon" / "admin.sock").st_mode), 0o660)

@@ -1,0 +1,223 @@
+"""Does the daemon tell of itself what is so, and change what it is asked to and nothing else?"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.logger import capturedLogs, formatEvent
+
+from proxyd.config import load
+from proxyd.native import version
+from proxyd.ops.commands import COMMANDS, LONGEST_REASON, Caller, Declined, Steered
+from proxyd.policy.balance import make_balancer
+from proxyd.policy.pool import Pool
+from tests.config.ini import IniCase
+
+INI = """
+[listener front]
+bind = tcp:5432
+  unix:/run/db.sock
+pool = db
+[pool db]
+balance = roundrobin
+check = tcp
+server a = 10.0.0.1:5432 weight=2
+server b = unix:/run/b.sock backup
+[pool web]
+balance = static-rr
+server a = 10.0.0.3:80
+"""
+
+ROOT = Caller(0, 99)
+
+
+class CommandCase(IniCase):
+    """Commands on two pools."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        config = load(self.write(INI), {})
+        self.now = 1000.0
+        self.pools = {
+            spec.name: Pool(spec, make_balancer(spec.balance, lambda: 0.5, lambda: self.now))
+            for spec in config.pools
+        }
+        self.steered = Steered(
+            pools=self.pools,
+            seconds=lambda: self.now,
+            started=900.0,
+            listeners=lambda: [(config.listeners[0], 4)],
+            max_connections=50,
+        )
+
+    def do(self, name: str, **given: Any) -> dict[str, Any]:
+        command = COMMANDS[name]
+        return command.run(self.steered, command.given(given), ROOT)
+
+    def declines(self, name: str, **given: Any) -> str:
+        """The code and the text of what it says to a request that it does not do."""
+        declined = self.assertRaises(Declined, self.do, name, **given)
+        return f"{declined.code}: {declined}"
+
+
+class Seeing(CommandCase):
+    """What is shown."""
+
+    def test_servers(self) -> None:
+        """Each server as its pool sees it."""
+        rows = self.do("show servers")["servers"]
+        self.assertEqual(
+            [(row["pool"], row["name"]) for row in rows], [("db", "a"), ("db", "b"), ("web", "a")]
+        )
+        self.pools["web"].servers[0].open = 3
+        self.assertEqual(
+            self.do("show servers", pool="web")["servers"],
+            [
+                {
+                    "pool": "web",
+                    "name": "a",
+                    "address": "10.0.0.3:80",
+                    "state": "up",
+                    "why": "",
+                    "weight": 1,
+                    "open": 3,
+                    "max_connections": 0,
+                    "backup": False,
+                    "priority": 0,
+                }
+            ],
+        )
+
+    def test_pools(self) -> None:
+        """Each pool, and how many of its servers are in which state."""
+        self.pools["db"].servers[0].open = 3
+        self.assertEqual(
+            self.do("show pools")["pools"],
+            [
+                {
+                    "name": "db",
+                    "balance": "roundrobin",
+                    "check": "tcp",
+                    "servers": 2,
+                    "states": {"checking": 2},
+                    "open": 3,
+                },
+                {
+                    "name": "web",
+                    "balance": "static-rr",
+                    "check": None,
+                    "servers": 1,
+                    "states": {"up": 1},
+                    "open": 0,
+                },
+            ],
+        )
+
+    def test_listeners(self) -> None:
+        """Each listener, and how many connections it has."""
+        self.assertEqual(
+            self.do("show listeners")["listeners"],
+            [
+                {
+                    "name": "front",
+                    "protocol": "tcp",
+                    "open": 4,
+                    "binds": ["tcp:5432", "unix:/run/db.sock"],
+                    "pools": ["db"],
+                }
+            ],
+        )
+
+    def test_info(self) -> None:
+        """The daemon itself."""
+        self.assertEqual(
+            self.do("show info"),
+            {"version": version(), "pid": os.getpid(), "up_seconds": 100.0, "open": 4, "max_connections": 50},
+        )
+
+    def test_help(self) -> None:
+        """Every command is told, with its parameters."""
+        told = self.do("help")["commands"]
+        self.assertEqual([one["command"] for one in told], list(COMMANDS))
+        weight = next(one for one in told if one["command"] == "weight")
+        self.assertEqual(
+            [(one["name"], one["required"]) for one in weight["parameters"]],
+            [("server", True), ("weight", True), ("reason", False)],
+        )
+
+    def test_unknown(self) -> None:
+        """A pool that is not there is answered with the nearest that is."""
+        self.assertEqual(
+            self.declines("show servers", pool="wbe"),
+            'unknown_pool: pool: "wbe" is not known; did you mean "web"?',
+        )
+
+
+class Steering(CommandCase):
+    """What is changed."""
+
+    def test_weight(self) -> None:
+        """A server has another weight, and no other server has."""
+        row = self.do("weight", server="db/a", weight=50)["server"]
+        self.assertEqual((row["pool"], row["name"], row["weight"]), ("db", "a", 50))
+        self.assertEqual([server.weight for server in self.pools["db"].servers], [50, 1])
+        self.assertEqual(self.pools["web"].servers[0].weight, 1)
+
+    def test_who_and_why_are_logged(self) -> None:
+        """The log says what was changed, by which user and process, and why."""
+        for given, said in [
+            ({}, "admin: db/a: weight 5 by uid 0 (pid 99)"),
+            ({"reason": "a\nb\x1b"}, "admin: db/a: weight 5 by uid 0: a\\nb\\x1b (pid 99)"),
+            ({"reason": "{braces}"}, "admin: db/a: weight 5 by uid 0: {braces} (pid 99)"),
+        ]:
+            with capturedLogs() as events:
+                self.do("weight", server="db/a", weight=5, **given)
+            self.assertEqual([formatEvent(event) for event in events], [said])
+
+    def test_declined(self) -> None:
+        """What cannot be done is declined with what could be, and nothing is changed."""
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({}, "missing_parameter: weight: server is missing: POOL/SERVER, such as db/a"),
+            ({"server": "db/a"}, "missing_parameter: weight: weight is missing: 0 to 256"),
+            (
+                {"server": "a", "weight": 1},
+                'bad_parameter: server: "a" is not POOL/SERVER; write db/a, for example',
+            ),
+            (
+                {"server": "wbe/a", "weight": 1},
+                'unknown_pool: pool: "wbe" is not known; did you mean "web"?',
+            ),
+            (
+                {"server": "db/c", "weight": 1},
+                'unknown_server: server of pool db: "c" is not known; known here: a, b',
+            ),
+            (
+                {"server": "db/", "weight": 1},
+                'unknown_server: server of pool db: "" is not known; known here: a, b',
+            ),
+            (
+                {"server": ["db/a"], "weight": 1},
+                "bad_parameter: weight: server is a text: POOL/SERVER, such as db/a",
+            ),
+            ({"server": "db/a", "weight": True}, "bad_parameter: weight: weight is a whole number: 0 to 256"),
+            ({"server": "db/a", "weight": 1.5}, "bad_parameter: weight: weight is a whole number: 0 to 256"),
+            ({"server": "db/a", "weight": 257}, "refused: db/a: 257 is no weight; weights are 0 to 256"),
+            (
+                {"server": "web/a", "weight": 2},
+                "refused: web/a: with balance static-rr the weight can be 0 or 1, not 2",
+            ),
+            (
+                {"server": "db/a", "weight": 1, "reason": "x" * (LONGEST_REASON + 1)},
+                "bad_parameter: reason: has 201 letters; at most 200 are kept",
+            ),
+            (
+                {"server": "db/a", "wait": 1},
+                'unknown_parameter: weight: "wait" is not known; did you mean "weight"?',
+            ),
+        ]
+        for given, said in wrong:
+            with capturedLogs() as events:
+                self.assertEqual(self.declines("weight", **given), said)
+            self.assertEqual(events, [])
+        self.assertEqual([server.weight for server in self.pools["db"].servers], [2, 1])
