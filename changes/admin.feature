@@ -1,3 +1,3 @@
-With `admin = unix:/run/proxyd/admin.sock` the running daemon answers `proxyctl show servers`, `pools`,
-`listeners` and `info`, and `proxyctl weight POOL/SERVER N` gives a server another weight. Any program can ask
-the same in lines of JSON.
+With `admin = unix:/run/proxyd/admin.sock` the running daemon is asked and steered by `proxyctl`: `show servers`,
+`pools`, `listeners` and `info`; `drain`, `disable`, `enable` and `weight` for a server, with a `--reason`. Any
+program can do the same with lines of JSON.

@@ -73,8 +73,15 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _counts(states: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in states.items())
+def weight(row: Row) -> str:
+    """The weight of a server; before it what it comes to at the moment, if the server starts slowly."""
+    effective = row["effective_weight"]
+    return str(row["weight"]) if effective == row["weight"] else f"{effective:g}/{row['weight']}"
+
+
+def _states(row: Row) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in row["states"].items())
+    return counts + (" (panic: all get connections)" if row["panic"] else "")
 
 
 def _of_one_pool(parser: ArgumentParser) -> None:
@@ -88,7 +95,8 @@ VIEWS = (
         (
             Column("SERVER", lambda row: f"{row['pool']}/{row['name']}"),
             Column("STATE", lambda row: row["state"]),
-            Column("WEIGHT", lambda row: row["weight"], right=True),
+            Column("FOR", lambda row: age(row["for_seconds"]), right=True),
+            Column("WEIGHT", weight, right=True),
             Column("OPEN", lambda row: row["open"], right=True),
             Column("ADDRESS", lambda row: row["address"]),
             Column("WHY", lambda row: row["why"]),
@@ -104,7 +112,7 @@ VIEWS = (
             Column("BALANCE", lambda row: row["balance"]),
             Column("CHECK", lambda row: row["check"] or "none"),
             Column("OPEN", lambda row: row["open"], right=True),
-            Column("SERVERS", lambda row: _counts(row["states"])),
+            Column("SERVERS", _states),
         ),
     ),
     View(

@@ -1,55 +1,80 @@
-"""What can be changed in the daemon while it runs?  ``proxyctl weight``."""
+"""What can be changed in the running daemon?  ``proxyctl drain``, ``disable``, ``enable`` and ``weight``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
 
 from proxyd.cli.admin import ask, takes_socket
 from proxyd.cli.command import Command
+from proxyd.cli.show import weight
 from proxyd.config.pool import HEAVIEST
 
 
 def _takes_server(parser: ArgumentParser) -> None:
     parser.add_argument("server", metavar="POOL/SERVER", help="the server, such as db/a")
-
-
-def _takes_reason(parser: ArgumentParser) -> None:
-    parser.add_argument("--reason", metavar="TEXT", help="why, for the daemon's log and for show servers")
+    parser.add_argument("--reason", metavar="TEXT", help="why, for the log and for show servers")
     takes_socket(parser)
 
 
 def _takes_weight(parser: ArgumentParser) -> None:
     _takes_server(parser)
     parser.add_argument("weight", metavar="WEIGHT", type=int, help=f"0 to {HEAVIEST}")
-    _takes_reason(parser)
 
 
-def _weight(arguments: Namespace) -> int:
-    return _steer(arguments, "weight", weight=arguments.weight)
-
-
-def _steer(arguments: Namespace, command: str, **given: Any) -> int:
-    """Have the daemon do it, and print what has become of the server."""
-    result = ask(arguments, command, server=arguments.server, reason=arguments.reason, **given)
+def _steer(arguments: Namespace) -> int:
+    """Have the daemon do it, and say what has become of the server."""
+    given = {"server": arguments.server, "reason": arguments.reason}
+    if arguments.command == "weight":
+        given["weight"] = arguments.weight
+    result = ask(arguments, arguments.command, **given)
     if arguments.json:
         print(json.dumps(result, indent=2))
         return 0
     row = result["server"]
-    left = f"{row['open']} connection{'' if row['open'] == 1 else 's'} open"
-    print(f"{row['pool']}/{row['name']}: {row['state']}, weight {row['weight']}, {left}")
+    count = f"{row['open']} open connection{'' if row['open'] == 1 else 's'}"
+    print(f"{row['pool']}/{row['name']} is {row['state']}, weight {weight(row)}, with {count}")
+    for note in result["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     return 0
 
 
+def _command(name: str, help: str, description: str, example: str) -> Command:
+    takes = _takes_weight if name == "weight" else _takes_server
+    more = (
+        " It holds until the daemon ends. The exit status is 0 if it is done, 1 if the daemon has refused, "
+    )
+    return Command(name, help, f"{description}{more}3 if it cannot be reached.", example, takes, _steer)
+
+
 COMMANDS = (
-    Command(
+    _command(
+        "drain",
+        "give a server no new connections",
+        "Give a server of the running daemon no new connections; it keeps those that it has, and its checks "
+        "go on. It says how many are left; show servers says it again.",
+        "proxyctl drain db/a --reason 'kernel update'",
+    ),
+    _command(
+        "disable",
+        "take a server into maintenance",
+        "Take a server of the running daemon into maintenance: it gets no new connections, and is not "
+        "checked. It keeps the connections that it has.",
+        "proxyctl disable db/a --reason 'new disk'",
+    ),
+    _command(
+        "enable",
+        "undo drain and disable",
+        "Have a server of the running daemon take connections again, after drain, disable or an ejection. "
+        "If its pool has a check, it is checked first, unless it was checked all along.",
+        "proxyctl enable db/a",
+    ),
+    _command(
         "weight",
-        help="give a server another weight",
-        description="Give a server of the running daemon another weight, by the admin socket. With 0 it gets "
-        "no new connections, and keeps those that it has. It holds until the daemon ends.",
-        example="proxyctl weight db/a 50 --reason 'half of its memory is gone'",
-        arguments=_takes_weight,
-        run=_weight,
+        "give a server another weight",
+        "Give a server of the running daemon another weight. With 0 it gets no new connections, and keeps "
+        "those that it has.",
+        "proxyctl weight db/a 50 --reason 'half of its memory is gone'",
     ),
 )

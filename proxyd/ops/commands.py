@@ -24,6 +24,8 @@ from proxyd.policy.pool import Pool, Server
 
 LONGEST_REASON = 200  # letters
 
+NOBODY_KNOWN = "somebody"  # the kernel of this host does not tell who has connected
+
 log = Logger()
 
 
@@ -115,24 +117,32 @@ def _pool_row(pool: Pool) -> Answer:
         "balance": pool.spec.balance.name,
         "check": pool.spec.check.kind if pool.spec.check is not None else None,
         "servers": len(pool.servers),
-        "states": dict(Counter(server.standing.value for server in pool.servers)),
+        "states": dict(Counter(server.state.value for server in pool.servers)),
+        "panic": pool.panic,
         "open": sum(server.open for server in pool.servers),
     }
 
 
 def _show_servers(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
     pools = steered.pools.values() if "pool" not in given else [_pool(steered, given["pool"])]
-    return {"servers": [_server_row(server) for pool in pools for server in pool.servers]}
+    return {"servers": [_server_row(steered, server) for pool in pools for server in pool.servers]}
 
 
-def _server_row(server: Server) -> Answer:
+def _server_row(steered: Steered, server: Server) -> Answer:
+    now = steered.seconds()
+    checked = steered.pools[server.pool].spec.check is not None
     return {
         "pool": server.pool,
         "name": server.name,
         "address": str(server.address),
-        "state": server.standing.value,
+        "state": server.state.value,
+        "for_seconds": round(now - (server.since or steered.started), 3),
+        "returns_in_seconds": round(server.until - now, 3) if server.until else None,
         "why": server.why,
+        "health": server.health.value if checked else None,
         "weight": server.weight,
+        "effective_weight": server.effective_weight,
+        "configured_weight": server.configured,
         "open": server.open,
         "max_connections": server.max_connections,
         "backup": server.backup,
@@ -183,9 +193,24 @@ def _help(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
 # To steer
 
 
+def _drain(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return _steer(steered, given, caller, "drain", Pool.drain)
+
+
+def _disable(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return _steer(steered, given, caller, "disable", Pool.disable)
+
+
+def _enable(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    answer = _steer(steered, given, caller, "enable", Pool.enable)
+    if answer["server"]["weight"] == 0:
+        answer["notes"].append(f"{given['server']} gets no connections, because its weight is 0")
+    return answer
+
+
 def _weight(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    def weigh(pool: Pool, server: Server, why: str) -> None:
-        pool.weigh(server, given["weight"])
+    def weigh(pool: Pool, server: Server, why: str, now: float) -> None:
+        pool.weigh(server, given["weight"], why, now)
 
     return _steer(steered, given, caller, f"weight {given['weight']}", weigh)
 
@@ -195,27 +220,31 @@ def _steer(
     given: Given,
     caller: Optional[Caller],
     what: str,
-    change: Callable[[Pool, Server, str], None],
+    change: Callable[[Pool, Server, str, float], None],
 ) -> Answer:
-    """Change a server, and log who wanted it and why."""
+    """Change a server, and log who wanted it and why; the answer is what has become of it."""
     pool, server = _server(steered, given["server"])
     reason = given.get("reason", "")
     if len(reason) > LONGEST_REASON:
         raise Declined(
             "bad_parameter", f"reason: has {len(reason)} letters; at most {LONGEST_REASON} are kept"
         )
-    why = f"{what} by {caller or 'somebody'}" + (f": {printable(reason, LONGEST_REASON)}" if reason else "")
+    because = f": {printable(reason, LONGEST_REASON)}" if reason else ""
     try:
-        change(pool, server, why)
+        change(pool, server, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
     except ValueError as error:
         raise Declined("refused", f"{given['server']}: {error}") from None
     log.info(
-        "admin: {server}: {why}{pid}",
+        "admin: {who} has asked for {what} of {server}{because}",
+        who=f"{caller} (pid {caller.pid})" if caller else NOBODY_KNOWN,
+        what=what,
         server=given["server"],
-        why=why,
-        pid=f" (pid {caller.pid})" if caller else "",
+        because=because,
     )
-    return {"server": _server_row(server)}
+    notes = []  # what may not have been meant
+    if not any(pool.serves(other) for other in pool.servers):
+        notes.append(f"no server of pool {pool.name} gets connections now; clients are refused")
+    return {"server": _server_row(steered, server), "notes": notes}
 
 
 def _pool(steered: Steered, name: str) -> Pool:
@@ -253,6 +282,24 @@ COMMANDS = {
             "the servers: their states and why, weights, connections",
             _show_servers,
             (Parameter("pool", "the name of one pool"),),
+        ),
+        Command(
+            "drain",
+            "give a server no new connections; it keeps those that it has, and is checked on",
+            _drain,
+            (SERVER, REASON),
+        ),
+        Command(
+            "disable",
+            "take a server into maintenance: no new connections, and no checks",
+            _disable,
+            (SERVER, REASON),
+        ),
+        Command(
+            "enable",
+            "undo drain and disable, and end an ejection",
+            _enable,
+            (SERVER, REASON),
         ),
         Command(
             "weight",

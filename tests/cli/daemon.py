@@ -34,7 +34,7 @@ class AskingCase(ShellCase):
     def _serve(self, listening: socket.socket, answer: bytes) -> None:
         with listening:
             client, _ = listening.accept()
+        os.unlink(self.path)  # before the answer, so that the next one can be bound
         with client, client.makefile("rb") as lines:
             self.asked.append(json.loads(lines.readline()))
             client.sendall(answer)
-        os.unlink(self.path)

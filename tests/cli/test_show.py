@@ -12,6 +12,8 @@ from tests.support.case import Case
 def server(**other: Any) -> dict[str, Any]:
     """What the daemon says of a server."""
     row = {
+        "for_seconds": 61.5,
+        "effective_weight": other.get("weight", 1),
         "pool": "db",
         "name": "a",
         "address": "10.0.0.1:5432",
@@ -31,14 +33,17 @@ class ShowTests(AskingCase):
 
     def test_servers(self) -> None:
         """A line for each server, in columns."""
-        rows = [server(weight=100, open=7), server(name="spare", state="down", why="refused the connection")]
+        rows = [
+            server(weight=100, effective_weight=2.5, open=7),
+            server(name="spare", state="down", why="refused the connection"),
+        ]
         self.answering({"servers": rows})
         self.assertEqual(
             self.show("servers"),
             [
-                "SERVER    STATE  WEIGHT  OPEN  ADDRESS        WHY",
-                "db/a      up        100     7  10.0.0.1:5432  -",
-                "db/spare  down        1     0  10.0.0.1:5432  refused the connection",
+                "SERVER    STATE    FOR   WEIGHT  OPEN  ADDRESS        WHY",
+                "db/a      up     1m01s  2.5/100     7  10.0.0.1:5432  -",
+                "db/spare  down   1m01s        1     0  10.0.0.1:5432  refused the connection",
             ],
         )
         self.assertEqual(self.asked, [{"command": "show servers"}])
@@ -51,16 +56,31 @@ class ShowTests(AskingCase):
 
     def test_pools(self) -> None:
         """A line for each pool, with how many of its servers are in which state."""
-        row = {"name": "db", "balance": "p2c", "check": None, "open": 3, "states": {"up": 2, "down": 1}}
-        self.answering({"pools": [row]})
+        row = {
+            "name": "db",
+            "balance": "p2c",
+            "check": None,
+            "open": 3,
+            "states": {"up": 2, "down": 1},
+        }
+        self.answering({"pools": [{**row, "panic": False}, {**row, "panic": True}]})
         self.assertEqual(
             self.show("pools"),
-            ["POOL  BALANCE  CHECK  OPEN  SERVERS", "db    p2c      none      3  2 up, 1 down"],
+            [
+                "POOL  BALANCE  CHECK  OPEN  SERVERS",
+                "db    p2c      none      3  2 up, 1 down",
+                "db    p2c      none      3  2 up, 1 down (panic: all get connections)",
+            ],
         )
 
     def test_listeners(self) -> None:
         """A line for each listener."""
-        row = {"name": "l", "open": 3, "binds": ["tcp:1", "tcp:2"], "pools": ["db"]}
+        row = {
+            "name": "l",
+            "open": 3,
+            "binds": ["tcp:1", "tcp:2"],
+            "pools": ["db"],
+        }
         self.answering({"listeners": [row]})
         self.assertEqual(
             self.show("listeners"),

@@ -11,20 +11,34 @@ from tests.cli.test_show import server
 class SteerTests(AskingCase):
     def test_weight(self) -> None:
         """A weight is asked for, and what has become of the server is said."""
-        self.answering({"server": server(weight=50, open=1)})
+        self.answering({"server": server(weight=50, open=1), "notes": []})
         self.assertEqual(
             self.run_it("weight", "db/a", "50", "--reason", "less memory"),
-            (0, "db/a: up, weight 50, 1 connection open\n", ""),
+            (0, "db/a is up, weight 50, with 1 open connection\n", ""),
         )
         self.assertEqual(
             self.asked, [{"command": "weight", "server": "db/a", "weight": 50, "reason": "less memory"}]
         )
 
+    def test_states(self) -> None:
+        """Drain, disable and enable ask for just that."""
+        for command in ("drain", "disable", "enable"):
+            self.asked.clear()
+            self.answering({"server": server(state="draining", open=3), "notes": []})
+            said = (0, "db/a is draining, weight 1, with 3 open connections\n", "")
+            self.assertEqual(self.run_it(command, "db/a"), said)
+            self.assertEqual(self.asked, [{"command": command, "server": "db/a"}])
+
+    def test_notes(self) -> None:
+        """What the daemon wants to be noticed is on standard error."""
+        self.answering({"server": server(), "notes": ["nobody is left"]})
+        self.assertEqual(self.run_it("drain", "db/a")[::2], (0, "note: nobody is left\n"))
+
     def test_json(self) -> None:
         """The answer is to be had as it is, for programs."""
-        self.answering({"server": server()})
+        self.answering({"server": server(), "notes": ["n"]})
         status, out, _ = self.run_it("weight", "db/a", "1", "--json")
-        self.assertEqual((status, json.loads(out)), (0, {"server": server()}))
+        self.assertEqual((status, json.loads(out)), (0, {"server": server(), "notes": ["n"]}))
 
     def test_refused(self) -> None:
         """What the daemon refuses is status 1, in the daemon's words."""

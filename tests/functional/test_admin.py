@@ -8,9 +8,13 @@ import json
 import os
 import stat
 import sys
+import time
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Iterator
+
+from twisted.internet.defer import Deferred, gatherResults
 
 from proxyd import cli
 from tests.support.daemon import Daemon, DaemonCase, start, twistd
@@ -19,6 +23,12 @@ from tests.support.services import redis
 from tests.support.stage import PYTHONPATH, Finished, Place
 
 NOBODY = 65534
+
+
+def started(record: dict[str, Any]) -> float:
+    """When a connection was accepted, in seconds since the epoch."""
+    when = datetime.strptime(record["started"], "%Y-%m-%dT%H:%M:%S.%fZ")
+    return when.replace(tzinfo=timezone.utc).timestamp()
 
 
 class AdminCase(DaemonCase):
@@ -79,19 +89,86 @@ class AdminCase(DaemonCase):
 class Steering(AdminCase):
     """What is changed holds for the next client."""
 
+    async def load(self) -> None:
+        """Clients that come one after another, until told to stop; each must be served."""
+        while self.loaded:
+            await self.leave(await self.client())
+
+    async def test_drain_under_load(self) -> None:
+        """A drained server gets no new client, keeps those it has to their end, and is brought back."""
+        daemon = await self.serve("balance = roundrobin\nslow_start = 0s")
+        held = [await self.client() for _ in range(6)]
+        self.loaded = True
+        load = [Deferred.fromCoroutine(self.load()) for _ in range(4)]
+        await daemon.records(20)
+        said = await self.does("drain", "servers/a", "--reason", "kernel update")
+        drained = time.time()
+        self.assertRegex(said, r"servers/a is draining, weight 1, with [3-7] open connections\n")
+        await daemon.records(daemon.access_log.read_bytes().count(b"\n") + 40)
+        row = await self.row("a")
+        self.assertEqual(
+            (row["state"], row["why"], row["open"]), ("draining", f"by uid {os.getuid()}: kernel update", 3)
+        )
+        for client in held:
+            await self.ping(client)
+            await self.leave(client)
+        await self.until_open("a", 0)
+
+        enabled = time.time()
+        await self.does("enable", "servers/a")
+        await daemon.records(daemon.access_log.read_bytes().count(b"\n") + 40)
+        self.loaded = False
+        await gatherResults(load)
+        records = await daemon.records(100)
+        self.assertEqual({record["reason"] for record in records}, {"client_finished"})
+        meanwhile = [r["server"] for r in records if drained + 0.001 < started(r) < enabled]
+        self.assertGreater(len(meanwhile), 40)
+        self.assertEqual(set(meanwhile), {"b"})
+        self.assertEqual({r["server"] for r in records if started(r) > enabled}, {"a", "b"})
+        self.assertRegex(
+            daemon.log,
+            rf"admin: uid {os.getuid()} \(pid \d+\) has asked for drain of servers/a: kernel update\n",
+        )
+        self.assertRegex(daemon.log, rf"server a \(\S+\) is draining: by uid {os.getuid()}: kernel update\n")
+
+    async def test_disable(self) -> None:
+        """A server in maintenance gets no new client and is not checked; enabled, it is checked first."""
+        await self.serve("balance = roundrobin\nslow_start = 0s\ncheck = redis interval=50ms")
+        await self.until_state("a", "up")
+        await self.until_state("b", "up")
+        client = await self.client()
+        await self.does("disable", "servers/a")
+        self.assertEqual(await self.shares(4), {"b": 4})
+        finished = await self.ctl("disable", "servers/b")
+        self.assertEqual(
+            finished.err, b"note: no server of pool servers gets connections now; clients are refused\n"
+        )
+        refused = self.stage.connect(self.daemon.front)
+        await refused.sees_either()
+        await self.does("enable", "servers/a")
+        await self.until_state("a", "up")
+        self.assertEqual(await self.shares(4), {"a": 4})
+        await self.ping(client)
+        await self.leave(client)
+
+    async def until_state(self, name: str, state: str) -> None:
+        while (await self.row(name))["state"] != state:
+            pass  # proxyctl takes its time
+
+    async def until_open(self, name: str, count: int) -> None:
+        while (await self.row(name))["open"] != count:
+            pass
+
     async def test_weight(self) -> None:
         """Another weight is another share of the clients; 0 is none, and who is connected stays."""
         await self.serve()
         self.assertEqual(await self.shares(8), {"a": 4, "b": 4})
         said = await self.does("weight", "servers/a", 3, "--reason", "new machine")
-        self.assertEqual(said, "servers/a: up, weight 3, 0 connections open\n")
+        self.assertEqual(said, "servers/a is up, weight 3, with 0 open connections\n")
         self.assertEqual(await self.shares(8), {"a": 6, "b": 2})
-        self.assertRegex(
-            self.daemon.log, rf"admin: servers/a: weight 3 by uid {os.getuid()}: new machine \(pid \d+\)"
-        )
         clients = [await self.client() for _ in range(4)]
         said = await self.does("weight", "servers/a", 0)
-        self.assertEqual(said, "servers/a: up, weight 0, 3 connections open\n")
+        self.assertEqual(said, "servers/a is up, weight 0, with 3 open connections\n")
         self.assertEqual(await self.shares(4), {"b": 4})
         for client in clients:
             await self.ping(client)
@@ -100,8 +177,9 @@ class Steering(AdminCase):
     async def test_wrong_names(self) -> None:
         """A name that is not known is answered with the nearest, status 1, and nothing has changed."""
         await self.serve()
-        before = await self.does("show", "servers")
+        before = await self.row("a")
         for arguments, said in [
+            (("drain", "servers/x"), 'server of pool servers: "x" is not known; known here: a, b'),
             (("weight", "server/a", "5"), 'pool: "server" is not known; did you mean "servers"?'),
             (("weight", "servers/c", "5"), 'server of pool servers: "c" is not known; known here: a, b'),
             (("weight", "servers", "5"), 'server: "servers" is not POOL/SERVER; write db/a, for example'),
@@ -112,7 +190,7 @@ class Steering(AdminCase):
             self.assertEqual(
                 (finished.status, finished.out, finished.err.decode()), (1, b"", f"proxyctl: {said}\n")
             )
-        self.assertEqual(await self.does("show", "servers"), before)
+        self.assertEqual({**await self.row("a"), "for_seconds": 0}, {**before, "for_seconds": 0})
 
 
 class Seeing(AdminCase):
@@ -129,9 +207,9 @@ class Seeing(AdminCase):
             (
                 "servers",
                 [
-                    rf"SERVER     STATE  WEIGHT  OPEN  {'ADDRESS':{width}}  WHY",
-                    rf"servers/a  up          1     1  {str(a):{width}}  -",
-                    rf"servers/b  up          1     0  {str(b):{width}}  -",
+                    rf"SERVER     STATE  FOR  WEIGHT  OPEN  {'ADDRESS':{width}}  WHY",
+                    rf"servers/a  up      \ds       1     1  {str(a):{width}}  -",
+                    rf"servers/b  up      \ds       1     0  {str(b):{width}}  -",
                 ],
             ),
             (

@@ -12,6 +12,7 @@ from proxyd.native import version
 from proxyd.ops.commands import COMMANDS, LONGEST_REASON, Caller, Declined, Steered
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
 from tests.config.ini import IniCase
 
 INI = """
@@ -79,8 +80,13 @@ class Seeing(CommandCase):
                     "name": "a",
                     "address": "10.0.0.3:80",
                     "state": "up",
+                    "for_seconds": 100.0,
+                    "returns_in_seconds": None,
                     "why": "",
+                    "health": None,
                     "weight": 1,
+                    "effective_weight": 1.0,
+                    "configured_weight": 1,
                     "open": 3,
                     "max_connections": 0,
                     "backup": False,
@@ -101,6 +107,7 @@ class Seeing(CommandCase):
                     "check": "tcp",
                     "servers": 2,
                     "states": {"checking": 2},
+                    "panic": False,
                     "open": 3,
                 },
                 {
@@ -109,6 +116,7 @@ class Seeing(CommandCase):
                     "check": None,
                     "servers": 1,
                     "states": {"up": 1},
+                    "panic": False,
                     "open": 0,
                 },
             ],
@@ -167,13 +175,71 @@ class Steering(CommandCase):
     def test_who_and_why_are_logged(self) -> None:
         """The log says what was changed, by which user and process, and why."""
         for given, said in [
-            ({}, "admin: db/a: weight 5 by uid 0 (pid 99)"),
-            ({"reason": "a\nb\x1b"}, "admin: db/a: weight 5 by uid 0: a\\nb\\x1b (pid 99)"),
-            ({"reason": "{braces}"}, "admin: db/a: weight 5 by uid 0: {braces} (pid 99)"),
+            ({}, "admin: uid 0 (pid 99) has asked for weight 5 of db/a"),
+            ({"reason": "a\nb\x1b"}, "admin: uid 0 (pid 99) has asked for weight 5 of db/a: a\\nb\\x1b"),
+            ({"reason": "{braces}"}, "admin: uid 0 (pid 99) has asked for weight 5 of db/a: {braces}"),
         ]:
             with capturedLogs() as events:
                 self.do("weight", server="db/a", weight=5, **given)
             self.assertEqual([formatEvent(event) for event in events], [said])
+
+    def test_states(self) -> None:
+        """A server is drained, disabled and enabled; since when is told, and by whom."""
+        server = self.pools["web"].servers[0]
+        for command, state, why in [
+            ("drain", "draining", "by uid 0: a reason"),
+            ("disable", "maintenance", "by uid 0: a reason"),
+            ("enable", "up", "by uid 0: a reason"),
+        ]:
+            self.now += 10
+            row = self.do(command, server="web/a", reason="a reason")["server"]
+            self.assertEqual((row["state"], row["why"], row["for_seconds"]), (state, why, 0))
+            self.assertEqual(server.state.value, state)
+        self.now += 5
+        self.do("enable", server="web/a", reason="another")
+        (row,) = self.do("show servers", pool="web")["servers"]
+        self.assertEqual((row["why"], row["for_seconds"]), ("by uid 0: a reason", 5))
+
+    def test_checks_go_on(self) -> None:
+        """What the checks say of a server that is draining is told beside its state."""
+        pool = self.pools["db"]
+        self.do("drain", server="db/a")
+        pool.turned(pool.servers[0], State.DOWN, "refused", self.now)
+        (row, _) = self.do("show servers", pool="db")["servers"]
+        self.assertEqual((row["state"], row["health"]), ("draining", "down"))
+        self.assertEqual(self.do("enable", server="db/a")["server"]["state"], "down")
+
+    def test_ejected(self) -> None:
+        """When an ejected server returns is told, and it can be brought back before that."""
+        pool = self.pools["web"]
+        pool.eject(pool.servers[0], self.now + 30, "5 errors", self.now)
+        self.now += 10
+        (row,) = self.do("show servers", pool="web")["servers"]
+        self.assertEqual((row["state"], row["for_seconds"], row["returns_in_seconds"]), ("ejected", 10, 20))
+        self.assertEqual(self.do("enable", server="web/a")["server"]["state"], "up")
+
+    def test_notes(self) -> None:
+        """It is said when nobody is left, and when a weight keeps an enabled server from serving."""
+        refused = "no server of pool web gets connections now; clients are refused"
+        idle = "web/a gets no connections, because its weight is 0"
+        steps: list[tuple[str, dict[str, int], list[str]]] = [
+            ("drain", {}, [refused]),
+            ("weight", {"weight": 0}, [refused]),
+            ("enable", {}, [refused, idle]),
+            ("weight", {"weight": 1}, []),
+        ]
+        for command, given, notes in steps:
+            self.assertEqual(self.do(command, server="web/a", **given)["notes"], notes)
+        self.assertEqual(self.do("drain", server="db/a")["notes"], [])
+
+    def test_nobody_known(self) -> None:
+        """On a host whose kernel does not tell who has connected, that is said."""
+        with capturedLogs() as events:
+            answer = COMMANDS["drain"].run(self.steered, {"server": "web/a"}, None)
+        self.assertEqual(answer["server"]["why"], "by somebody")
+        self.assertEqual(
+            [formatEvent(event) for event in events], ["admin: somebody has asked for drain of web/a"]
+        )
 
     def test_declined(self) -> None:
         """What cannot be done is declined with what could be, and nothing is changed."""
