@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NoReturn
 
 from attrs import frozen
 
@@ -55,3 +55,9 @@ def read_config(path: str) -> Config:
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def misused(command: str, text: str) -> NoReturn:
+    """Say what is wrong with how a command was asked, and leave with status 2."""
+    print(f"proxyctl {command}: error: {text}", file=sys.stderr)
+    raise SystemExit(2)

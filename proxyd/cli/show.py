@@ -10,6 +10,7 @@ from attrs import frozen
 
 from proxyd.cli.admin import ask, takes_socket
 from proxyd.cli.command import Command
+from proxyd.cli.table import aligned
 from proxyd.config.words import printable
 
 LONGEST_CELL = 200  # letters
@@ -55,13 +56,7 @@ def table(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[str]:
     grid += [
         [printable(str(column.cell(row)), LONGEST_CELL) or NOTHING for column in columns] for row in rows
     ]
-    widths = [max(len(line[place]) for line in grid) for place in range(len(columns))]
-    for line in grid:
-        cells = [
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns)
-        ]
-        yield "  ".join(cells).rstrip()
+    return aligned(grid, [column.right for column in columns])
 
 
 def age(seconds: float) -> str:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import io
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 from proxyd import cli
 from tests.config.ini import IniCase
+
+
+def proxyctl(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            status = cli.main(arguments)
+        except SystemExit as leave:
+            assert isinstance(leave.code, int)
+            status = leave.code
+    return status, out.getvalue(), err.getvalue()
 
 
 class ShellCase(IniCase):
@@ -14,12 +25,4 @@ class ShellCase(IniCase):
 
     def run_it(self, *arguments: str) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
-        out, err = io.StringIO(), io.StringIO()
-        self.patch(sys, "stdout", out)
-        self.patch(sys, "stderr", err)
-        try:
-            status = cli.main(arguments)
-        except SystemExit as leave:
-            assert isinstance(leave.code, int)
-            status = leave.code
-        return status, out.getvalue(), err.getvalue()
+        return proxyctl(*arguments)

@@ -1,0 +1,2 @@
+`proxyctl simulate` replays access logs, or made up clients, against other ways to balance, other weights, other
+servers or a lost one, and says how each server would have been loaded; what decides is what decides in the daemon.

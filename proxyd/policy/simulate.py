@@ -1,0 +1,277 @@
+"""
+What would have become of these clients, had connections been spread like that?
+
+The real pool and its real balancer are given the arrivals one after another.  Time is what the events say:
+those that are to come (connections that end, servers that are lost) are in a heap, and whatever is due before
+the next arrival happens first.  So an hour takes as long as its clients are many, and not as the hour is.
+
+What is not known is assumed: a connection lasts as long and moves as much on whichever server; a server that
+is not the one of the log takes as long to be reached as it took last in the log; one that is lost refuses, at
+once, until the checks of its pool have noticed.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Any, Callable, Optional, Sequence
+
+from attrs import define, frozen
+
+from proxyd.config.pool import PoolSpec
+from proxyd.policy.accesslog import Logged
+from proxyd.policy.balance import make_balancer
+from proxyd.policy.lots import Chance
+from proxyd.policy.pool import Pool, Server
+from proxyd.policy.state import State
+
+Event = tuple[float, int, Callable[[Any], None], Any]  # when, in which order, what, and about whom
+
+_USUAL_OF = 64  # so many connections make what is usual
+
+_TICK = 1.0  # seconds, as in the daemon
+
+
+@frozen
+class Loss:
+    """A server is lost so many seconds after the first arrival, and, unless it is for good, comes back."""
+
+    server: str
+    at: float
+    back: Optional[float] = None
+
+
+@define(eq=False)
+class Load:
+    """
+    What a server had to do.
+
+    ``connections`` it was given, the most of them at a time in ``peak``, and ``open_seconds`` the sum of how
+    long they were open while clients came; ``failed`` are those that could not reach it, and ``cut`` those
+    that ended with it.
+    """
+
+    server: Server
+    connections: int = 0
+    peak: int = 0
+    open_seconds: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    failed: int = 0
+    cut: int = 0
+
+
+@frozen
+class Open:
+    """A connection that is open: on which server, since when, and what it moves."""
+
+    load: Load
+    since: float
+    logged: Logged
+
+
+@frozen
+class Imbalance:
+    """
+    How uneven a load is among servers, each for its weight.
+
+    ``worst`` is the highest over the mean, and ``variation`` the standard deviation over the mean; 1 and 0 if
+    all have the same.
+    """
+
+    worst: float
+    variation: float
+
+
+@frozen
+class Outcome:
+    """
+    What has become of the clients.
+
+    ``seconds`` is from the first to the last that came.  Of the ``arrivals``, ``no_server`` found no server
+    that could be chosen, and ``unreachable`` none that could be reached; ``retries`` are further dials.
+    """
+
+    loads: tuple[Load, ...]
+    arrivals: int
+    seconds: float
+    retries: int
+    no_server: int
+    unreachable: int
+
+    def imbalance(self, measure: Callable[[Load], float]) -> Imbalance:
+        """Of the servers that are no backups and not drained, by what is measured of each."""
+        found = [
+            measure(load) / load.server.weight
+            for load in self.loads
+            if load.server.weight and not load.server.backup and not load.server.priority
+        ]
+        mean = sum(found) / len(found) if found else 0.0
+        if not mean:
+            return Imbalance(1.0, 0.0)
+        variance = sum((one - mean) ** 2 for one in found) / len(found)
+        return Imbalance(max(found) / mean, variance**0.5 / mean)
+
+
+class Simulation:
+    """One pool, and the clients that come to it in the order of their times."""
+
+    def __init__(self, spec: PoolSpec, random: Chance, losses: Sequence[Loss] = ()) -> None:
+        """All servers are up at first.  ``losses`` name servers of the pool."""
+        self.pool = Pool(spec, make_balancer(spec.balance, random, self._seconds))
+        self.loads = {server: Load(server) for server in self.pool.servers}
+        for server in self.pool.servers:
+            self.pool.turned(server, State.UP, "assumed", 0.0)
+        self._losses = losses
+        self._lost: set[Server] = set()
+        self._events: list[Event] = []
+        self._number = 0  # of events so far: those of the same time happen in the order of their making
+        self._time = 0.0
+        self._first: Optional[float] = None
+        self._connects: dict[str, float] = {}  # of the servers in the log, the last that was seen
+        self._usual = 0.0  # seconds that a connection lasts, of those that were served in the log
+        self._served = 0
+        self._arrivals = self._retries = self._no_server = self._unreachable = 0
+
+    def _seconds(self) -> float:
+        return self._time
+
+    def _later(self, when: float, what: Callable[[Any], None], about: Any) -> None:
+        self._number += 1
+        heappush(self._events, (when, self._number, what, about))
+
+    def arrive(self, logged: Logged) -> None:
+        """The next client comes; all that is due before happens."""
+        now = logged.started
+        if self._first is None:
+            self._first = now
+            self._plan(now)
+        events = self._events
+        while events and events[0][0] <= now:
+            self._time, _, what, about = heappop(events)
+            what(about)
+        self._time = now
+        self._arrivals += 1
+        if logged.connect >= 0:
+            self._connects[logged.server] = logged.connect
+            self._served += 1
+            self._usual += (logged.seconds - self._usual) / min(self._served, _USUAL_OF)
+        self._reach_a_server(logged)
+
+    def _reach_a_server(self, logged: Logged) -> None:
+        """Try servers as `proxyd.relay.session` does: one after another, each once at most."""
+        pool = self.pool
+        arrival = logged.arrival() if pool.by_client else None
+        tried: list[Server] = []
+        while len(tried) <= pool.spec.retries:
+            server = pool.pick(tried, arrival)
+            if server is None:
+                break
+            self._retries += bool(tried)
+            if server not in self._lost:
+                self._connected(self.loads[server], logged)
+                return
+            server.open += 1
+            self.loads[server].failed += 1
+            self._released(server, 0)
+            if pool.timed is not None:
+                pool.timed(server, pool.spec.connect_timeout)
+            tried.append(server)
+        if tried:
+            self._unreachable += 1
+        else:
+            self._no_server += 1
+
+    def _connected(self, load: Load, logged: Logged) -> None:
+        server, now = load.server, self._time
+        server.open += 1
+        load.connections += 1
+        if server.open > load.peak:
+            load.peak = server.open
+        # One that failed in the log would have lasted as others did.
+        seconds = logged.seconds if logged.connect >= 0 else self._usual
+        self._later(now + seconds, self._ended, Open(load, now, logged))
+        if self.pool.timed is not None:
+            connect = max(0.0, logged.connect)
+            if server.name != logged.server:
+                connect = self._connects.get(server.name, connect)
+            self._later(now + connect, self._timed, (server, connect))
+
+    def _released(self, server: Server, moved: int) -> None:
+        server.open -= 1
+        if self.pool.released is not None:
+            self.pool.released(server, moved)
+
+    def _ended(self, opened: Open) -> None:
+        load, logged = opened.load, opened.logged
+        load.open_seconds += self._time - opened.since
+        load.bytes_in += logged.bytes_in
+        load.bytes_out += logged.bytes_out
+        self._released(load.server, logged.bytes_in + logged.bytes_out)
+
+    def _timed(self, measured: tuple[Server, float]) -> None:
+        assert self.pool.timed is not None
+        self.pool.timed(*measured)
+
+    def _plan(self, first: float) -> None:
+        """Lay out what happens to the servers, from the first arrival on."""
+        by_name = {server.name: server for server in self.pool.servers}
+        for loss in self._losses:
+            server, check = by_name[loss.server], self.pool.spec.check
+            away, back = first + loss.at, None if loss.back is None else first + loss.back
+            self._later(away, self._lose, server)
+            if back is not None:
+                self._later(back, self._lost.discard, server)
+            if check is None:
+                continue
+            fast = check.interval if check.fast is None else check.fast
+            noticed = away + check.interval + fast * (check.fall - 1)
+            if back is None or noticed < back:
+                self._later(noticed, self._turn, (server, State.DOWN))
+                if back is not None:
+                    slow = check.interval if check.slow is None else check.slow
+                    self._later(back + slow + fast * (check.rise - 1), self._turn, (server, State.UP))
+
+    def _lose(self, server: Server) -> None:
+        """A server and its connections are gone."""
+        self._lost.add(server)
+        events: list[Event] = []
+        cut: list[Event] = []
+        for event in self._events:
+            about = event[3]
+            (cut if isinstance(about, Open) and about.load.server is server else events).append(event)
+        heapify(events)
+        self._events[:] = events
+        for _, _, _, opened in sorted(cut):
+            opened.load.cut += 1
+            opened.load.open_seconds += self._time - opened.since
+            self._released(server, 0)
+
+    def _turn(self, turned: tuple[Server, State]) -> None:
+        server, state = turned
+        self.pool.turned(server, state, "simulated", self._time)
+        if state is State.UP:
+            self._tick(self._time + self.pool.spec.slow_start)
+
+    def _tick(self, until: float) -> None:
+        """Let a slow start go on, until it is over."""
+        self.pool.tick(self._time)
+        if self._time < until:
+            self._later(self._time + _TICK, self._tick, until)
+
+    def outcome(self) -> Outcome:
+        """What has become of all that came; those that are still open count as they would have ended."""
+        last = self._time
+        for _, _, _, about in self._events:
+            if isinstance(about, Open):
+                about.load.open_seconds += last - about.since
+                about.load.bytes_in += about.logged.bytes_in
+                about.load.bytes_out += about.logged.bytes_out
+        self._events.clear()
+        return Outcome(
+            tuple(self.loads.values()),
+            self._arrivals,
+            0.0 if self._first is None else last - self._first,
+            self._retries,
+            self._no_server,
+            self._unreachable,
+        )

@@ -1,0 +1,75 @@
+"""Does a simulation of an access log find what the real daemon has done?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from math import sqrt
+from statistics import fmean, stdev
+
+from proxyd.config.balance import BALANCES
+from tests.cli.shell import proxyctl
+from tests.support.daemon import Daemon, DaemonCase
+from tests.support.load import clients, visit
+from tests.support.services import redis
+
+EACH = 500  # clients of each way to balance
+RATE = 500.0  # a second, of all together
+STAYS = 0.3  # seconds, on average
+
+WEIGHTS = {"a": 3, "b": 2, "c": 1}
+ROOM = {"a": 6, "b": 5, "c": 100}  # connections, for `first`
+
+BY_THE_CLIENT = ("source", "hash", "maglev")
+IN_TURN = ("roundrobin", "static-rr")
+
+SEEDS = 10
+DEVIATIONS = 4.0  # by which a share is off by chance once in 15,000
+
+
+class Replayed(DaemonCase):
+    async def test_as_it_was(self) -> None:
+        """Of each way to balance, the shares of the servers are those of a simulation of its log."""
+        servers = {name: (await redis(self.stage)).place for name in WEIGHTS}
+        places = {way: self.stage.tcp() for way in BALANCES}
+        sections = []
+        for way, place in places.items():
+            lines = [
+                f"server {name} = {servers[name]} weight={weight}"
+                + (f" max_connections={ROOM[name]}" if way == "first" else "")
+                for name, weight in WEIGHTS.items()
+            ]
+            sections += [f"[listener {way}]", f"bind = {place.bind}", f"pool = {way}"]
+            sections += [f"[pool {way}]", f"balance = {way}", *lines]
+        daemon = await self.start("\n".join(sections), places["p2c"])
+        await visit(self.stage, clients(list(places.values()), EACH, RATE, STAYS, seed=1))
+        records = await daemon.records(EACH * len(BALANCES))
+        for way in BALANCES:
+            real = Counter(record["server"] for record in records if record["pool"] == way)
+            self.assertEqual(sum(real.values()), EACH, way)
+            self.compare(way, real, [self.simulated(daemon, way, seed) for seed in range(SEEDS)])
+
+    def compare(self, way: str, real: Counter[str], simulated: list[dict[str, int]]) -> None:
+        """Assert that each server's share is as it is expected to be."""
+        for name in WEIGHTS:
+            counts = [found[name] for found in simulated]
+            told = f"{way}: server {name} has {real[name]} connections, simulated {counts}"
+            if way in BY_THE_CLIENT:
+                self.assertEqual(set(counts), {real[name]}, told)
+            elif way in IN_TURN:
+                self.assertLessEqual(max(abs(count - real[name]) for count in counts), 1, told)
+            else:
+                share = fmean(counts) / EACH
+                by_chance = sqrt(EACH * share * (1 - share))  # if each client went anywhere by itself
+                off = abs(real[name] - fmean(counts))
+                self.assertLess(off, DEVIATIONS * max(by_chance, stdev(counts)), told)
+
+    def simulated(self, daemon: Daemon, way: str, seed: int) -> dict[str, int]:
+        """How many connections each server has in a simulation."""
+        path = str(daemon.folder / "proxy.ini")
+        log = str(daemon.access_log)
+        asked = ("--pool", way, "--log", log, "--seed", str(seed), "--json")
+        status, out, err = proxyctl("simulate", path, *asked)
+        self.assertEqual(status, 0, err)
+        [found] = json.loads(out)["simulations"]
+        return {server["server"]: server["connections"] for server in found["servers"]}
