@@ -54,6 +54,8 @@ class Reason(enum.Enum):
         Fault.SERVER,
         "the client finished, and the server was silent for half_closed_timeout",
     )
+    DENIED = ("denied", Fault.CLIENT, "allow and deny of the listener do not let the client in")
+    BANNED = ("banned", Fault.CLIENT, "the client's address was banned while the daemon runs")
     OPENING_TIMEOUT = (
         "opening_timeout",
         Fault.CLIENT,

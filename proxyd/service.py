@@ -36,7 +36,10 @@ from proxyd.ops.commands import Steered
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
 from proxyd.ops.state import StateLog
+from proxyd.policy.admission import Admission
 from proxyd.policy.balance import make_balancer
+from proxyd.policy.bans import Bans
+from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
@@ -44,7 +47,9 @@ from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
+from proxyd.upkeep.bans import BanSweep
 from proxyd.upkeep.health import HealthChecks
+from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.state import Turns
 
 FRONTENDS = {"tcp": tcp_frontend}
@@ -100,12 +105,16 @@ class ProxyService(Service):
             pool.watch(state_log.changed)
         self._turns = Turns(reactor, list(self.pools.values()))
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
+        self._lists = Lists(config.lists)
+        self.bans = Bans(config.daemon.max_bans)
+        self._sweep = BanSweep(reactor, random, self.bans)
         self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)
         self._access_log = None
         if config.daemon.access_log is not None:
             self._access_log = AccessLog(config.daemon.access_log, reactor)
         self.frontends = self._make_frontends()
+        self._list_files = ListFiles(reactor, random, self._lists.files)
         self.listeners: list[AnyListener] = []
         self._admin_listeners: list[AnyListener] = []
         self._metrics_listeners: list[AnyListener] = []
@@ -125,6 +134,7 @@ class ProxyService(Service):
                 self._reactor.seconds,
                 self.capacity,
                 observers,
+                Admission(spec.access, self._lists, self.bans),
             )
             for spec in self._config.listeners
         )
@@ -148,6 +158,7 @@ class ProxyService(Service):
                 self._access_log.open()
             except StartError as error:
                 wrong += error.lines
+        wrong += self._list_files.load()
         for frontend in self.frontends:
             for bind in frontend.spec.binds:
                 datapath = self._datapaths[frontend.spec.datapath]
@@ -213,6 +224,8 @@ class ProxyService(Service):
             listener.startListening()
         self._checks.start()
         self._turns.start()
+        self._list_files.start()
+        self._sweep.start()
         self._lag.start()
 
     def stopService(self) -> Deferred[None]:
@@ -227,6 +240,8 @@ class ProxyService(Service):
         await self._drain_sessions()
         await self._checks.stop()
         self._turns.stop()
+        await self._list_files.stop()
+        await self._sweep.stop()
         self._lag.stop()
         for listener in self._admin_listeners + self._metrics_listeners:
             await maybeDeferred(listener.stopListening)

@@ -32,6 +32,7 @@ class DaemonSpec:
     metrics: Optional[Bind] = None
     drain_timeout: float = 30.0
     max_connections: int = 0
+    max_bans: int = 100_000
 
 
 class AccessLog(Form):
@@ -88,5 +89,13 @@ OPTIONS = (
         "So many clients are served at once, over all listeners; more wait in the kernel's backlog.",
         "max_connections = 20000",
         otherwise="as many as the limit on file descriptors allows",
+    ),
+    Option(
+        "max_bans",
+        Count(1, 1_000_000),
+        "So many addresses and networks may be banned at a time; for one more, the ban that would end first "
+        "is dropped. Each takes some 650 bytes.",
+        "max_bans = 20000",
+        default="100000",
     ),
 )

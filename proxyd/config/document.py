@@ -6,12 +6,13 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import daemon, demo, listener, pool, route
+from proxyd.config import daemon, demo, listener, lists, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.balance import SNI
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import ListSpec
 from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unfit_name, unknown, values
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
@@ -26,6 +27,7 @@ class Config:
     daemon: DaemonSpec
     listeners: tuple[ListenerSpec, ...]
     pools: tuple[PoolSpec, ...]
+    lists: tuple[ListSpec, ...] = ()
     demo: Optional[DemoSpec] = None
     files: tuple[str, ...] = ()
 
@@ -69,6 +71,9 @@ KINDS = {
         named=True,
         contradictions=route.contradictions,
     ),
+    "list": Kind(
+        "Networks that `allow` and `deny` of several listeners name as `@NAME`.", lists.OPTIONS, named=True
+    ),
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
 
@@ -95,6 +100,7 @@ def configuration(reading: Reading) -> Config:
     # What could not be read may be just what is missing here, so then these would be false alarms.
     if not reading.problems:
         _check_references(judged, problems)
+        _check_access(judged, problems)
         _check_routes(judged, problems)
         _check_keys(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
@@ -143,6 +149,15 @@ def _check_references(judged: list[_Judged], problems: list[Problem]) -> None:
                     if word.text not in known:
                         text = unknown(word.text, known, guess=len(problems) < GUESSES)
                         problems.append(one.section.problem(word.line, text, option.name))
+
+
+def _check_access(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Every list that is named must be there, and every line must count."""
+    names = [one.section.name for one in judged if one.section.kind == "list"]
+    for one in judged:
+        if one.section.kind in ("proxyd", "listener"):
+            for option, line, text in lists.access_faults(one.section.entries, names):
+                problems.append(one.section.problem(line, text, option))
 
 
 def _check_routes(judged: list[_Judged], problems: list[Problem]) -> None:
@@ -260,14 +275,14 @@ def _build(judged: list[_Judged]) -> Config:
     daemon_values: dict[str, Any] = {}
     for one in judged:
         if one.section.kind == "proxyd":
-            names = {option.name for option in listener.INHERITED}
+            names = {option.into or option.name for option in listener.INHERITED}
             inherited = {name: value for name, value in one.values.items() if name in names}
             daemon_values = {name: value for name, value in one.values.items() if name not in names}
     routes: dict[str, list[RouteSpec]] = {}
     for spec in (_route(one) for one in judged if one.section.kind == "route"):
         for name in spec.listeners:
             routes.setdefault(name, []).append(spec)
-    listeners, pools, demo_spec = [], [], None
+    listeners, pools, list_specs, demo_spec = [], [], [], None
     for one in judged:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
@@ -276,11 +291,13 @@ def _build(judged: list[_Judged]) -> Config:
         elif one.section.kind == "pool":
             servers = tuple(ServerSpec(title, **server) for title, server in given.pop("server").items())
             pools.append(PoolSpec(name, servers, **given))
+        elif one.section.kind == "list":
+            list_specs.append(ListSpec(name, **given))
         elif one.section.kind == "demo":
             demo_spec = DemoSpec(
                 tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
             )
-    return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), demo_spec)
+    return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), tuple(list_specs), demo_spec)
 
 
 def _route(one: _Judged) -> RouteSpec:

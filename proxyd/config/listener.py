@@ -8,6 +8,7 @@ from attrs import frozen
 
 from proxyd.config.address import Bind, TcpBind, UnixBind
 from proxyd.config.bind import Binds, ends_tls
+from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.route import TLS, RouteSpec
@@ -26,7 +27,8 @@ class ListenerSpec:
     One ``[listener]``: where it listens, what is spoken there, and where it leads.
 
     ``pool`` is for clients whom no route fits; if it is empty, they are closed.  ``routes`` are those that
-    name this listener, in the order of the files.  ``opening_timeout`` is in seconds.
+    name this listener, in the order of the files.  ``opening_timeout`` is in seconds.  ``access`` are the
+    lines of ``allow`` and ``deny``; the first that names a client decides.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ListenerSpec:
     tls: str = ""
     proxy_protocol: Optional[ProxyIn] = None
     opening_timeout: float = 5.0
+    access: tuple[Rule, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
 
     @property
@@ -95,6 +98,26 @@ INHERITED = (
         "waited for.",
         "opening_timeout = 500ms",
         default="5s",
+    ),
+    Option(
+        "allow",
+        ClientsForm("allow"),
+        "These clients are let in. `allow` and `deny` may be given several times; the first line that names "
+        "a client decides, in the order in which they are written. Whom no line names, for him holds the "
+        "opposite of the last line: with `allow` lines alone the rest is denied, with `deny` lines alone it "
+        "is let in. A listener that has any such line goes by none of `[proxyd]`. Where a PROXY header is "
+        "taken from a balancer, the client that it tells of is judged, and not the balancer.",
+        "allow = 10.0.0.0/8 @office",
+        otherwise="everybody is let in",
+        into="access",
+    ),
+    Option(
+        "deny",
+        ClientsForm("deny"),
+        "These clients are closed before a byte of theirs is read (`denied`).",
+        "deny = @blocked file:/etc/proxyd/blocked.txt",
+        otherwise="nobody is denied, or the rest where there is an `allow`",
+        into="access",
     ),
     Option(
         "datapath",

@@ -69,8 +69,9 @@ class Option:
 
     ``default`` is written as in ini text; ``otherwise`` says what holds without the option where no value
     says the same.  ``example`` is a whole line (a whole parameter) that is not the default.  A ``named``
-    option is written ``server NAME = ...`` and may be given once for each name.  A parameter with ``into``
-    may be given several times; its values are gathered under that name, in their order.
+    option is written ``server NAME = ...`` and may be given once for each name.  One with ``into`` may be
+    given several times; its values are gathered under that name, in their order, with those of others that
+    go into the same.
     """
 
     name: str
@@ -333,7 +334,7 @@ def values(section: Section, options: Sequence[Option], problems: list[Problem])
             fail(entry.line, unfit_name(entry.name) if entry.name else needed)
         elif entry.name and not option.named:
             fail(entry.line, f"has a second word before the =; write {option.example}, for example")
-        elif entry.title in seen:
+        elif entry.title in seen and not option.into:
             fail(entry.line, f"is given twice; the first is in line {seen[entry.title]}")
         elif not entry.whole:
             seen[entry.title] = entry.line
@@ -348,6 +349,8 @@ def values(section: Section, options: Sequence[Option], problems: list[Problem])
                 continue
             if option.named:
                 found.setdefault(entry.key, {})[entry.name] = value
+            elif option.into:
+                found[option.into] = (*found.get(option.into, ()), value)
             else:
                 found[entry.key] = value
     given = {entry.key for entry in section.entries}

@@ -84,6 +84,8 @@ def _kind(name: str, kind: Kind) -> Iterator[str]:
         yield f"- value: {option.form.shape}"
         yield f"- {_default(option)}"
         yield f"- example: `{option.example}`"
+        if option.into:
+            yield "- may be given several times"
         yield from _parameters(option.form.parameters, "")
         for variant in option.form.variants:
             yield f"- `{variant.name}`: {variant.doc}"

@@ -6,6 +6,7 @@ from typing import Iterator, Sequence
 
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import Clients, Rule, rest_allowed
 from proxyd.config.options import show_duration
 from proxyd.config.pool import PoolSpec
 from proxyd.config.route import RouteSpec
@@ -30,6 +31,8 @@ def summary(config: Config) -> str:
             lines.append(f"route {route.name}: {_conditions(route)}, to pool {route.pool}")
     for pool in config.pools:
         lines.append(f"pool {pool.name}: {_pool(pool)}")
+    for spec in config.lists:
+        lines.append(f"list {spec.name}: {_some(_words(spec.networks))}")
     if config.demo:
         for server in config.demo.servers:
             lines.append(f"demo server {server.name}: on {server.bind.text}")
@@ -46,6 +49,10 @@ def summary(config: Config) -> str:
 
 def _notes(config: Config) -> Iterator[str]:
     """What an operator should look at again."""
+    named = {name for one in config.listeners for rule in one.access for name in rule.clients.lists}
+    for spec in config.lists:
+        if spec.name not in named:
+            yield f"no allow or deny uses list {spec.name}"
     used = {listener.pool for listener in config.listeners}
     used |= {route.pool for listener in config.listeners for route in listener.routes}
     for pool in config.pools:
@@ -59,6 +66,8 @@ def _listener(listener: ListenerSpec) -> str:
     parts = [f"{listener.protocol} on {' '.join(bind.text for bind in listener.binds)}"]
     if listener.tls:
         parts.append(f"tls {listener.tls}")
+    if listener.access:
+        parts.append(_access(listener.access))
     header = listener.proxy_protocol
     if header is not None:
         trusted = [str(network) for network in header.trusted]
@@ -66,6 +75,23 @@ def _listener(listener: ListenerSpec) -> str:
         parts.append(f"{'optional ' if header.optional else ''}PROXY header from {senders}")
     parts.append(f"to pool {listener.pool}" if listener.pool else "closed")
     return ", ".join(parts) + (" if no route fits" if listener.routes else "")
+
+
+def _access(rules: Sequence[Rule]) -> str:
+    lines = [f"{rule.word} {_some(_words(rule.clients))}" for rule in rules]
+    if not rules[-1].clients.everybody:
+        lines.append(f"{'allow' if rest_allowed(rules) else 'deny'} the rest")
+    return "; ".join(lines)
+
+
+def _words(clients: Clients) -> list[str]:
+    """The words of a list, as they may be written."""
+    words = [
+        str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+        for network in clients.networks
+    ]
+    words += [f"@{name}" for name in clients.lists] + [f"file:{path}" for path in clients.paths]
+    return words + ["unix"] * clients.unix + ["all"] * clients.everybody
 
 
 def _conditions(route: RouteSpec) -> str:

@@ -6,6 +6,7 @@ from typing import Callable, Mapping, Sequence
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.interfaces import IDatapath, IObserver
+from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
@@ -20,6 +21,7 @@ def tcp_frontend(
     seconds: Callable[[], float],
     capacity: Capacity,
     observers: Sequence[IObserver],
+    admission: Admission,
 ) -> ProxyFactory:
     """The factory behind a listener with ``protocol = tcp``."""
-    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers)
+    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers, admission)

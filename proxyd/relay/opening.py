@@ -94,10 +94,18 @@ class Early:
         self.heard()
 
 
-async def read_opening(spec: ListenerSpec, opening: Opening, early: Early) -> None:
-    """Find out what the listener needs to know of a client, as far as it gets; raises `Refused`."""
+async def read_opening(
+    spec: ListenerSpec, opening: Opening, early: Early, judge: Callable[[Any, Any], None]
+) -> None:
+    """
+    Find out what the listener needs to know of a client, as far as it gets; raises `Refused`.
+
+    ``judge`` is told who has sent a PROXY header and who its client is, before anything else is read.
+    """
     if spec.proxy_protocol is not None:
+        sender = opening.address
         await _read_proxy_header(spec.proxy_protocol, opening, early)
+        judge(sender, opening.address)
     if spec.tls == PASSTHROUGH:
         opening.speaks = Speaks.TLS.value
         await _read_client_hello(opening, early)

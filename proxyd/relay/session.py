@@ -24,15 +24,17 @@ from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
+from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.route import Routes
+from proxyd.relay.admission import Gate, Unwelcome
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, read_opening
-from proxyd.relay.pair import Pair, ProxyServer, Side, TLSProxyServer
+from proxyd.relay.pair import Pair, Side, TLSProxyServer
 from proxyd.relay.streams import round_trip
 from proxyd.wire.sniff import Speaks
 
@@ -154,7 +156,7 @@ class Session(Pair):
         self._early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            await read_opening(spec, opening, self._early)
+            await read_opening(spec, opening, self._early, self.factory.gate.judge)
         finally:
             self._early = None
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
@@ -342,6 +344,7 @@ class ProxyFactory(ServerFactory):
         seconds: Callable[[], float],
         capacity: Capacity,
         observers: Sequence[IObserver],
+        admission: Admission,
     ) -> None:
         """``pools`` has at least those that the listener and its routes name."""
         self.spec = spec
@@ -356,9 +359,15 @@ class ProxyFactory(ServerFactory):
         self.seconds = seconds
         self.capacity = capacity
         self.observers = tuple(observers)
+        self.gate = Gate(admission, spec.proxy_protocol, seconds)
         self.sessions: set[Session] = set()
 
-    def buildProtocol(self, addr: IAddress) -> ProxyServer:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
+        if not self.gate.admission.open:
+            refusal = self.gate.turns_away(addr)
+            if refusal is not None:
+                self.turned_away(addr, refusal.reason, refusal.detail)
+                return Unwelcome() if self.may_end_tls else None
         return Session(self, addr).client
 
     def entered(self, session: Session) -> None:
@@ -382,13 +391,18 @@ class ProxyFactory(ServerFactory):
 
     def shed(self, address: IAddress) -> None:
         """A client was turned away because the process has no descriptor left."""
+        self.turned_away(address, Reason.DESCRIPTORS)
+
+    def turned_away(self, address: IAddress, reason: Reason, detail: str = "") -> None:
+        """A client was closed without a session; the observers are told."""
         self.tell(
             Record(
                 started=self.seconds(),
                 listener=self.spec.name,
                 client=address_text(address),
-                reason=Reason.DESCRIPTORS,
+                reason=reason,
                 total_seconds=0.0,
+                detail=detail,
             )
         )
 

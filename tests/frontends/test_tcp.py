@@ -15,6 +15,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.pair import ProxyServer
 from proxyd.relay.stock import Stock
+from tests.support.admission import admission
 from tests.support.case import Case
 
 
@@ -28,7 +29,9 @@ class TcpFrontendTests(Case):
         self.addCleanup(capacity.stop)
         spec = ListenerSpec("front", (), "back", idle_timeout=7.0, half_closed_timeout=3.0)
         pool = Pool(PoolSpec("back", (ServerSpec("a", TcpAddress("::1", 1)),)), RoundRobin(lambda: 0.0))
-        factory = tcp_frontend(spec, {"back": pool}, Stock(clock), Wheel(clock), clock.seconds, capacity, ())
+        factory = tcp_frontend(
+            spec, {"back": pool}, Stock(clock), Wheel(clock), clock.seconds, capacity, (), admission()
+        )
         side = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         self.assertIsInstance(side, ProxyServer)
         self.assertEqual((side.pair.idle_timeout, side.pair.half_closed_timeout), (7.0, 3.0))

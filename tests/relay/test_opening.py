@@ -26,6 +26,7 @@ from proxyd.relay.session import ProxyFactory
 from proxyd.wire import clienthello, proxyprotocol
 from proxyd.wire.proxyprotocol import End
 from tests.relay.test_session import FakeDatapath, Notebook
+from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.hello import fragmented, hello
 from tests.support.mutations import mutations
@@ -63,12 +64,13 @@ class OpeningCase(Case):
         self.addCleanup(self.capacity.stop)
         self.notebook = Notebook()
         self.wheel = Wheel(self.clock)
+        self.admission = admission()
 
     def connect(
         self, pool: str = "rest", address: Any = CLIENT, out: Optional[ProxyOut] = None, **listener: Any
     ) -> FakePeer:
         """A client of such a listener."""
-        spec = ListenerSpec("front", (), pool, **listener)
+        spec = ListenerSpec("front", listener.pop("binds", ()), pool, **listener)
         self.pools = {name: self.pool(name, out) for name in spec.pools}
         self.factory = ProxyFactory(
             spec,
@@ -78,6 +80,7 @@ class OpeningCase(Case):
             self.clock.seconds,
             self.capacity,
             [self.notebook],
+            self.admission,
         )
         self.datapath.peers.clear()
         self.notebook.records.clear()

@@ -21,6 +21,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.session import ProxyFactory, address_text
+from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.streams import FakePeer, Network
 
@@ -125,6 +126,7 @@ class SessionCase(Case):
             self.clock.seconds,
             self.capacity,
             [Broken(), self.notebook] if listener.pop("broken", False) else [self.notebook],
+            admission(),
         )
         return self.connect()
 

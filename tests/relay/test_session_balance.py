@@ -23,6 +23,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.session import ProxyFactory
 from tests.relay.test_session import FakeDatapath, Notebook
+from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.hello import hello
 from tests.support.streams import FakePeer, Network
@@ -89,6 +90,7 @@ class BalanceCase(Case):
             self.clock.seconds,
             self.capacity,
             [self.notebook],
+            admission(),
         )
 
     def connect(self, factory: ProxyFactory, address: Any = CLIENT) -> FakePeer:

@@ -21,7 +21,10 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
 from proxyd.interfaces import IObserver, Record
+from proxyd.policy.admission import Admission
 from proxyd.policy.balance import RoundRobin
+from proxyd.policy.bans import Bans
+from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 
 ANY_PORT = TcpBind("tcp:0:interface=127.0.0.1", "127.0.0.1", 0)
@@ -78,6 +81,7 @@ class Relay:
             reactor.seconds,
             self.capacity,
             [self.notebook],
+            Admission((), Lists(()), Bans(1)),
         )
         self.listener = bound_listener(reactor, self.lane, bind, {}, self.factory, self.capacity)
         self.listener.startListening()

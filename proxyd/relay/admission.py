@@ -1,0 +1,78 @@
+"""
+How is a client turned away who may not come in?
+
+At accept its socket is closed before a byte is read and before a session is made, and one record is written.
+A balancer that is trusted to tell of its clients is let in for that; the client that it has told of is judged
+as soon as the PROXY header is read, and the balancer itself only if it has told of nobody.  Bans are for
+whoever connects, and for the client as well.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, Optional
+
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.errors import Refused
+from proxyd.policy.admission import Admission, Refusal
+from proxyd.policy.lists import client_bytes
+from proxyd.relay.opening import trusts
+
+
+class Gate:
+    """What stands before the sessions of one listener."""
+
+    def __init__(
+        self, admission: Admission, proxy_protocol: Optional[ProxyIn], seconds: Callable[[], float]
+    ) -> None:
+        self.admission = admission
+        self._senders = proxy_protocol
+        self._seconds = seconds
+
+    def turns_away(self, address: IAddress) -> Optional[Refusal]:
+        """Why one who has just connected may not come in; None if it may, or must say for whom it comes."""
+        judge = self.admission.banned if self._speaks_for_others(address) else self.admission.refusal
+        return judge(client_of(address), self._seconds())
+
+    def judge(self, sender: Any, client: Any) -> None:
+        """Judge the client whose PROXY header was waited for.  Raises `Refused`."""
+        if not self.admission.open and self._speaks_for_others(sender):
+            refusal = self.admission.refusal(client_of(client), self._seconds())
+            if refusal is not None:
+                raise Refused(refusal.reason, refusal.detail)
+
+    def _speaks_for_others(self, address: Any) -> bool:
+        return self._senders is not None and trusts(self._senders, address)
+
+
+@implementer(IProtocol)
+class Unwelcome:
+    """
+    The protocol of a client that was turned away, where one must be made: Twisted's TLS takes no None.
+
+    It says nothing, hears nothing, and closes before the handshake.
+    """
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing is listened to."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Which is what was asked for."""
+
+    def connectionMade(self) -> None:
+        """It is closed by now."""
+
+
+def client_of(address: Any) -> bytes:
+    """The client that an address is to the policy; one without an IP address is like a unix socket's."""
+    host = getattr(address, "host", "")
+    if not host:
+        return b""
+    return client_bytes(socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host))
