@@ -12,10 +12,10 @@ import io
 import sys
 from typing import Optional, Sequence
 
-from proxyd.cli import check, show, simulate, steer
+from proxyd.cli import check, explain, show, simulate, steer
 from proxyd.native import version
 
-COMMANDS = (*check.COMMANDS, *simulate.COMMANDS, *show.COMMANDS, *steer.COMMANDS)
+COMMANDS = (*check.COMMANDS, *explain.COMMANDS, *simulate.COMMANDS, *show.COMMANDS, *steer.COMMANDS)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

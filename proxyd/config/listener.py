@@ -56,6 +56,11 @@ class ListenerSpec:
         """Whether anything depends on the client's first bytes; if not, they are never waited for."""
         return bool(self.tls or self.proxy_protocol or self.routes)
 
+    @property
+    def reads_hello(self) -> bool:
+        """Whether the ClientHello of those who speak TLS is read."""
+        return self.tls == PASSTHROUGH or any(route.sni or route.alpn for route in self.routes)
+
 
 INHERITED = (
     Option(

@@ -11,7 +11,7 @@ leads where.  Whoever wants to follow gives `Pool.watch` a function.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Callable, Collection, Optional
+from typing import Callable, Collection, Optional, Sequence
 
 from attrs import define
 
@@ -137,6 +137,11 @@ class Pool:
             if server is not None:
                 return server
         return None
+
+    @property
+    def tiers(self) -> Sequence[Sequence[Server]]:
+        """Those that may be chosen, and one after another those that may be when none of these is left."""
+        return self._tiers
 
     @property
     def why_none(self) -> str:

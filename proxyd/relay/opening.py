@@ -112,7 +112,7 @@ async def read_opening(
     elif spec.routes:
         speaks = await _what_it_speaks(early)
         opening.speaks = speaks.value
-        if speaks is Speaks.TLS and any(route.sni or route.alpn for route in spec.routes):
+        if speaks is Speaks.TLS and spec.reads_hello:
             await _read_client_hello(opening, early)
 
 

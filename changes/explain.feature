@@ -1,0 +1,2 @@
+`proxyctl explain` says which route, pool and server a client would get, why the others are out, and who would be tried
+next, with servers supposed to be down, draining, of another weight, and so on.

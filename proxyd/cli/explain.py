@@ -1,0 +1,226 @@
+"""Which way would this client take, and why?  ``proxyctl explain``."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, Iterator, NoReturn
+
+from proxyd.cli.command import Command, misused, read_config, takes_file
+from proxyd.cli.table import aligned
+from proxyd.config.document import Config
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.options import Choice, Count, OneWord, unknown
+from proxyd.config.pool import HEAVIEST
+from proxyd.config.reader import Word
+from proxyd.config.route import SPEAKS
+from proxyd.config.words import Invalid, printable, quoted
+
+if TYPE_CHECKING:
+    from proxyd.policy.explain import Explanation, Supposed
+
+_CLIENT = ("listener", "client", "sni", "alpn", "speaks")
+_STATES = ("up", "down", "checking", "draining", "maintenance", "ejected")
+_NUMBERS = {"weight": Count(0, HEAVIEST), "open": Count(0, 1_000_000)}
+_WIDTH = 14  # of the words on the left
+
+
+def explain(arguments: Namespace) -> int:
+    """Say what becomes of a client, and what each step decides."""
+    config = read_config(arguments.file)
+    from random import Random
+
+    from proxyd.policy.explain import NotSupposed
+    from proxyd.policy.explain import explain as explained
+
+    given = _given(arguments.suppose)
+    listener = _listener(config, given.pop("listener", ""))
+    pools = {pool.name: pool for pool in config.pools}
+    try:
+        found = explained(listener, pools, _supposed(given), Random(arguments.seed).random)
+    except NotSupposed as why:
+        _wrong(str(why))
+    print(json.dumps(as_json(found), indent=2) if arguments.json else "\n".join(as_text(found)))
+    return 0
+
+
+def _wrong(text: str) -> NoReturn:
+    misused("explain", text)
+
+
+def _given(words: list[str]) -> dict[str, str]:
+    """The ``name=value`` words by their names."""
+    given: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        known = [*_CLIENT, *_STATES, *(f"{number}.SERVER" for number in _NUMBERS)]
+        kind, dot, server = name.partition(".")
+        if name not in known and not (dot and server and kind in _NUMBERS):
+            _wrong(unknown(name, known))
+        if not equals or not value:
+            _wrong(f"{name} has no value; write {name}=..., with no blank around the =")
+        if name in given:
+            _wrong(f"{name} is given twice")
+        given[name] = value
+    return given
+
+
+def _listener(config: Config, name: str) -> ListenerSpec:
+    """The listener that is meant: the only one, if none is named."""
+    listeners = {listener.name: listener for listener in config.listeners}
+    if not listeners:
+        _wrong("the configuration has no listener, so no client can come")
+    if not name and len(listeners) > 1:
+        _wrong(f"there are several listeners; add listener= and one of {', '.join(listeners)}")
+    if name and name not in listeners:
+        _wrong(f"listener: {unknown(name, listeners)}")
+    return listeners[name] if name else config.listeners[0]
+
+
+def _supposed(given: dict[str, str]) -> Supposed:
+    from proxyd.policy.explain import Supposed
+    from proxyd.policy.state import State
+
+    states: dict[str, State] = {}
+    for state in State:
+        for server in given.get(state.value, "").split(","):
+            if server in states:
+                _wrong(f"server {quoted(server)} cannot be both {states[server].value} and {state.value}")
+            if server:
+                states[server] = state
+    numbers: dict[str, dict[str, int]] = {kind: {} for kind in _NUMBERS}
+    for name, value in given.items():
+        kind, dot, server = name.partition(".")
+        if dot:
+            numbers[kind][server] = _read(name, _NUMBERS[kind], value)
+    if "speaks" in given:
+        _read("speaks", Choice(SPEAKS), given["speaks"])
+    return Supposed(
+        arrival=_arrival(given.get("client", ""), given.get("sni", "")),
+        speaks=given.get("speaks", ""),
+        alpn=tuple(protocol.encode() for protocol in given.get("alpn", "").split(",") if protocol),
+        states=states,
+        weights=numbers["weight"],
+        open=numbers["open"],
+    )
+
+
+def _read(name: str, form: OneWord, text: str) -> Any:
+    try:
+        return form.read(Word(text, "", 0))
+    except Invalid as why:
+        _wrong(f"{name}: {why}")
+
+
+def _arrival(client: str, sni: str) -> Any:
+    """The client: an address, with its port if that matters; nothing is one that comes by a unix socket."""
+    from proxyd.policy.arrival import Arrival
+
+    host, port = client, ""
+    if client.startswith("[") or client.count(":") == 1:
+        host, _, port = client.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        source = str(ipaddress.ip_address(host)) if client else ""
+    except ValueError:
+        _wrong(
+            f"client: {quoted(client)} is no address; write 10.1.2.3, 10.1.2.3:40312 or [2001:db8::1]:40312"
+        )
+    return Arrival(source, _read("client", Count(0, 65535), port) if port else 0, sni)
+
+
+def as_text(found: Explanation) -> Iterator[str]:
+    """The steps for people, a line or a table for each."""
+    yield _line("listener", found.listener)
+    yield _line("opening", found.opening)
+    for step in found.routes:
+        verdict = f"taken, to pool {step.pool}: " if step.taken else "not taken: "
+        yield _line("route", f"{step.route} {verdict}{step.why}")
+    if found.pool:
+        led = "" if any(step.taken for step in found.routes) else ", the listener's"
+        yield _line("pool", found.pool + led)
+        yield ""
+        yield from aligned([_TITLES, *map(_row, found.servers)], _RIGHT)
+        yield ""
+        if found.panic:
+            yield _line("panic", "fewer are up than panic_threshold, so all get clients")
+        yield _line("balance", found.balance + (f", by {printable(found.key)}" if found.key else ""))
+    if found.chosen:
+        yield _line("chosen", found.chosen + _odds(found))
+        if found.retries:
+            yield _line("if it fails", f"{', then '.join(found.retries)}; then the client is closed")
+        else:
+            yield _line("if it fails", "the client is closed")
+    if found.reason is not None:
+        yield _line("closed", f"{found.reason.code}: {found.detail}")
+
+
+_TITLES = ["SERVER", "STATE", "WEIGHT", "OPEN", "TIER", "ADDRESS", "WHY"]
+_RIGHT = [False, False, True, True, True, False, False]
+
+
+def _row(step: Any) -> list[str]:
+    tier = str(step.tier) if step.tier else "-"
+    return [step.server, step.state, f"{step.weight:g}", str(step.open), tier, step.address, step.why]
+
+
+def _odds(found: Explanation) -> str:
+    if len(found.likely) < 2:
+        return ""
+    shares = [f"{server} {share:.0%}" for server, share in found.likely.items()]
+    return f" this time; of many such clients {', '.join(shares)}"
+
+
+def _line(word: str, text: str) -> str:
+    return f"{word:<{_WIDTH}}{text}"
+
+
+def as_json(found: Explanation) -> dict[str, Any]:
+    """The same for programs."""
+    from attrs import asdict
+
+    return {
+        **{name: getattr(found, name) for name in ("listener", "opening", "pool", "balance", "panic", "key")},
+        "routes": [asdict(step) for step in found.routes],
+        "servers": [asdict(step) for step in found.servers],
+        "chosen": found.chosen,
+        "retries": list(found.retries),
+        "likely": dict(found.likely),
+        "reason": found.reason.code if found.reason is not None else "",
+        "detail": found.detail,
+    }
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    takes_file(parser)
+    parser.add_argument(
+        "suppose",
+        metavar="NAME=VALUE",
+        nargs="*",
+        help="who comes: listener=NAME client=ADDRESS[:PORT] sni=NAME alpn=h2,http/1.1 "
+        f"speaks={'|'.join(SPEAKS)}; and how the servers are, those that are not named being up: "
+        f"{'= '.join(_STATES[1:])}= and names with commas between, weight.SERVER=N, open.SERVER=N",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=1,
+        help="what all chance follows from; another number is another throw of the dice (default: 1)",
+    )
+    parser.add_argument("--json", action="store_true", help="say it in JSON")
+
+
+COMMANDS = (
+    Command(
+        "explain",
+        help="say which server a client would get, and why",
+        description="Send a client that is only supposed through the routes, the pool and the balancer of a "
+        "configuration, and say what each decides, and why. What decides is what decides in the daemon. "
+        "Nothing is connected to.",
+        example="proxyctl explain proxy.ini listener=db client=10.1.2.3 down=a,b weight.c=0",
+        arguments=_arguments,
+        run=explain,
+    ),
+)

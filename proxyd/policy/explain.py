@@ -1,0 +1,281 @@
+"""
+Which way would this client take, and why no other?
+
+It is sent through the real routes, pool and balancer, one step after another as `proxyd.relay.session` does,
+and what each has decided is written down.  Why a route does not fit is found by asking for each of its
+conditions alone.  What chance decides is drawn once for the answer, and many times for how likely it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Mapping, Optional, Sequence
+
+from attrs import evolve, frozen
+
+from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.options import unknown
+from proxyd.config.pool import PoolSpec
+from proxyd.config.route import CONDITIONS, TLS, RouteSpec
+from proxyd.config.words import quoted
+from proxyd.errors import IllegalMove, Reason
+from proxyd.interfaces import IKeyed
+from proxyd.policy.arrival import Arrival, client_key
+from proxyd.policy.balance import make_balancer
+from proxyd.policy.lots import Chance
+from proxyd.policy.pool import OUT, Pool, Server
+from proxyd.policy.route import Routes
+from proxyd.policy.state import State
+
+DRAWS = 1000  # for how likely each server is
+
+ASSUMED = "assumed"  # why a server is up of which nothing else was said
+
+
+@frozen
+class Supposed:
+    """What is supposed of a client, and of the servers by their names; those that are not named are up."""
+
+    arrival: Arrival = Arrival()
+    speaks: str = ""
+    alpn: tuple[bytes, ...] = ()
+    states: Mapping[str, State] = {}
+    weights: Mapping[str, int] = {}
+    open: Mapping[str, int] = {}
+
+
+class NotSupposed(Exception):
+    """What was supposed cannot be; the text says why."""
+
+
+@frozen
+class RouteStep:
+    """A route of the listener, and why it was taken or not."""
+
+    route: str
+    pool: str
+    taken: bool
+    why: str
+
+
+@frozen
+class ServerStep:
+    """A server of the pool: its ``tier`` counted from 1, 0 if it gets nobody, and why."""
+
+    server: str
+    address: str
+    state: str
+    weight: float
+    open: int
+    tier: int
+    why: str
+
+
+@frozen
+class Explanation:
+    """
+    What was decided, step by step; what was not come to is empty.
+
+    ``servers`` are in the order of the configuration.  ``key`` is what the balancer goes by, if it goes by
+    the client.  ``chosen`` is the server, and ``retries`` are those that are tried after it, each if all
+    before cannot be reached.  ``likely`` has the share of each server among many such clients.  A client
+    that gets no server is closed for ``reason``, of which ``detail`` says more.
+    """
+
+    listener: str
+    opening: str
+    routes: tuple[RouteStep, ...] = ()
+    pool: str = ""
+    balance: str = ""
+    panic: bool = False
+    key: str = ""
+    servers: tuple[ServerStep, ...] = ()
+    chosen: str = ""
+    retries: tuple[str, ...] = ()
+    likely: Mapping[str, float] = {}
+    reason: Optional[Reason] = None
+    detail: str = ""
+
+
+def explain(
+    listener: ListenerSpec, pools: Mapping[str, PoolSpec], supposed: Supposed, random: Chance
+) -> Explanation:
+    """
+    The way of a client that has come to a listener.
+
+    Raises `NotSupposed`, for a name that is not of the pool that the client is led to, for example.
+    """
+    supposed, opening = _heard(listener, supposed)
+    if listener.tls == PASSTHROUGH and supposed.speaks != TLS:
+        detail = f"it speaks {supposed.speaks}, and only TLS is let in"
+        return Explanation(listener.name, opening, reason=Reason.TLS_MALFORMED, detail=detail)
+    sni, alpn = supposed.arrival.sni, supposed.alpn
+    route = Routes(listener.routes).choose(supposed.speaks, sni, alpn)
+    routes = tuple(_route_step(spec, route, supposed) for spec in listener.routes)
+    name = listener.pool if route is None else route.pool
+    if not name:
+        detail = "no route fits, and the listener has no pool"
+        return Explanation(listener.name, opening, routes, reason=Reason.NO_ROUTE, detail=detail)
+    pool = _pool(pools[name], supposed, random)
+    steps = tuple(_server_step(pool, server) for server in pool.servers)
+    walk = _walk(pool, supposed.arrival)
+    none, keyed = not walk, IKeyed.providedBy(pool.balancer)
+    balance = pools[name].balance
+    return Explanation(
+        listener=listener.name,
+        opening=opening,
+        routes=routes,
+        pool=name,
+        balance=balance.name,
+        panic=pool.panic,
+        key=client_key(balance)(supposed.arrival).decode(errors="backslashreplace") if keyed else "",
+        servers=steps,
+        chosen="" if none else walk[0].name,
+        retries=tuple(server.name for server in walk[1:]),
+        likely=_likely(_pool(pools[name], supposed, random), supposed.arrival),
+        reason=Reason.NO_SERVER if none else None,
+        detail=pool.why_none if none else "",
+    )
+
+
+def _heard(listener: ListenerSpec, supposed: Supposed) -> tuple[Supposed, str]:
+    """What of the client is heard before anything is decided, and that in words."""
+    told = []
+    if listener.proxy_protocol is not None:
+        told.append("a PROXY header tells who the client is")
+    if listener.tls != PASSTHROUGH and not listener.routes:
+        told.append("what the client sends first is not read, since nothing here depends on it")
+        arrival = evolve(supposed.arrival, sni="")
+        return evolve(supposed, arrival=arrival, speaks="", alpn=()), "; ".join(told)
+    speaks = supposed.speaks
+    if not speaks:
+        speaks = TLS if supposed.arrival.sni or supposed.alpn or listener.tls == PASSTHROUGH else "other"
+    told.append(f"it speaks {speaks}" + ("" if supposed.speaks else f" ({ASSUMED})"))
+    if speaks == TLS and listener.reads_hello:
+        told.append(_asks(supposed.arrival.sni))
+        told.append(_offers(supposed.alpn))
+        return evolve(supposed, speaks=speaks), ", ".join(told)
+    if speaks == TLS and (supposed.arrival.sni or supposed.alpn):
+        told.append("no route goes by sni or alpn, so these are not read")
+    return evolve(supposed, arrival=evolve(supposed.arrival, sni=""), speaks=speaks, alpn=()), ", ".join(told)
+
+
+def _asks(sni: str) -> str:
+    return f"asks for {sni}" if sni else "asks for no name"
+
+
+def _offers(alpn: Sequence[bytes]) -> str:
+    offered = ", ".join(protocol.decode(errors="backslashreplace") for protocol in alpn)
+    return f"offers {offered}" if offered else "offers no protocol"
+
+
+def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed) -> RouteStep:
+    if spec is taken:
+        return RouteStep(spec.name, spec.pool, True, "all its conditions hold")
+    says = {
+        "sni": _asks(supposed.arrival.sni),
+        "alpn": _offers(supposed.alpn),
+        "speaks": f"speaks {supposed.speaks}",
+    }
+    unmet = []
+    for name in CONDITIONS:
+        others: dict[str, Any] = {other: () for other in CONDITIONS if other != name}
+        wanted = getattr(spec, name)
+        if (
+            wanted
+            and Routes([evolve(spec, **others)]).choose(supposed.speaks, supposed.arrival.sni, supposed.alpn)
+            is None
+        ):
+            shown = " ".join(one.decode() if isinstance(one, bytes) else one for one in wanted)
+            unmet.append(f"{name} = {shown}, and the client {says[name]}")
+    if unmet or taken is None:
+        return RouteStep(spec.name, spec.pool, False, "; ".join(unmet))
+    return RouteStep(spec.name, spec.pool, False, f"fits, but {taken.name} is more exact or stands before it")
+
+
+def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
+    """The pool in the state that is supposed."""
+    pool = Pool(spec, make_balancer(spec.balance, random, lambda: 0.0))
+    servers = {server.name: server for server in pool.servers}
+    for name in (*supposed.states, *supposed.weights, *supposed.open):
+        if name not in servers:
+            raise NotSupposed(f"pool {spec.name}, where the client is led: {unknown(name, servers)}")
+    try:
+        for name, server in servers.items():
+            _put(pool, server, supposed.states.get(name, State.UP))
+            if name in supposed.weights:
+                pool.weigh(server, supposed.weights[name], ASSUMED, 0.0)
+            server.open = supposed.open.get(name, 0)
+    except (IllegalMove, ValueError) as why:
+        raise NotSupposed(str(why)) from None
+    return pool
+
+
+def _put(pool: Pool, server: Server, state: State) -> None:
+    """Lead a server into a state, by the verbs that lead there in the daemon."""
+    if state is State.CHECKING:
+        if pool.spec.check is None:
+            raise NotSupposed(
+                f"pool {pool.name} has no check, so server {quoted(server.name)} is never checking"
+            )
+        return
+    if state in (State.UP, State.DOWN):
+        pool.turned(server, state, ASSUMED, 0.0)
+    elif state is State.DRAINING:
+        pool.drain(server, ASSUMED, 0.0)
+    elif state is State.MAINTENANCE:
+        pool.disable(server, ASSUMED, 0.0)
+    else:
+        pool.eject(server, 1.0, ASSUMED, 0.0)
+
+
+def _server_step(pool: Pool, server: Server) -> ServerStep:
+    tier = next((number for number, tier in enumerate(pool.tiers, 1) if server in tier), 0)
+    return ServerStep(
+        server=server.name,
+        address=str(server.address),
+        state=server.state.value,
+        weight=server.effective_weight,
+        open=server.open,
+        tier=tier,
+        why=_why(pool, server, tier),
+    )
+
+
+def _why(pool: Pool, server: Server, tier: int) -> str:
+    """Why a server is in its tier, or in none."""
+    rank = "a backup" if server.backup else f"of priority {server.priority}"
+    if tier == 0:
+        if server.state in OUT:
+            return f"gets nobody: it is {server.state.value}"
+        return f"gets nobody: {'its weight is 0' if not server.share else f'it is {server.state.value}'}"
+    if tier > 1:
+        return f"waits: it is {rank}"
+    if server.state is not State.UP:
+        return f"gets clients though it is {server.state.value}: {'panic' if pool.panic else 'nobody is up'}"
+    return f"gets clients though it is {rank}: too few others do" if server.backup else "gets clients"
+
+
+def _walk(pool: Pool, arrival: Arrival) -> list[Server]:
+    """The servers that are tried, one after another, if none can be reached."""
+    tried: list[Server] = []
+    while len(tried) <= pool.spec.retries:
+        server = pool.pick(tried, arrival)
+        if server is None:
+            break
+        if pool.released is not None:
+            pool.released(server, 0)
+        if pool.timed is not None:
+            pool.timed(server, pool.spec.connect_timeout)
+        tried.append(server)
+    return tried
+
+
+def _likely(pool: Pool, arrival: Arrival) -> dict[str, float]:
+    """The share of each server among many such clients, of whom none stays."""
+    chosen: Counter[str] = Counter()
+    for _ in range(DRAWS):
+        server = pool.pick((), arrival)
+        if server is not None:
+            chosen[server.name] += 1
+    return {name: count / DRAWS for name, count in chosen.most_common()}

@@ -1,0 +1,134 @@
+"""Does ``proxyctl explain`` say what was asked, to people and to programs?"""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.shell import ShellCase
+
+CONFIG = """
+[listener db]
+bind = tcp:5432
+pool = postgres
+[pool postgres]
+balance = leastconn
+server a = 10.0.0.1:5432 weight=2
+server b = 10.0.0.2:5432
+server spare = 10.0.0.9:5432 backup
+"""
+WEB = """
+[listener web]
+bind = tcp:443
+[pool api]
+server c = 10.0.1.1:443
+[route api]
+listener = web
+pool = api
+sni = api.example.com
+"""
+
+
+class ExplainTests(ShellCase):
+    def explain(self, *arguments: str, text: str = CONFIG) -> tuple[int, str, str]:
+        return self.run_it("explain", self.write(text), *arguments)
+
+    def test_text(self) -> None:
+        """Each step has its line, and the servers a table."""
+        status, out, err = self.explain("listener=db", "client=10.1.2.3", "down=a", "open.b=7")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(
+            out,
+            "listener      db\n"
+            "opening       what the client sends first is not read, since nothing here depends on it\n"
+            "pool          postgres, the listener's\n"
+            "\n"
+            "SERVER  STATE  WEIGHT  OPEN  TIER  ADDRESS        WHY\n"
+            "a       down        2     0     -  10.0.0.1:5432  gets nobody: it is down\n"
+            "b       up          1     7     1  10.0.0.2:5432  gets clients\n"
+            "spare   up          1     0     2  10.0.0.9:5432  waits: it is a backup\n"
+            "\n"
+            "balance       leastconn\n"
+            "chosen        b\n"
+            "if it fails   spare; then the client is closed\n",
+        )
+
+    def test_routes(self) -> None:
+        """Routes are told, and what closes a client is."""
+        asked = ("listener=web", "sni=api.example.com", "alpn=h2,http/1.1")
+        out = self.explain(*asked, text=CONFIG + WEB)[1]
+        self.assertIn(
+            "opening       it speaks tls (assumed), asks for api.example.com, offers h2, http/1.1\n", out
+        )
+        self.assertIn(
+            "route         api taken, to pool api: all its conditions hold\npool          api\n", out
+        )
+        self.assertIn("chosen        c\nif it fails   the client is closed\n", out)
+        status, out, _ = self.explain("listener=web", "speaks=ssh", text=CONFIG + WEB)
+        self.assertEqual(status, 0)
+        self.assertIn(
+            "route         api not taken: sni = api.example.com, and the client asks for no name\n", out
+        )
+        self.assertIn("closed        no_route: no route fits, and the listener has no pool\n", out)
+
+    def test_chance(self) -> None:
+        """What is left to chance or to whose turn it is tells how likely it is."""
+        self.assertIn("chosen        a this time; of many such clients a 67%, b 33%\n", self.explain()[1])
+        by_chance = CONFIG.replace("leastconn", "random")
+        drawn = {
+            self.explain("--seed", str(seed), text=by_chance)[1].split("chosen")[1][:9] for seed in range(20)
+        }
+        self.assertEqual(len(drawn), 2)
+
+    def test_by_the_client(self) -> None:
+        """What a balancer goes by is told; panic is."""
+        out = self.explain("client=[2001:db8::1]:5", text=CONFIG.replace("leastconn", "source"))[1]
+        self.assertIn("balance       source, by 6 20010db800000000\n", out)
+        out = self.explain("down=a,b", text=CONFIG + "panic_threshold = 50%\nserver z = 10.0.0.3:1\n")[1]
+        self.assertIn("panic         fewer are up than panic_threshold, so all get clients\n", out)
+
+    def test_json(self) -> None:
+        """Programs get the same."""
+        status, out, err = self.explain("client=10.1.2.3:5", "draining=b", "weight.a=5", "--json")
+        self.assertEqual((status, err), (0, ""))
+        found = json.loads(out)
+        self.assertEqual(
+            (found["chosen"], found["retries"], found["likely"], found["reason"]),
+            ("a", ["spare"], {"a": 1.0}, ""),
+        )
+        self.assertEqual(found["servers"][0]["weight"], 5)
+        self.assertEqual(found["servers"][1]["state"], "draining")
+        closed = json.loads(self.explain("listener=web", "--json", text=CONFIG + WEB)[1])
+        self.assertEqual((closed["reason"], closed["routes"][0]["taken"]), ("no_route", False))
+
+    def test_wrong_arguments(self) -> None:
+        """Each wrong argument is named, with what is nearest to it, and exits with 2."""
+        for text, arguments, expected in (
+            (CONFIG, ("clinet=10.1.2.3",), '"clinet" is not known; did you mean "client"?'),
+            (CONFIG, ("down",), "down has no value; write down=..., with no blank around the ="),
+            (CONFIG, ("down=a", "down=b"), "down is given twice"),
+            (CONFIG, ("down=a", "ejected=a"), 'server "a" cannot be both down and ejected'),
+            (
+                CONFIG,
+                ("down=aa",),
+                'pool postgres, where the client is led: "aa" is not known; did you mean "a"?',
+            ),
+            (
+                CONFIG,
+                ("client=10.1.2",),
+                'client: "10.1.2" is no address; write 10.1.2.3, 10.1.2.3:40312 or [2001:db8::1]:40312',
+            ),
+            (CONFIG, ("client=10.1.2.3:x",), 'client: "x" is not a whole number, 0 to 65535'),
+            (CONFIG, ("weight.a=x",), 'weight.a: "x" is not a whole number, 0 to 256'),
+            (CONFIG, ("weigh.a=1",), '"weigh.a" is not known; did you mean "weight.SERVER"?'),
+            (CONFIG, ("speaks=tsl",), 'speaks: "tsl" is not known; did you mean "tls"?'),
+            (CONFIG, ("listener=dbb",), 'listener: "dbb" is not known; did you mean "db"?'),
+            (CONFIG + WEB, (), "there are several listeners; add listener= and one of db, web"),
+        ):
+            status, out, err = self.explain(*arguments, text=text)
+            self.assertEqual((status, out, err), (2, "", f"proxyctl explain: error: {expected}\n"))
+
+    def test_wrong_configuration(self) -> None:
+        """A configuration that cannot be used exits with 1."""
+        status, out, err = self.explain(text="[listener db]\n")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("bind: is missing", err)

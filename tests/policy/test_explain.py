@@ -1,0 +1,266 @@
+"""Is the way of a client explained as it would go?"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from attrs import evolve
+
+from proxyd.config.balance import BALANCES, BalanceSpec
+from proxyd.config.health import CheckSpec
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.pool import PoolSpec
+from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.route import RouteSpec
+from proxyd.errors import Reason
+from proxyd.policy.arrival import Arrival
+from proxyd.policy.balance import make_balancer
+from proxyd.policy.explain import Explanation, NotSupposed, Supposed, explain
+from proxyd.policy.pool import Pool
+from proxyd.policy.state import State
+from tests.policy.test_simulate import pool
+from tests.support.case import Case
+
+FRONT = ListenerSpec("front", (), "web")
+CLIENT = Arrival("10.1.2.3", 40312)
+
+
+def of(
+    spec: PoolSpec, listener: ListenerSpec = FRONT, arrival: Arrival = CLIENT, **supposed: Any
+) -> Explanation:
+    """The way of a client, to a pool called web or to others of its servers."""
+    pools = {
+        name: evolve(spec, name=name) for name in ("web", "api", "ssh", *(r.pool for r in listener.routes))
+    }
+    return explain(listener, pools, Supposed(arrival, **supposed), Random(1).random)
+
+
+def route(name: str, **conditions: Any) -> RouteSpec:
+    """A route to the pool of its name."""
+    return RouteSpec(name, ("front",), name, **conditions)
+
+
+class RouteSteps(Case):
+    """Where the client is led, and why."""
+
+    LISTENER = evolve(
+        FRONT,
+        routes=(
+            route("api", sni=("api.example.com",), alpn=(b"h2",)),
+            route("wild", sni=("*.example.com",)),
+            route("ssh", speaks=("ssh", "silent")),
+        ),
+    )
+
+    def steps(self, sni: str = "", **supposed: Any) -> tuple[str, list[tuple[str, bool, str]]]:
+        found = of(pool(1), self.LISTENER, Arrival("10.1.2.3", 1, sni), **supposed)
+        return found.pool, [(step.route, step.taken, step.why) for step in found.routes]
+
+    def test_each_route(self) -> None:
+        """One is taken; of each other one is told which of its conditions does not hold."""
+        self.assertEqual(
+            self.steps("API.example.com", alpn=(b"h2", b"http/1.1")),
+            (
+                "api",
+                [
+                    ("api", True, "all its conditions hold"),
+                    ("wild", False, "fits, but api is more exact or stands before it"),
+                    ("ssh", False, "speaks = ssh silent, and the client speaks tls"),
+                ],
+            ),
+        )
+        self.assertEqual(
+            self.steps("www.example.com"),
+            (
+                "wild",
+                [
+                    (
+                        "api",
+                        False,
+                        "sni = api.example.com, and the client asks for www.example.com; "
+                        "alpn = h2, and the client offers no protocol",
+                    ),
+                    ("wild", True, "all its conditions hold"),
+                    ("ssh", False, "speaks = ssh silent, and the client speaks tls"),
+                ],
+            ),
+        )
+
+    def test_none(self) -> None:
+        """Whom no route fits goes to the listener's pool, or is closed if it has none."""
+        told, steps = self.steps(speaks="http")
+        self.assertEqual((told, [taken for _, taken, _ in steps]), ("web", [False] * 3))
+        self.assertEqual(steps[1][2], "sni = *.example.com, and the client asks for no name")
+        found = of(pool(1), evolve(self.LISTENER, pool=""), speaks="http")
+        self.assertEqual((found.reason, found.pool, found.chosen), (Reason.NO_ROUTE, "", ""))
+
+    def test_opening(self) -> None:
+        """What is heard of the client is told; what nobody reads decides nothing."""
+        for listener, arrival, supposed, expected in (
+            (
+                FRONT,
+                Arrival(sni="x"),
+                {},
+                "what the client sends first is not read, since nothing here depends on it",
+            ),
+            (self.LISTENER, CLIENT, {}, "it speaks other (assumed)"),
+            (self.LISTENER, CLIENT, {"speaks": "ssh"}, "it speaks ssh"),
+            (self.LISTENER, CLIENT, {"speaks": "tls"}, "it speaks tls, asks for no name, offers no protocol"),
+            (
+                self.LISTENER,
+                Arrival(sni="x"),
+                {"alpn": (b"h2",)},
+                "it speaks tls (assumed), asks for x, offers h2",
+            ),
+            (
+                evolve(FRONT, tls="passthrough", proxy_protocol=ProxyIn()),
+                CLIENT,
+                {"speaks": "tls"},
+                "a PROXY header tells who the client is, it speaks tls, asks for no name, offers no protocol",
+            ),
+            (
+                evolve(FRONT, routes=(route("ssh", speaks=("ssh",)),)),
+                Arrival(sni="x"),
+                {},
+                "it speaks tls (assumed), no route goes by sni or alpn, so these are not read",
+            ),
+        ):
+            self.assertEqual(of(pool(1), listener, arrival, **supposed).opening, expected)
+
+    def test_not_tls(self) -> None:
+        """Where only TLS is let in, others are closed."""
+        found = of(pool(1), evolve(FRONT, tls="passthrough"), speaks="ssh")
+        self.assertEqual(
+            (found.reason, found.detail), (Reason.TLS_MALFORMED, "it speaks ssh, and only TLS is let in")
+        )
+
+
+class ServerSteps(Case):
+    """Who may be chosen, and why not."""
+
+    def seen(self, spec: PoolSpec, **supposed: Any) -> list[tuple[str, int, str]]:
+        return [(step.server, step.tier, step.why) for step in of(spec, **supposed).servers]
+
+    def test_states(self) -> None:
+        """A server that gets nobody has a reason."""
+        spec = pool(1, 1, 1, 1, 1, 0, 1, check=CheckSpec())
+        others = (State.DOWN, State.DRAINING, State.MAINTENANCE, State.EJECTED, State.CHECKING)
+        states = dict(zip("bcdeg", others))
+        self.assertEqual(
+            self.seen(spec, states=states),
+            [
+                ("a", 1, "gets clients"),
+                ("b", 0, "gets nobody: it is down"),
+                ("c", 0, "gets nobody: it is draining"),
+                ("d", 0, "gets nobody: it is maintenance"),
+                ("e", 0, "gets nobody: it is ejected"),
+                ("f", 0, "gets nobody: its weight is 0"),
+                ("g", 0, "gets nobody: it is checking"),
+            ],
+        )
+
+    def test_tiers(self) -> None:
+        """Backups and servers of a higher priority wait, or join in when too few are left."""
+        spec = pool(1, 1, 1, backup_below=1)
+        a, b, c = spec.servers
+        spec = evolve(spec, servers=(a, evolve(b, priority=2), evolve(c, backup=True)))
+        self.assertEqual(
+            self.seen(spec),
+            [
+                ("a", 1, "gets clients"),
+                ("b", 2, "waits: it is of priority 2"),
+                ("c", 3, "waits: it is a backup"),
+            ],
+        )
+        down = {"a": State.DOWN, "b": State.DOWN}
+        self.assertEqual(
+            self.seen(spec, states=down)[2], ("c", 1, "gets clients though it is a backup: too few others do")
+        )
+
+    def test_nobody_is_up(self) -> None:
+        """When nobody is up, who gets clients all the same is told."""
+        spec = pool(1, 1, check=CheckSpec())
+        states = {"a": State.DOWN, "b": State.CHECKING}
+        self.assertEqual(
+            self.seen(spec, states=states)[1], ("b", 1, "gets clients though it is checking: nobody is up")
+        )
+        found = of(evolve(spec, panic_threshold=60), states={"a": State.DOWN})
+        self.assertEqual((found.panic, found.servers[0].why), (True, "gets clients though it is down: panic"))
+        found = of(pool(1, 1), states={"a": State.DOWN, "b": State.DOWN})
+        self.assertEqual(
+            (found.reason, found.detail, found.chosen), (Reason.NO_SERVER, "no server of pool web is up", "")
+        )
+
+    def test_full(self) -> None:
+        """A pool whose servers are full says so."""
+        spec = pool(1, 1, balance="first")
+        spec = evolve(spec, servers=tuple(evolve(server, max_connections=5) for server in spec.servers))
+        self.assertEqual(of(spec, open={"a": 5}).chosen, "b")
+        self.assertEqual(of(spec, open={"a": 5, "b": 5}).detail, "no server of pool web has room")
+
+    def test_weights(self) -> None:
+        """Weights may be other ones, as far as the pool can have them."""
+        found = of(pool(1, 1), weights={"a": 0})
+        self.assertEqual((found.chosen, [step.weight for step in found.servers]), ("b", [0, 1]))
+        for spec, supposed, expected in (
+            (
+                pool(1, balance="static-rr"),
+                {"weights": {"a": 2}},
+                "with balance static-rr the weight can be 0 or 1, not 2",
+            ),
+            (
+                pool(1),
+                {"states": {"aa": State.DOWN}},
+                'pool web, where the client is led: "aa" is not known; did you mean "a"?',
+            ),
+            (
+                pool(1),
+                {"open": {"q": 1}},
+                'pool web, where the client is led: "q" is not known; known here: a',
+            ),
+            (
+                pool(1),
+                {"states": {"a": State.CHECKING}},
+                'pool web has no check, so server "a" is never checking',
+            ),
+        ):
+            self.assertEqual(str(self.assertRaises(NotSupposed, of, spec, **supposed)), expected)
+
+
+class Chosen(Case):
+    """Who is chosen."""
+
+    def test_as_the_daemon_does(self) -> None:
+        """It is who the pool and its balancer choose, and then those that a retry would try."""
+        for name in BALANCES:
+            for number in range(30):
+                spec, arrival = pool(1, 2, 3, balance=name), Arrival(f"10.0.0.{number}", 40000)
+                found = explain(FRONT, {"web": spec}, Supposed(arrival), Random(number).random)
+                real = Pool(spec, make_balancer(spec.balance, Random(number).random, lambda: 0.0))
+                server = real.pick((), arrival if real.by_client else None)
+                assert server is not None
+                self.assertEqual(found.chosen, server.name, name)
+                self.assertEqual({found.chosen, *found.retries}, {"a", "b", "c"})
+
+    def test_retries(self) -> None:
+        """No more servers are tried than the pool says."""
+        self.assertEqual(len(of(pool(1, 1, 1, 1, 1)).retries), 2)
+        self.assertEqual(of(pool(1, 1, 1), states={"c": State.DOWN}).retries, ("b",))
+        self.assertEqual(of(pool(1, 1, retries=0)).retries, ())
+
+    def test_likely(self) -> None:
+        """How many of such clients each server gets, by chance or in turn."""
+        for name in ("random", "roundrobin", "p2c", "leastconn"):
+            likely = of(pool(1, 3, balance=name)).likely
+            self.assertLess(abs(likely["b"] - 0.75), 0.05, name)
+        self.assertEqual(of(pool(1, 1, balance="leastconn"), open={"a": 3}).likely, {"b": 1.0})
+
+    def test_key(self) -> None:
+        """A balancer that goes by the client tells by what; then there is one server and no chance."""
+        found = of(pool(1, 1, 1, balance="source"))
+        self.assertEqual((found.key, found.likely), ("10.1.2.3", {found.chosen: 1.0}))
+        self.assertEqual(of(pool(1, 1)).key, "")
+        by_port = pool(1, 1, balance="hash")
+        by_port = evolve(by_port, balance=BalanceSpec("hash", key="source+port"))
+        self.assertEqual(of(by_port).key, "10.1.2.3 40312")
