@@ -7,7 +7,7 @@ and `service` hands out snapshots of what is going on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Optional, Sequence
+from typing import Any, Callable, Collection, Mapping, Optional, Sequence
 
 from attrs import define, frozen
 from zope.interface import Interface
@@ -26,7 +26,8 @@ class Record:
 
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
-    ``unique_id`` is what the server was told that this connection is called, if it was.
+    ``unique_id`` is what the server was told that this connection is called, if it was.  ``client_tcp`` and
+    ``server_tcp`` are what the kernel knew of the two sides (`proxyd.wire.tcpinfo`), if that is wanted.
     """
 
     started: float
@@ -46,6 +47,8 @@ class Record:
     sni: str = ""
     route: str = ""
     unique_id: str = ""
+    client_tcp: Optional[Mapping[str, float]] = None
+    server_tcp: Optional[Mapping[str, float]] = None
 
 
 class IObserver(Interface):
@@ -106,9 +109,12 @@ class IDatapath(Interface):
         not want it.  What the factory or the protocol raises is raised here.
         """
 
-    def dial(address: Any, side: Any) -> Any:
+    def dial(address: Any, side: Any, tcp: Any = None, client: str = "") -> Any:
         """
         Connect a `proxyd.relay.pair.ProxyClient` to a `proxyd.config.address.Address`.
+
+        ``tcp`` is a `proxyd.config.tcp.TcpSpec` if something is asked of TCP, and ``client`` the IP address
+        of whoever the connection is for, which it may want.
 
         The Deferred fires when the side is connected, with the address that was reached if there were more,
         else with None; or fails with `DialFailed`, some of it before this returns.  It has no deadline; who

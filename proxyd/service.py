@@ -16,7 +16,7 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Union
+from typing import Any, Callable, Iterator, Mapping, Union
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
@@ -25,6 +25,7 @@ from twisted.logger import Logger
 
 from proxyd.config.address import Bind
 from proxyd.config.document import Config
+from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
@@ -47,6 +48,7 @@ from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
+from proxyd.relay.tcp import degraded_towards
 from proxyd.upkeep.bans import BanSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
@@ -162,7 +164,8 @@ class ProxyService(Service):
         for frontend in self.frontends:
             for bind in frontend.spec.binds:
                 datapath = self._datapaths[frontend.spec.datapath]
-                self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity)
+                tcp = frontend.spec.tcp
+                self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity, tcp)
         if self._config.daemon.admin is not None:
             self._bind(self._config.daemon.admin, lane, self._make_admin(), self._admin_listeners, wrong)
         if self._config.daemon.metrics is not None:
@@ -183,9 +186,11 @@ class ProxyService(Service):
         bound: list[AnyListener],
         wrong: list[str],
         capacity: Union[Capacity, None] = None,
+        tcp: TcpSpec = UNTOUCHED,
     ) -> None:
         try:
-            bound.append(bound_listener(self._reactor, datapath, bind, self._environ, factory, capacity))
+            listener = bound_listener(self._reactor, datapath, bind, self._environ, factory, capacity, tcp)
+            bound.append(listener)
         except StartError as error:
             wrong += error.lines
 
@@ -220,6 +225,8 @@ class ProxyService(Service):
                 binds=", ".join(bind.text for bind in frontend.spec.binds),
                 pools=", ".join(str(self.pools[name]) for name in frontend.spec.pools),
             )
+        for line in self._degraded():
+            self.log.warn("degraded: {line}", line=line)
         for listener in self._all_listeners():
             listener.startListening()
         self._checks.start()
@@ -227,6 +234,16 @@ class ProxyService(Service):
         self._list_files.start()
         self._sweep.start()
         self._lag.start()
+
+    def _degraded(self) -> Iterator[str]:
+        """What of TCP is asked for and this host does not let us do, now that privileges are dropped."""
+        for frontend in self.frontends:
+            own = [listener for listener in self.listeners if listener.factory is frontend]
+            for line in dict.fromkeys(line for listener in own for line in listener.degraded):
+                yield f"[listener {frontend.spec.name}] {line}"
+        for pool in self.pools.values():
+            for line in degraded_towards(pool.servers):
+                yield f"[pool {pool.name}] {line}"
 
     def stopService(self) -> Deferred[None]:
         """Stop in the order that this module's docstring gives; fires when all is still."""

@@ -17,6 +17,7 @@ from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unf
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
 from proxyd.config.route import RouteSpec
+from proxyd.config.tcp import TcpSpec, asked
 from proxyd.errors import ConfigError, Problem
 
 
@@ -287,9 +288,11 @@ def _build(judged: list[_Judged]) -> Config:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
             given = {**inherited, **given, "routes": tuple(routes.get(name, ()))}
-            listeners.append(ListenerSpec(name, binds=given.pop("bind"), **given))
+            listeners.append(
+                ListenerSpec(name, binds=given.pop("bind"), tcp=TcpSpec(**asked(given)), **given)
+            )
         elif one.section.kind == "pool":
-            servers = tuple(ServerSpec(title, **server) for title, server in given.pop("server").items())
+            servers = _servers(given.pop("server"), asked(given))
             pools.append(PoolSpec(name, servers, **given))
         elif one.section.kind == "list":
             list_specs.append(ListSpec(name, **given))
@@ -298,6 +301,16 @@ def _build(judged: list[_Judged]) -> Config:
                 tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
             )
     return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), tuple(list_specs), demo_spec)
+
+
+def _servers(given: Mapping[str, Any], pools: Mapping[str, Any]) -> tuple[ServerSpec, ...]:
+    """The servers of a pool, each with what the pool and it itself ask of TCP."""
+    servers = []
+    for title, value in given.items():
+        own = dict(value)
+        tcp = {**pools, **asked(own)}
+        servers.append(ServerSpec(title, **own, tcp=TcpSpec(**tcp) if tcp else None))
+    return tuple(servers)
 
 
 def _route(one: _Judged) -> RouteSpec:

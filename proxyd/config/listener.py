@@ -12,6 +12,7 @@ from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.route import TLS, RouteSpec
+from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
 from proxyd.config.words import quoted
 
 PROTOCOLS = ("tcp",)
@@ -44,6 +45,8 @@ class ListenerSpec:
     opening_timeout: float = 5.0
     access: tuple[Rule, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
+    tcp: TcpSpec = UNTOUCHED
+    tcp_info: bool = False
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -132,6 +135,15 @@ INHERITED = (
         "datapath = stock",
         default="lane",
     ),
+    Option(
+        "tcp_info",
+        YesNo(),
+        "The access log says of each connection what the kernel knew of its two sides at the end (TCP_INFO): "
+        "round trips, segments sent again, windows.",
+        "tcp_info = yes",
+        default="no",
+    ),
+    *LISTENER_OPTIONS,
 )
 
 OPTIONS = (
@@ -166,6 +178,8 @@ OPTIONS = (
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a listener: each an option, and what is wrong with it."""
     header = given.get("proxy_protocol")
+    if given.get("bind") and all(isinstance(bind, UnixBind) for bind in given["bind"]):
+        yield from for_unix(given)
     for bind in given.get("bind", ()):
         ended = ends_tls(bind)
         if ended and given.get("tls") == PASSTHROUGH:

@@ -12,6 +12,7 @@ from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.reader import Word
+from proxyd.config.tcp import SERVER_OPTIONS, SERVER_PARAMETERS, TcpSpec, unfit
 
 HEAVIEST = 256  # as in HAProxy
 
@@ -21,7 +22,8 @@ class ServerSpec:
     """
     One ``server NAME = ADDRESS weight=N backup`` of a pool; weight 0 gets no new connections.
 
-    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.
+    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.  ``tcp`` is
+    what is asked of TCP towards it, the pool's values included; None if nothing is.
     """
 
     name: str
@@ -30,6 +32,7 @@ class ServerSpec:
     backup: bool = False
     priority: int = 0
     max_connections: int = 0
+    tcp: Optional[TcpSpec] = None
 
 
 @frozen
@@ -82,6 +85,7 @@ class Server(Form):
             "max_connections=90",
             otherwise="no bound; with `first`, no server after this one gets connections while it is up",
         ),
+        *SERVER_PARAMETERS,
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> dict[str, Any]:
@@ -178,6 +182,7 @@ OPTIONS = (
         "panic_threshold = 50%",
         default="0%",
     ),
+    *SERVER_OPTIONS,
 )
 
 
@@ -188,6 +193,7 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if given.get("slow_start") and balance.name not in RAMPED:
         yield "slow_start", f"balance = {balance.name} does not heed it"
     for name, server in given.get("server", {}).items():
+        yield from ((f"server {name}", text) for text in unfit(server, given))
         if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
             yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"
         if "max_connections" in server and balance.name != "first":

@@ -6,7 +6,7 @@ here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
     via=- sni=- route=- id=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
-    reason=client_finished fault=nobody detail=-
+    client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the connection was accepted (UTC); lines are written when it has ended
@@ -20,6 +20,8 @@ the time      when the connection was accepted (UTC); lines are written when it 
 ``total``     how long the connection lasted, seconds
 ``in, out``   bytes received from the client, and from the server
 ``retries``   servers that were tried in vain
+``…_tcp``     what the kernel knew of the two sides at the end, with ``tcp_info = yes``:
+              ``rtt:0.000312,mss:1448,retransmits:0`` and more (`proxyd.wire.tcpinfo`)
 ``reason``    why it ended, a code of `proxyd.errors.Reason`
 ``fault``     where to look first: nobody, client, server or proxy
 ``detail``    the system's own word for it
@@ -39,7 +41,7 @@ import re
 import time
 from functools import lru_cache
 from math import isfinite
-from typing import Callable, Optional
+from typing import Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -91,7 +93,7 @@ def text_line(record: Record) -> str:
         f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
         f"{_opening(record)}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
-        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
+        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}{_tcp(record)}"
         f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
     )
 
@@ -102,6 +104,23 @@ def _opening(record: Record) -> str:
     if via or sni or route or unique_id:
         return f" via={word(via)} sni={word(sni)} route={_name(route)} id={word(unique_id)}"
     return " via=- sni=- route=- id=-"
+
+
+def _tcp(record: Record) -> str:
+    """What the kernel knew of the two sides."""
+    client, server = record.client_tcp, record.server_tcp
+    if client is None and server is None:
+        return " client_tcp=- server_tcp=-"
+    return f" client_tcp={_known(client)} server_tcp={_known(server)}"
+
+
+def _known(info: Optional[Mapping[str, float]]) -> str:
+    if info is None:
+        return "-"
+    return ",".join(
+        f"{name}:{value:.6f}" if isinstance(value, float) else f"{name}:{value}"
+        for name, value in info.items()
+    )
 
 
 def _seconds(value: Optional[float]) -> Optional[float]:
@@ -129,6 +148,8 @@ def json_line(record: Record) -> str:
                 "bytes_in": record.bytes_in,
                 "bytes_out": record.bytes_out,
                 "retries": record.retries,
+                "client_tcp": record.client_tcp,
+                "server_tcp": record.server_tcp,
                 "reason": record.reason.code,
                 "fault": record.reason.fault.value,
                 "detail": record.detail[:LONGEST_VALUE],

@@ -18,6 +18,7 @@ from attrs import define
 from proxyd.config.address import Address
 from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
+from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.arrival import Arrival
@@ -54,6 +55,7 @@ class Server:
     credit: int = 0
     priority: int = 0
     max_connections: int = 0
+    tcp: Optional[TcpSpec] = None
     measured: float = 0.0
     measured_at: float = 0.0
     share: int = 0
@@ -121,6 +123,7 @@ class Pool:
             state=State.UP if self.spec.check is None else State.CHECKING,
             priority=spec.priority,
             max_connections=spec.max_connections,
+            tcp=spec.tcp,
         )
 
     def pick(self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None) -> Optional[Server]:

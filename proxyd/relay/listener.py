@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from typing import Any, Mapping, Optional, Protocol, Union, cast
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import serverFromString
@@ -28,29 +28,45 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.config.address import Bind, EndpointBind, FdBind, SystemdBind, TcpBind, UnixBind
+from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.errors import StartError
 from proxyd.interfaces import IDatapath
 from proxyd.relay.capacity import RETRY_SECONDS, Capacity
-from proxyd.relay.streams import Socket, tune_socket
+from proxyd.relay.streams import Socket
+from proxyd.relay.tcp import tune_listening
 
 ACCEPTS_PER_TURN = 16
 
 FIRST_SYSTEMD_FD = 3  # sd_listen_fds(3)
 
+Tune = Callable[[socket.socket], None]
+
 log = Logger(__name__)
 
 
-def open_socket(bind: Bind, environ: Mapping[str, str]) -> socket.socket:
-    """A listening socket for a bind, or `StartError` with a line that says what is wrong."""
+def open_socket(
+    bind: Bind, environ: Mapping[str, str], tcp: TcpSpec = UNTOUCHED, degraded: Optional[list[str]] = None
+) -> socket.socket:
+    """
+    A listening socket for a bind, or `StartError` with a line that says what is wrong.
+
+    What of ``tcp`` the host does not let us set is added to ``degraded``.
+    """
+
+    def tune(skt: socket.socket) -> None:
+        lines = tune_listening(skt, tcp)
+        if degraded is not None:
+            degraded.extend(lines)
+
     try:
         if isinstance(bind, TcpBind):
-            return _open_tcp(bind)
+            return _open_tcp(bind, tune)
         if isinstance(bind, UnixBind):
             return _open_unix(bind)
         if isinstance(bind, SystemdBind):
-            return _inherited(_systemd_fd(bind, environ))
+            return _inherited(_systemd_fd(bind, environ), tune)
         assert isinstance(bind, FdBind)
-        return _inherited(bind.fd)
+        return _inherited(bind.fd, tune)
     except OSError as error:
         raise StartError((f"cannot listen on {bind.text}: {_explained(error)}",)) from None
 
@@ -66,7 +82,7 @@ def _explained(error: OSError) -> str:
     return text
 
 
-def _open_tcp(bind: TcpBind) -> socket.socket:
+def _open_tcp(bind: TcpBind, tune: Tune) -> socket.socket:
     family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
     skt = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -74,7 +90,7 @@ def _open_tcp(bind: TcpBind) -> socket.socket:
         if family == socket.AF_INET6:
             # tcp and tcp6 may then share a port number, as with nginx's ipv6only=on.
             skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        tune_socket(skt)
+        tune(skt)
         where = socket.getaddrinfo(bind.host, bind.port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
         skt.bind(where[0][4])
         skt.listen(bind.backlog)
@@ -112,14 +128,14 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
 
 
-def _inherited(fd: int) -> socket.socket:
+def _inherited(fd: int, tune: Tune) -> socket.socket:
     skt = socket.socket(fileno=os.dup(fd))
     try:
         listening = skt.type == socket.SOCK_STREAM and skt.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if not listening:
             raise OSError(errno.EINVAL, "the inherited descriptor is no listening stream socket")
         if skt.family != socket.AF_UNIX:
-            tune_socket(skt)
+            tune(skt)
         skt.setblocking(False)
     except BaseException:
         skt.close()
@@ -156,7 +172,7 @@ class Listener:
     A listening socket, and the factory whose protocols speak with those who connect.
 
     ``datapath`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
-    while the process is full.
+    while the process is full.  ``degraded`` is what the host did not let us set on the socket.
     """
 
     def __init__(
@@ -166,11 +182,13 @@ class Listener:
         skt: socket.socket,
         factory: IProtocolFactory,
         capacity: Optional[Capacity] = None,
+        degraded: Sequence[str] = (),
     ) -> None:
+        self.degraded = tuple(degraded)
         self._reactor = reactor
         self._datapath = datapath
         self._socket = skt
-        self._factory = factory
+        self.factory = factory
         self._capacity = capacity
         self._family = int(skt.family)
         self._accepting = False
@@ -184,7 +202,7 @@ class Listener:
 
     def startListening(self) -> None:
         """Begin to accept, or, while the process is full, to wait until there is room."""
-        self._factory.doStart()
+        self.factory.doStart()
         if self._capacity is None or not self._capacity.full:
             self.resume()
 
@@ -203,7 +221,7 @@ class Listener:
                     os.unlink(path)
             except OSError:
                 pass  # gone already, or no longer ours to remove
-        self._factory.doStop()
+        self.factory.doStop()
 
     def getHost(self) -> IAddress:
         """The address that is listened on."""
@@ -250,7 +268,7 @@ class Listener:
     def _serve(self, skt: socket.socket, peer: Any) -> None:
         try:
             skt.setblocking(False)
-            self._datapath.accept(skt, peer, self._factory)
+            self._datapath.accept(skt, peer, self.factory)
         except Exception:  # noqa: BLE001 - one client must not stop the listener
             log.failure("A client could not be served.")
             skt.close()
@@ -268,7 +286,7 @@ class Listener:
         except OSError:
             return
         skt.close()
-        cast(AcceptingFactory, self._factory).shed(_address(skt.family, peer))
+        cast(AcceptingFactory, self.factory).shed(_address(skt.family, peer))
 
     def _own_path(self) -> Optional[tuple[str, int]]:
         if self._socket.family != socket.AF_UNIX:
@@ -292,7 +310,12 @@ class EndpointListener:
     """A listener of a kind that only Twisted knows; its bind is a server endpoint string."""
 
     def __init__(
-        self, reactor: Any, bind: EndpointBind, factory: IProtocolFactory, capacity: Optional[Capacity] = None
+        self,
+        reactor: Any,
+        bind: EndpointBind,
+        factory: IProtocolFactory,
+        capacity: Optional[Capacity] = None,
+        tcp: TcpSpec = UNTOUCHED,
     ) -> None:
         """Bind at once, or fail with `StartError`."""
         ports: list[Any] = []
@@ -308,8 +331,21 @@ class EndpointListener:
             listening.cancel()
             raise StartError((f"cannot listen on {bind.text}: it was not bound at once",))
         self._port = ports[0]
+        self.factory = factory
+        self.degraded = self._tune(bind, tcp)
         if capacity is not None:
             capacity.add(self)
+
+    def _tune(self, bind: EndpointBind, tcp: TcpSpec) -> tuple[str, ...]:
+        """Set what is asked of TCP on Twisted's socket, which listens already; clients come later."""
+        skt = getattr(self._port, "socket", None)
+        try:
+            if skt is not None and skt.family != socket.AF_UNIX:
+                return tune_listening(skt, tcp)
+        except OSError as error:
+            self._port.stopListening()
+            raise StartError((f"cannot listen on {bind.text}: {_explained(error)}",)) from None
+        return () if tcp == UNTOUCHED else (f"{bind.text} has no socket of TCP that anything can be set on",)
 
     def startListening(self) -> None:
         """Twisted accepts as soon as the reactor runs."""
@@ -341,8 +377,11 @@ def bound_listener(
     environ: Mapping[str, str],
     factory: IProtocolFactory,
     capacity: Optional[Capacity] = None,
+    tcp: TcpSpec = UNTOUCHED,
 ) -> Union[Listener, EndpointListener]:
     """A listener that is bound and waits to be started, or `StartError`."""
     if isinstance(bind, EndpointBind):
-        return EndpointListener(reactor, bind, factory, capacity)
-    return Listener(reactor, datapath, open_socket(bind, environ), factory, capacity)
+        return EndpointListener(reactor, bind, factory, capacity, tcp)
+    degraded: list[str] = []
+    skt = open_socket(bind, environ, tcp, degraded)
+    return Listener(reactor, datapath, skt, factory, capacity, degraded)

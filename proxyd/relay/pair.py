@@ -33,10 +33,11 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
+from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import Reason
 from proxyd.native import mypyc_attr
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.streams import CHUNK, KEEPALIVE_IDLE, buffered, can_half_close, pump, unsent
+from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
 
 LOOKS = 8  # looks in one time limit
 
@@ -314,7 +315,7 @@ class Pair:
             return
         if self.seen is None and self.server.connected:
             # Not when it is dialed: most connections end sooner, and this is four system calls.
-            self.server.transport.setTcpKeepAlive(True)
+            self.keep_server_alive()
         silent = self._silent_for()
         limit = self._limit()
         if silent >= limit and self.looks >= QUIET_LOOKS:
@@ -322,12 +323,16 @@ class Pair:
         else:
             self.wheel.arm(self, min(limit / LOOKS, max(0.0, limit - silent)))
 
+    def keep_server_alive(self) -> None:
+        """The server's side has lasted: notice it if the server vanishes."""
+        self.server.transport.setTcpKeepAlive(True)
+
     def _limit(self) -> float:
         return self.idle_timeout if self.first is None else self.half_closed_timeout
 
     def _arm(self) -> None:
         self.seen = None  # asking the kernel at every connection costs too much: the first look does
-        self.wheel.hasten(self, min(self._limit() / LOOKS, KEEPALIVE_IDLE))
+        self.wheel.hasten(self, min(self._limit() / LOOKS, KEEPALIVE.idle))
 
     def _silent_for(self) -> float:
         """For how many seconds nothing has moved, as far as the looks can tell; never more than it was."""

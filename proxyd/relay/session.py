@@ -22,6 +22,7 @@ from proxyd.config.address import Address
 from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.admission import Admission
@@ -35,10 +36,13 @@ from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLS
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, read_opening
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
-from proxyd.relay.streams import round_trip
+from proxyd.relay.streams import round_trip, tcp_info
 from proxyd.wire.sniff import Speaks
+from proxyd.wire.tcpinfo import Info
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
+
+_NOTHING_NOTED: tuple[Optional[Info], Optional[Info]] = (None, None)
 
 log = Logger(__name__)
 
@@ -51,6 +55,7 @@ class Session(Pair):
         "_first_byte",
         "_handshake",
         "_story",
+        "_tcp",
         "_waiting",
         "address",
         "connect_seconds",
@@ -87,6 +92,7 @@ class Session(Pair):
         self._early: Optional[Early] = None
         self._handshake: Optional[Deferred[None]] = None
         self._first_byte: Optional[FirstByte] = None
+        self._tcp = _NOTHING_NOTED
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -185,7 +191,7 @@ class Session(Pair):
             began = self.factory.seconds()
             self.wheel.arm(self, timeout)
             try:
-                reached = await self.factory.datapath.dial(self.server_address, self.server)
+                reached = await self._dial(server)
                 if reached is not None:
                     self.server_address = reached
                 self.connect_seconds = self.factory.seconds() - began
@@ -211,6 +217,13 @@ class Session(Pair):
                 pool.timed(server, timeout)
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, pool.why_none)
+
+    def _dial(self, server: Server) -> Deferred[Any]:
+        """Begin to connect to the server; fires as `IDatapath.dial` does."""
+        dial: Callable[..., Deferred[Any]] = self.factory.datapath.dial
+        if server.tcp is None:
+            return dial(self.server_address, self.server)
+        return dial(self.server_address, self.server, server.tcp, self._arrival().source)
 
     def _arrival(self) -> Arrival:
         """The client, for a pool that goes by it."""
@@ -258,6 +271,25 @@ class Session(Pair):
             self.unique_id = unique_id.decode("utf-8", "backslashreplace")
         self.server.transport.write(introduction(wanted, opening, self.client.transport, unique_id))
 
+    def keep_server_alive(self) -> None:
+        tcp = self.picked.tcp if self.picked is not None else None
+        if tcp is None or tcp.keepalive == KEEPALIVE:
+            super().keep_server_alive()
+
+    def tcp_info(self) -> tuple[Optional[Info], Optional[Info]]:
+        """What the kernel knows of the client's side and of the server's; None of one that is not TCP."""
+        client, server = self.client.transport, self.server.transport
+        return (
+            tcp_info(client) if client is not None else None,
+            tcp_info(server) if server is not None else None,
+        )
+
+    def _note_tcp(self) -> None:
+        """Keep what the kernel knows now, for the record: a side that is lost may not be asked any more."""
+        client, server = self.tcp_info()
+        before = self._tcp
+        self._tcp = (client or before[0], server or before[1])
+
     def overdue(self) -> None:
         if self._early is not None:
             self._early.expire()
@@ -276,6 +308,8 @@ class Session(Pair):
             self._early.heard()
 
     def side_finished(self, side: Side) -> None:
+        if self.factory.notes_tcp:
+            self._note_tcp()
         super().side_finished(side)
         if side.peer is None and self.factory.spec.abort_on_close:
             self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
@@ -283,6 +317,8 @@ class Session(Pair):
             self._early.heard()
 
     def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
+        if self.factory.notes_tcp:
+            self._note_tcp()
         if side is self.server and self.picked is not None:
             self.picked.open -= 1
             released = self.pool.released if self.pool is not None else None
@@ -295,6 +331,8 @@ class Session(Pair):
         super().side_lost(side, orderly, detail)
 
     def cut(self, reason: Reason, detail: str = "") -> None:
+        if self.factory.notes_tcp:
+            self._note_tcp()
         super().cut(reason, detail)
         self._give_up_dialing()
 
@@ -327,6 +365,8 @@ class Session(Pair):
             record.via = address_text(opening.via) if opening.via is not None else ""
             record.sni = opening.sni
             record.route = opening.route
+        if factory.notes_tcp:
+            record.client_tcp, record.server_tcp = self._tcp
         factory.left(self, record)
 
 
@@ -353,6 +393,7 @@ class ProxyFactory(ServerFactory):
         self.reads_opening = spec.reads_opening
         self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
         self.routes = Routes(spec.routes)
+        self.notes_tcp = spec.tcp_info
         self.times_first_byte = any(pools[name].spec.balance.measure == FIRST_BYTE for name in spec.pools)
         self.datapath = datapath
         self.wheel = wheel

@@ -22,11 +22,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
+from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import client_endpoint, reach_one
+from proxyd.relay.dial import client_endpoint, reach_one, resolve
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, tune_socket
+from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
+from proxyd.relay.tcp import prepare
 
 
 class ProxyClientFactory(ClientFactory):
@@ -101,10 +103,16 @@ class Stock:
     def close(self) -> None:
         """There is nothing to give up."""
 
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[Optional[TcpAddress]]:
+    def dial(
+        self, address: Address, side: ProxyClient, tcp: Optional[TcpSpec] = None, client: str = ""
+    ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         if isinstance(address, Addresses):
-            return reach_one(self._reactor, address, lambda each: self.dial(each, side))
+            return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
+        if tcp is not None and isinstance(address, TcpAddress):
+            if isIPAddress(address.host) or isIPv6Address(address.host):
+                return self._dial_prepared(address, side, tcp, client)
+            return Deferred.fromCoroutine(self._dial_by_name(address, side, tcp, client))
         factory = ProxyClientFactory(side)
         if isinstance(address, UnixAddress):
             self._reactor.connectUNIX(address.path, factory, timeout=None)
@@ -116,12 +124,69 @@ class Stock:
             connecting.addErrback(factory.failed)
         return factory.arrived.addCallbacks(lambda _: _tuned(side), _dial_failed)
 
+    async def _dial_by_name(
+        self, address: TcpAddress, side: ProxyClient, tcp: TcpSpec, client: str
+    ) -> Optional[TcpAddress]:
+        failed: Optional[DialFailed] = None
+        for _, (host, port) in await resolve(self._reactor, address):
+            try:
+                await self._dial_prepared(TcpAddress(host, port), side, tcp, client)
+                return None
+            except DialFailed as this:
+                failed = this
+        assert failed is not None
+        raise failed
 
-def _tuned(side: ProxyClient) -> None:
+    def _dial_prepared(
+        self, address: TcpAddress, side: ProxyClient, tcp: TcpSpec, client: str
+    ) -> Deferred[Any]:
+        """The same where something has to be set on the socket before it connects."""
+        factory = ProxyClientFactory(side)
+        forever: Any = None  # the caller keeps the time
+        connector = _PreparedConnector(address.host, address.port, factory, forever, None, self._reactor)
+        connector.prepare = lambda skt, family: prepare(skt, family, tcp, client)
+        connector.connect()
+
+        def failed(failure: Failure) -> None:
+            if connector.refused is not None:
+                raise connector.refused
+            _dial_failed(failure)
+
+        by_default = tcp.keepalive == KEEPALIVE
+        return factory.arrived.addCallbacks(lambda _: _tuned(side, by_default), failed)
+
+
+class _PreparedClient(tcp.Client):
+    """A client of Twisted's whose socket is prepared before it connects."""
+
+    def createInternetSocket(self) -> socket.socket:
+        skt: socket.socket = super().createInternetSocket()
+        try:
+            self.connector.prepare(skt, self.addressFamily)
+        except DialFailed as refused:
+            skt.close()
+            self.connector.refused = refused
+            raise OSError(0, refused.detail) from None
+        return skt
+
+
+class _PreparedConnector(tcp.Connector):
+    """Brings a `_PreparedClient` to its server; ``refused`` says why its socket could not be prepared."""
+
+    prepare: Callable[[socket.socket, int], None]
+    refused: Optional[DialFailed] = None
+
+    def _makeTransport(self) -> tcp.Client:
+        return _PreparedClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+def _tuned(side: ProxyClient, by_default: bool = True) -> None:
     side.transport.bufferSize = CHUNK
     skt = side.transport.getHandle()
     if skt.family != socket.AF_UNIX:
-        tune_socket(skt)
+        skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if by_default:
+            keep_alive(skt)
 
 
 def _dial_failed(failure: Failure) -> None:

@@ -19,6 +19,9 @@ from typing import Any, Optional
 from twisted.internet.abstract import FileDescriptor
 from twisted.protocols.policies import ProtocolWrapper
 
+from proxyd.config.tcp import KEEPALIVE
+from proxyd.wire import tcpinfo
+
 # A transport pauses its producer above this many unsent bytes, and reads at most as many at once, so
 # that user space holds at most 64 KiB in each direction.
 CHUNK = 32 * 1024
@@ -28,30 +31,13 @@ Socket: Any = socket.SocketType
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
-KEEPALIVE_IDLE = 60  # seconds; a dead peer is noticed after 60 + 4 x 15, the kernel's own 2 h help nobody
-KEEPALIVE_INTERVAL = 15
-KEEPALIVE_PROBES = 4
-
-
-_TCPI_RTT = slice(68, 72)  # of struct tcp_info, linux/tcp.h
-
-
-def tune_socket(skt: socket.socket) -> None:
-    """
-    Send small writes at once and notice dead peers; for TCP sockets, since others need neither.
-
-    Set on a listening socket, Linux hands the options on to every connection it accepts.
-    """
-    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    keep_alive(skt)
-
 
 def keep_alive(skt: socket.socket) -> None:
-    """Notice a peer that is dead, by TCP keepalive."""
+    """Notice a peer that is dead, by TCP keepalive, in the time that is the default."""
     skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE.idle)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE.interval)
+    skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE.probes)
 
 
 def can_half_close(stream: Any) -> bool:
@@ -97,12 +83,23 @@ def round_trip(stream: Any) -> Optional[float]:
     """The round trip to the peer in seconds, as the kernel has measured it (TCP_INFO); None if it has not."""
     if isinstance(stream, ProtocolWrapper):
         return round_trip(stream.transport)
+    info = _tcp_info(stream, tcpinfo.RTT_END)
+    return tcpinfo.round_trip(info, sys.byteorder) if info is not None else None
+
+
+def tcp_info(stream: Any) -> Optional[tcpinfo.Info]:
+    """What the kernel knows of the connection (TCP_INFO); None if it is not TCP, or already closed."""
+    if isinstance(stream, ProtocolWrapper):
+        return tcp_info(stream.transport)
+    info = _tcp_info(stream, tcpinfo.SIZE)
+    return tcpinfo.parse(info, sys.byteorder) if info is not None else None
+
+
+def _tcp_info(stream: Any, size: int) -> Optional[bytes]:
     try:
-        info = stream.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.stop)
+        return bytes(stream.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
     except (OSError, AttributeError):  # not TCP, not Linux, or already closed
         return None
-    microseconds = int.from_bytes(info[_TCPI_RTT], sys.byteorder)
-    return microseconds / 1e6 or None
 
 
 def queued_by_kernel(fd: int) -> int:

@@ -16,7 +16,8 @@ REFUSED = [
     ("10.0.0.1:80 max_connections=0", 'max_connections: "0" is not a whole number, 1 to 1000000'),
     (
         "10.0.0.1:80 10.0.0.2:80",
-        '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections',
+        '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections, receive_buffer, '
+        "send_buffer, mss, window_clamp, notsent_lowat, user_timeout, keepalive, congestion_control, ...",
     ),
     ("", "has no value; write server a = 10.0.0.1:5432 weight=2, for example"),
 ]

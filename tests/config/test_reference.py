@@ -18,6 +18,7 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS as ASKS
 from proxyd.config.reader import Word
 from proxyd.config.route import RouteSpec
+from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
 from proxyd.config.words import split
 from tests.support.case import Case
 
@@ -35,7 +36,7 @@ def documented() -> Iterator[tuple[Any, Option]]:
     """Every option and parameter that has a default, with the value that holds what is given for it."""
     for name, spec in SPECS.items():
         for option in KINDS[name].options:
-            yield spec, option
+            yield TcpSpec if option in (*LISTENER_OPTIONS, *SERVER_OPTIONS) else spec, option
             for parameter in option.form.parameters:
                 yield PARAMETER_SPECS.get(option.name, spec), parameter
             for variant in option.form.variants:

@@ -63,14 +63,18 @@ class TextLine(Case):
             text_line(record()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a"
             " address=10.0.0.1:80 via=- sni=- route=- id=- connect=0.000312 total=1.204113"
-            " in=517 out=20480 retries=0 reason=client_finished fault=nobody detail=-\n",
+            " in=517 out=20480 retries=0"
+            " client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-\n",
         )
 
     def test_unknown_is_a_dash(self) -> None:
         """A connection that reached no server has dashes where the server would be."""
         line = text_line(refused(pool="", retries=2, detail="all 3 servers are down"))
         self.assertIn(" pool=- server=- address=- via=- sni=- route=- id=- connect=- ", line)
-        self.assertIn(' retries=2 reason=no_server fault=server detail="all 3 servers are down"\n', line)
+        self.assertIn(
+            ' reason=no_server fault=server detail="all 3 servers are down"\n',
+            line,
+        )
 
     def test_what_the_opening_said(self) -> None:
         """Who told of the client, the name it asked for, its route, and what the server calls it."""
@@ -136,11 +140,19 @@ class JsonLine(Case):
                 "bytes_in": 517,
                 "bytes_out": 20480,
                 "retries": 0,
+                "client_tcp": None,
+                "server_tcp": None,
                 "reason": "client_finished",
                 "fault": "nobody",
                 "detail": "",
             },
         )
+
+    def test_tcp_info(self) -> None:
+        """What the kernel knew of each side is an object of its own; of a unix socket it knows nothing."""
+        found = json.loads(json_line(record(client_tcp={"rtt": 0.000312, "mss": 1448})))
+        self.assertEqual(found["client_tcp"], {"rtt": 0.000312, "mss": 1448})
+        self.assertIs(found["server_tcp"], None)
 
     def test_all_fields(self) -> None:
         """Nothing that the record knows is left out."""

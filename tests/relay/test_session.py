@@ -55,7 +55,7 @@ class FakeDatapath:
         self.cancelled = 0
         self.peers: list[FakePeer] = []
 
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[None]:
+    def dial(self, address: Address, side: ProxyClient, tcp: Any = None, client: str = "") -> Deferred[None]:
         assert isinstance(address, TcpAddress)
         self.dialed.append(address.port)
         dialing: Deferred[None] = Deferred(self._cancel)

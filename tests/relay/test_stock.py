@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from proxyd.config.address import Address, TcpAddress, TcpBind, UnixAddress, UnixBind
+from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair, ProxyClient
 from proxyd.relay.stock import Stock
-from proxyd.relay.streams import CHUNK, KEEPALIVE_IDLE, buffered, unacknowledged, unsent
+from proxyd.relay.streams import CHUNK, buffered, unacknowledged, unsent
 from tests.support.case import AsyncCase
 
 
@@ -126,7 +127,7 @@ class StockTests(AsyncCase):
             if not isinstance(address, UnixAddress):
                 handle = side.transport.getHandle()
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1)
-                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE_IDLE)
+                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE.idle)
 
     async def test_what_is_unsent(self) -> None:
         """Bytes in user space and bytes that the peer has not taken count, until it has."""

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
+from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import reach_one, resolve
@@ -77,23 +78,27 @@ class Lane:
             connection.fail(Failure())  # or the next one with this descriptor would not be watched
             raise
 
-    def dial(self, address: Address, side: ProxyClient) -> Deferred[Optional[TcpAddress]]:
+    def dial(
+        self, address: Address, side: ProxyClient, tcp: Optional[TcpSpec] = None, client: str = ""
+    ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         family, target = target_of(address)
         if family == socket.AF_UNSPEC:
             if isinstance(address, Addresses):
-                return reach_one(self._reactor, address, lambda each: self.dial(each, side))
-            return Deferred.fromCoroutine(self._dial_by_name(target, side))
+                return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
+            return Deferred.fromCoroutine(self._dial_by_name(target, side, tcp, client))
         try:
-            return Dial(self._loop, family, target, side).arrived
+            return Dial(self._loop, family, target, side, tcp, client).arrived
         except DialFailed as failed:
             return fail(failed)
 
-    async def _dial_by_name(self, address: TcpAddress, side: ProxyClient) -> Optional[TcpAddress]:
+    async def _dial_by_name(
+        self, address: TcpAddress, side: ProxyClient, tcp: Optional[TcpSpec], client: str
+    ) -> Optional[TcpAddress]:
         failed = None
         for family, found in await resolve(self._reactor, address):
             try:
-                return await Dial(self._loop, family, found, side).arrived
+                return await Dial(self._loop, family, found, side, tcp, client).arrived
             except DialFailed as this:
                 failed = this
         assert failed is not None

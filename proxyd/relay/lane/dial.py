@@ -11,11 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from proxyd.config.address import TcpAddress
+from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS, Socket
+from proxyd.relay.tcp import prepare
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
@@ -27,8 +29,20 @@ class Dial:
 
     __slots__ = ("_address", "_connection", "_done", "_loop", "_side", "_socket", "arrived")
 
-    def __init__(self, loop: Loop, family: int, address: Any, side: ProxyClient) -> None:
-        """``address`` is what connect(2) takes for the family; raises `DialFailed` if it fails at once."""
+    def __init__(
+        self,
+        loop: Loop,
+        family: int,
+        address: Any,
+        side: ProxyClient,
+        tcp: Optional[TcpSpec] = None,
+        client: str = "",
+    ) -> None:
+        """
+        ``address`` is what connect(2) takes for the family; raises `DialFailed` if it fails at once.
+
+        ``tcp`` and ``client`` are as in `proxyd.interfaces.IDatapath.dial`.
+        """
         self._loop = loop
         self._address = address
         self._side = side
@@ -39,6 +53,12 @@ class Dial:
             self._socket = skt = Socket(family, _STREAM)
         except OSError as error:
             raise failed(error.errno or 0) from None
+        if tcp is not None and family != socket.AF_UNIX:
+            try:
+                prepare(skt, family, tcp, client)
+            except DialFailed:
+                skt.close()
+                raise
         try:
             code = skt.connect_ex(address)
         except OSError as error:  # the address itself is wrong, such as an interface that has gone

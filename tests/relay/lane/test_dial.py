@@ -15,12 +15,13 @@ from twisted.internet.interfaces import IAddress, IResolutionReceiver
 from twisted.internet.task import Clock, deferLater
 
 from proxyd.config.address import Address, TcpAddress, TcpBind, UnixAddress, UnixBind
+from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.lane.datapath import Lane
 from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair, ProxyClient
-from proxyd.relay.streams import KEEPALIVE_IDLE, buffered, unsent
+from proxyd.relay.streams import buffered, unsent
 from tests.support.case import AsyncCase
 from tests.support.lane import no_descriptor_left
 from tests.support.peer import PATIENCE
@@ -185,7 +186,7 @@ class DialTests(AsyncCase):
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1)
                 side.transport.setTcpKeepAlive(True)
                 self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
-                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE_IDLE)
+                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE.idle)
                 self.assertEqual(side.transport.getPeer().port, address.port)
 
     async def test_a_server_that_speaks_first_and_leaves(self) -> None:
