@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any, Iterator, NoReturn
 
@@ -16,8 +17,10 @@ from proxyd.config.pool import HEAVIEST
 from proxyd.config.reader import Word
 from proxyd.config.route import SPEAKS
 from proxyd.config.words import Invalid, printable, quoted
+from proxyd.errors import Problem
 
 if TYPE_CHECKING:
+    from proxyd.policy.admission import Admission
     from proxyd.policy.explain import Explanation, Supposed
 
 _CLIENT = ("listener", "client", "sni", "alpn", "speaks")
@@ -38,7 +41,10 @@ def explain(arguments: Namespace) -> int:
     listener = _listener(config, given.pop("listener", ""))
     pools = {pool.name: pool for pool in config.pools}
     try:
-        found = explained(listener, pools, _supposed(given), Random(arguments.seed).random)
+        admission, supposed = _admission(config, listener), _supposed(given)
+        if listener.access and "client" not in given:
+            _wrong(f"client= is missing; listener {listener.name} has allow or deny, which go by it")
+        found = explained(listener, admission, pools, supposed, Random(arguments.seed).random)
     except NotSupposed as why:
         _wrong(str(why))
     print(json.dumps(as_json(found), indent=2) if arguments.json else "\n".join(as_text(found)))
@@ -76,6 +82,25 @@ def _listener(config: Config, name: str) -> ListenerSpec:
     if name and name not in listeners:
         _wrong(f"listener: {unknown(name, listeners)}")
     return listeners[name] if name else config.listeners[0]
+
+
+def _admission(config: Config, listener: ListenerSpec) -> Admission:
+    """Who may come in at the listener; leaves with status 1 if a file of networks cannot be used."""
+    from proxyd.config.lists import read_slices
+    from proxyd.policy.admission import Admission
+    from proxyd.policy.bans import Bans
+    from proxyd.policy.lists import Lists, gather
+
+    lists = Lists(config.lists)
+    admission = Admission(listener.access, lists, Bans(1))
+    for path, listed in lists.files.items() if listener.access else ():
+        problems: list[Problem] = []
+        for networks in gather(read_slices(path, problems)):
+            listed.networks = networks or listed.networks
+        if problems:
+            print(*problems, sep="\n", file=sys.stderr)
+            raise SystemExit(1)
+    return admission
 
 
 def _supposed(given: dict[str, str]) -> Supposed:
@@ -133,7 +158,10 @@ def _arrival(client: str, sni: str) -> Any:
 def as_text(found: Explanation) -> Iterator[str]:
     """The steps for people, a line or a table for each."""
     yield _line("listener", found.listener)
-    yield _line("opening", found.opening)
+    if found.admission:
+        yield _line("admission", found.admission)
+    if found.opening:
+        yield _line("opening", found.opening)
     for step in found.routes:
         verdict = f"taken, to pool {step.pool}: " if step.taken else "not taken: "
         yield _line("route", f"{step.route} {verdict}{step.why}")
@@ -172,6 +200,9 @@ def _odds(found: Explanation) -> str:
     return f" this time; of many such clients {', '.join(shares)}"
 
 
+_WORDS = ("listener", "admission", "opening", "pool", "balance", "panic", "key")
+
+
 def _line(word: str, text: str) -> str:
     return f"{word:<{_WIDTH}}{text}"
 
@@ -181,7 +212,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
     from attrs import asdict
 
     return {
-        **{name: getattr(found, name) for name in ("listener", "opening", "pool", "balance", "panic", "key")},
+        **{name: getattr(found, name) for name in _WORDS},
         "routes": [asdict(step) for step in found.routes],
         "servers": [asdict(step) for step in found.servers],
         "chosen": found.chosen,

@@ -8,6 +8,7 @@ conditions alone.  What chance decides is drawn once for the answer, and many ti
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
 
@@ -20,8 +21,10 @@ from proxyd.config.route import CONDITIONS, TLS, RouteSpec
 from proxyd.config.words import quoted
 from proxyd.errors import IllegalMove, Reason
 from proxyd.interfaces import IKeyed
+from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
+from proxyd.policy.lists import client_bytes
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import OUT, Pool, Server
 from proxyd.policy.route import Routes
@@ -83,7 +86,8 @@ class Explanation:
     """
 
     listener: str
-    opening: str
+    admission: str = ""
+    opening: str = ""
     routes: tuple[RouteStep, ...] = ()
     pool: str = ""
     balance: str = ""
@@ -98,32 +102,42 @@ class Explanation:
 
 
 def explain(
-    listener: ListenerSpec, pools: Mapping[str, PoolSpec], supposed: Supposed, random: Chance
+    listener: ListenerSpec,
+    admission: Admission,
+    pools: Mapping[str, PoolSpec],
+    supposed: Supposed,
+    random: Chance,
 ) -> Explanation:
     """
-    The way of a client that has come to a listener.
+    The way of a client that has come to a listener, or that a PROXY header tells of there.
 
     Raises `NotSupposed`, for a name that is not of the pool that the client is led to, for example.
     """
+    start, refusal = Explanation(listener.name), None
+    if not admission.open:
+        refusal = admission.refusal(_address(supposed.arrival.source), 0.0)
+        start = evolve(start, admission="refused" if refusal is not None else "let in")
+    if refusal is not None:
+        return evolve(start, reason=refusal.reason, detail=refusal.detail)
     supposed, opening = _heard(listener, supposed)
+    start = evolve(start, opening=opening)
     if listener.tls == PASSTHROUGH and supposed.speaks != TLS:
         detail = f"it speaks {supposed.speaks}, and only TLS is let in"
-        return Explanation(listener.name, opening, reason=Reason.TLS_MALFORMED, detail=detail)
+        return evolve(start, reason=Reason.TLS_MALFORMED, detail=detail)
     sni, alpn = supposed.arrival.sni, supposed.alpn
     route = Routes(listener.routes).choose(supposed.speaks, sni, alpn)
     routes = tuple(_route_step(spec, route, supposed) for spec in listener.routes)
     name = listener.pool if route is None else route.pool
     if not name:
         detail = "no route fits, and the listener has no pool"
-        return Explanation(listener.name, opening, routes, reason=Reason.NO_ROUTE, detail=detail)
+        return evolve(start, routes=routes, reason=Reason.NO_ROUTE, detail=detail)
     pool = _pool(pools[name], supposed, random)
     steps = tuple(_server_step(pool, server) for server in pool.servers)
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
     balance = pools[name].balance
-    return Explanation(
-        listener=listener.name,
-        opening=opening,
+    return evolve(
+        start,
         routes=routes,
         pool=name,
         balance=balance.name,
@@ -136,6 +150,11 @@ def explain(
         reason=Reason.NO_SERVER if none else None,
         detail=pool.why_none if none else "",
     )
+
+
+def _address(source: str) -> bytes:
+    """The bytes that admission knows a client by."""
+    return client_bytes(ipaddress.ip_address(source.partition("%")[0]).packed) if source else b""
 
 
 def _heard(listener: ListenerSpec, supposed: Supposed) -> tuple[Supposed, str]:

@@ -127,6 +127,21 @@ class ExplainTests(ShellCase):
             status, out, err = self.explain(*arguments, text=text)
             self.assertEqual((status, out, err), (2, "", f"proxyctl explain: error: {expected}\n"))
 
+    def test_admission(self) -> None:
+        """Who may come in is told, also where a file says so; one that cannot be used exits with 1."""
+        self.write("10.1.0.0/16\n", "blocked.txt")
+        text = CONFIG.replace("pool = postgres", "pool = postgres\ndeny = file:blocked.txt", 1)
+        out = self.explain("client=10.1.2.3", text=text)[1]
+        self.assertIn("admission     refused\n", out)
+        self.assertIn("closed        denied: deny: ", out)
+        self.assertIn("admission     let in\nopening ", self.explain("client=10.2.2.3", text=text)[1])
+        status, out, err = self.explain(text=text)
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("client= is missing; listener db has allow or deny, which go by it", err)
+        self.write("10.1.0.0/33\n", "blocked.txt")
+        status, out, err = self.explain("client=10.1.2.3", text=text)
+        self.assertEqual((status, out, self.local(err).split(" ")[0]), (1, "", "blocked.txt:1:"))
+
     def test_wrong_configuration(self) -> None:
         """A configuration that cannot be used exits with 1."""
         status, out, err = self.explain(text="[listener db]\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from random import Random
 from typing import Any
 
@@ -10,19 +11,24 @@ from attrs import evolve
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import Clients, Rule
 from proxyd.config.pool import PoolSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.config.route import RouteSpec
 from proxyd.errors import Reason
+from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
+from proxyd.policy.bans import Bans
 from proxyd.policy.explain import Explanation, NotSupposed, Supposed, explain
+from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
 from tests.policy.test_simulate import pool
 from tests.support.case import Case
 
 FRONT = ListenerSpec("front", (), "web")
+OPEN = Admission((), Lists(()), Bans(1))
 CLIENT = Arrival("10.1.2.3", 40312)
 
 
@@ -33,12 +39,31 @@ def of(
     pools = {
         name: evolve(spec, name=name) for name in ("web", "api", "ssh", *(r.pool for r in listener.routes))
     }
-    return explain(listener, pools, Supposed(arrival, **supposed), Random(1).random)
+    admission = Admission(listener.access, Lists(()), Bans(1))
+    return explain(listener, admission, pools, Supposed(arrival, **supposed), Random(1).random)
 
 
 def route(name: str, **conditions: Any) -> RouteSpec:
     """A route to the pool of its name."""
     return RouteSpec(name, ("front",), name, **conditions)
+
+
+class AdmissionSteps(Case):
+    """Whether the client may come in."""
+
+    def test_allow_and_deny(self) -> None:
+        """Whom the lines do not let in is closed, and told why; where there are none nobody is asked."""
+        network = ipaddress.ip_network("10.1.0.0/16")
+        denied = evolve(FRONT, access=(Rule(False, Clients((network,))),))
+        for source, expected in (
+            ("10.1.2.3", ("refused", "", Reason.DENIED, "deny: its networks")),
+            ("::ffff:10.1.2.3", ("refused", "", Reason.DENIED, "deny: its networks")),
+            ("10.2.2.3", ("let in", "a", None, "")),
+            ("", ("let in", "a", None, "")),
+        ):
+            found = of(pool(1), denied, Arrival(source))
+            self.assertEqual((found.admission, found.chosen, found.reason, found.detail), expected, source)
+        self.assertEqual(of(pool(1)).admission, "")
 
 
 class RouteSteps(Case):
@@ -236,7 +261,7 @@ class Chosen(Case):
         for name in BALANCES:
             for number in range(30):
                 spec, arrival = pool(1, 2, 3, balance=name), Arrival(f"10.0.0.{number}", 40000)
-                found = explain(FRONT, {"web": spec}, Supposed(arrival), Random(number).random)
+                found = explain(FRONT, OPEN, {"web": spec}, Supposed(arrival), Random(number).random)
                 real = Pool(spec, make_balancer(spec.balance, Random(number).random, lambda: 0.0))
                 server = real.pick((), arrival if real.by_client else None)
                 assert server is not None
