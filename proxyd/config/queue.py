@@ -1,4 +1,4 @@
-"""How do clients wait for a server of a pool that is full?  Its ``queue =``; `proxyd.policy.queue` does it."""
+"""How do clients wait for a server of a pool that is full?  The ``queue =`` of a pool."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Line:
 
     def served(self, times: int = 1000, now: float = 0.0) -> str:
         """Who is taken, so many of them or all."""
-        names = []
+        names: list[str] = []
         while len(names) < times:
             ticket = self.queue.take(now)
             if ticket is None:
