@@ -81,7 +81,13 @@ class Reason(enum.Enum):
     )
     CONNECT_FAILED = ("connect_failed", Fault.SERVER, "the server could not be reached")
     NAME_FAILED = ("name_failed", Fault.SERVER, "the server's name did not resolve")
-    NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up, or all had their max_connections")
+    NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up")
+    QUEUE_FULL = (
+        "queue_full",
+        Fault.SERVER,
+        "all servers had their max_connections, and too many waited already, or others had fewer waiting",
+    )
+    QUEUE_TIMEOUT = ("queue_timeout", Fault.SERVER, "no server had room within the wait of the pool's queue")
     DESCRIPTORS = ("descriptors", Fault.PROXY, "the process had no file descriptor left")
     DRAINED = ("drained", Fault.PROXY, "the proxy stopped, and drain_timeout had run out")
     INTERNAL = ("internal", Fault.PROXY, "a fault in the proxy itself; the log has the traceback")

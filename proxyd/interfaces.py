@@ -21,8 +21,9 @@ class Record:
     All that is known of one connection when it has ended; nobody changes it.
 
     Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
-    long the dial that succeeded took.  Bytes are counted as received: ``bytes_in`` from the client,
-    ``bytes_out`` from the server.  ``retries`` counts the dials after the first.
+    long the dial that succeeded took, and ``queue_seconds`` how long the client has waited until a server
+    had room, if it had to.  Bytes are counted as received: ``bytes_in`` from the client, ``bytes_out`` from
+    the server.  ``retries`` counts the dials after the first.
 
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
@@ -49,6 +50,7 @@ class Record:
     unique_id: str = ""
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
+    queue_seconds: Optional[float] = None
 
 
 class IObserver(Interface):
@@ -169,12 +171,23 @@ class ServerSnapshot:
 
 
 @frozen
+class QueueSnapshot:
+    """How many wait for a server of a pool that is full, how many may, and how many had to make room."""
+
+    pool: str
+    waiting: int
+    length: int
+    evicted: int = 0
+
+
+@frozen
 class Snapshot:
     """What the daemon is doing at this moment; ``lag_seconds`` is how late its reactor ran of late."""
 
     listeners: tuple[ListenerSnapshot, ...]
     servers: tuple[ServerSnapshot, ...]
     lag_seconds: float = 0.0
+    queues: tuple[QueueSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

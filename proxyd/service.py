@@ -29,7 +29,14 @@ from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
-from proxyd.interfaces import IDatapath, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.interfaces import (
+    IDatapath,
+    IObserver,
+    ListenerSnapshot,
+    QueueSnapshot,
+    ServerSnapshot,
+    Snapshot,
+)
 from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.admin import AdminFactory
@@ -319,6 +326,11 @@ class ProxyService(Service):
                 for server in pool.servers
             ),
             lag_seconds=self._lag.seconds(),
+            queues=tuple(
+                QueueSnapshot(pool.name, len(pool.queue), pool.queue.length, pool.queue.evicted)
+                for pool in self.pools.values()
+                if pool.queue is not None
+            ),
         )
 
 

@@ -182,6 +182,8 @@ def as_text(found: Explanation) -> Iterator[str]:
             yield _line("if it fails", "the client is closed")
     if found.reason is not None:
         yield _line("closed", f"{found.reason.code}: {found.detail}")
+    elif found.detail:
+        yield _line("waits", found.detail)
 
 
 _TITLES = ["SERVER", "STATE", "WEIGHT", "OPEN", "TIER", "ADDRESS", "WHY"]

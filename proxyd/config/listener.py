@@ -9,7 +9,7 @@ from attrs import frozen
 from proxyd.config.address import Bind, TcpBind, UnixBind
 from proxyd.config.bind import Binds, ends_tls
 from proxyd.config.lists import ClientsForm, Rule
-from proxyd.config.options import Choice, Duration, Option, Reference, YesNo
+from proxyd.config.options import Choice, Count, Duration, Option, Reference, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.route import TLS, RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
@@ -44,6 +44,7 @@ class ListenerSpec:
     proxy_protocol: Optional[ProxyIn] = None
     opening_timeout: float = 5.0
     access: tuple[Rule, ...] = ()
+    priority: int = 0
     routes: tuple[RouteSpec, ...] = ()
     tcp: TcpSpec = UNTOUCHED
     tcp_info: bool = False
@@ -126,6 +127,13 @@ INHERITED = (
         "deny = @blocked file:/etc/proxyd/blocked.txt",
         otherwise="nobody is denied, or the rest where there is an `allow`",
         into="access",
+    ),
+    Option(
+        "priority",
+        Count(0, 9),
+        "Where clients wait for a server that has room, those of listeners of a lower number come first.",
+        "priority = 1",
+        default="0",
     ),
     Option(
         "datapath",

@@ -11,6 +11,7 @@ from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
+from proxyd.config.queue import Queue, QueueSpec
 from proxyd.config.reader import Word
 from proxyd.config.tcp import SERVER_OPTIONS, SERVER_PARAMETERS, TcpSpec, unfit
 
@@ -49,6 +50,7 @@ class PoolSpec:
     backup_below: int = 1
     slow_start: float = 30.0  # seconds
     panic_threshold: int = 0  # percent
+    queue: QueueSpec = QueueSpec()
 
 
 class Server(Form):
@@ -81,9 +83,11 @@ class Server(Form):
         Option(
             "max_connections",
             Count(1, 1_000_000),
-            "How many connections it has at most; `balance = first` gives the next server those that follow.",
+            "How many connections it has at most; those that are being dialed count, and checks do not. When "
+            "all servers have so many, clients wait in the `queue`; backups do not stand in for servers that "
+            "are full.",
             "max_connections=90",
-            otherwise="no bound; with `first`, no server after this one gets connections while it is up",
+            otherwise="no bound; with `balance = first`, no server after this one gets connections",
         ),
         *SERVER_PARAMETERS,
     )
@@ -113,7 +117,7 @@ OPTIONS = (
         "- `leastconn`: the one with the fewest open connections for its weight; among equals, each in turn\n"
         "- `random`: any\n"
         "- `first`: the first in this file that has fewer than its `max_connections`, whatever the weights; "
-        "when all are full, the backups, and when these are full, clients are closed\n"
+        "when all are full, clients wait\n"
         "- `source`: the same server for the same client address\n"
         "- `hash`: the same server for the same `key`, on a ring of hashes (ketama's idea)\n"
         "- `maglev`: the same by Google's Maglev, which spreads the keys more evenly\n"
@@ -183,6 +187,14 @@ OPTIONS = (
         default="0%",
     ),
     *SERVER_OPTIONS,
+    Option(
+        "queue",
+        Queue(),
+        "How clients wait while all servers have their `max_connections`. Those of listeners of a lower "
+        "`priority` come first.",
+        "queue = length=200 wait=30s",
+        otherwise="what the parameters say without it",
+    ),
 )
 
 
@@ -192,11 +204,12 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     balance = given.get("balance", BalanceSpec())
     if given.get("slow_start") and balance.name not in RAMPED:
         yield "slow_start", f"balance = {balance.name} does not heed it"
-    for name, server in given.get("server", {}).items():
+    servers = given.get("server", {})
+    if "queue" in given and servers and not any("max_connections" in server for server in servers.values()):
+        yield "queue", "nobody will ever wait; no server has max_connections"
+    for name, server in servers.items():
         yield from ((f"server {name}", text) for text in unfit(server, given))
         if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
             yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"
-        if "max_connections" in server and balance.name != "first":
-            yield f"server {name}", f"max_connections is heeded by balance = first, not by {balance.name}"
     if check is not None and check.send_proxy and "proxy_protocol" not in given:
         yield "check", "send_proxy is for a pool with proxy_protocol"

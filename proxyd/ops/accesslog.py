@@ -5,7 +5,7 @@ A text line is a time and then ``name=value``, always all of them and in this or
 here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
-    via=- sni=- route=- id=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
+    via=- sni=- route=- id=- queue=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
     client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
 
 ============  ============================================================================
@@ -16,6 +16,7 @@ the time      when the connection was accepted (UTC); lines are written when it 
 ``sni``       the name in the client's ClientHello, if that was read
 ``route``     the route that was taken
 ``id``        what the server was told that this connection is called (PROXY protocol)
+``queue``     how long the client waited until a server had room, seconds; ``-`` if it had not to
 ``connect``   how long the connect to the server took, seconds; ``-`` when none succeeded
 ``total``     how long the connection lasted, seconds
 ``in, out``   bytes received from the client, and from the server
@@ -86,12 +87,13 @@ _name = lru_cache(maxsize=1024)(word)  # for the values that the configuration b
 
 def text_line(record: Record) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    connect = record.connect_seconds
+    queue, connect = record.queue_seconds, record.connect_seconds
     reason = record.reason
     return (
         f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
         f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
         f"{_opening(record)}"
+        f" queue={'-' if queue is None else f'{queue:.6f}'}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}{_tcp(record)}"
         f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
@@ -143,6 +145,7 @@ def json_line(record: Record) -> str:
                 "sni": record.sni[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],
                 "unique_id": record.unique_id[:LONGEST_VALUE],
+                "queue_seconds": _seconds(record.queue_seconds),
                 "connect_seconds": _seconds(record.connect_seconds),
                 "total_seconds": _seconds(record.total_seconds),
                 "bytes_in": record.bytes_in,

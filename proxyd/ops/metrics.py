@@ -39,6 +39,8 @@ from proxyd.policy.state import State
 
 # Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
 CONNECT_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+# A client waits for room until the end of a short query, or as long as the queue lets it.
+QUEUE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # A connection lasts from one exchange on the same rack to a database session of a day.
 CONNECTION_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 3600, 14400, 86400)
 
@@ -87,6 +89,7 @@ class Metrics(Collector):
         self._bytes_shown: dict[tuple[str, str, str], list[int]] = {}
         self._connect: dict[tuple[str, str], Durations] = {}
         self._connection: dict[str, Durations] = {}
+        self._queue: dict[str, Durations] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -101,6 +104,8 @@ class Metrics(Collector):
         else:
             self._connect_of(pool, server).note(connect)
         self._connection_of(listener).note(record.total_seconds)
+        if record.queue_seconds is not None:
+            self._queue_of(pool).note(record.queue_seconds)
         if record.retries:
             self._retries[pool] += record.retries
         passed = self._bytes.get((listener, pool, server))
@@ -117,6 +122,8 @@ class Metrics(Collector):
         for server in snapshot.servers:
             self._connect_of(server.pool, server.name)
             self._retries[server.pool] += 0
+        for queue in snapshot.queues:
+            self._queue_of(queue.pool)
         yield InfoMetricFamily("proxyd", "The version that runs.", {"version": __version__})
         yield from self._what_passed()
         yield self._bytes_family(snapshot)
@@ -132,6 +139,12 @@ class Metrics(Collector):
         found = self._connection.get(listener)
         if found is None:
             found = self._connection[listener] = Durations(CONNECTION_BOUNDS)
+        return found
+
+    def _queue_of(self, pool: str) -> Durations:
+        found = self._queue.get(pool)
+        if found is None:
+            found = self._queue[pool] = Durations(QUEUE_BOUNDS)
         return found
 
     def _what_passed(self) -> Iterator[Metric]:
@@ -166,7 +179,14 @@ class Metrics(Collector):
         )
         for listener, durations in self._connection.items():
             connection.add_metric((listener,), durations.buckets(), durations.total)
-        yield from (connections, refused, retries, connect, connection)
+        queue = HistogramMetricFamily(
+            "proxyd_queue_seconds",
+            "How long clients have waited until a server had room, or until they were refused.",
+            labels=("pool",),
+        )
+        for pool, durations in self._queue.items():
+            queue.add_metric((pool,), durations.buckets(), durations.total)
+        yield from (connections, refused, retries, connect, connection, queue)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
         now = {key: list(passed) for key, passed in self._bytes.items()}
@@ -225,11 +245,22 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         since.add_metric(key, server.since)
         weight.add_metric(key, server.weight)
         effective.add_metric(key, server.effective_weight)
+    waiting = GaugeMetricFamily(
+        "proxyd_queue_waiting", "Clients that wait until a server has room.", labels=("pool",)
+    )
+    length = GaugeMetricFamily("proxyd_queue_length", "How many may wait.", labels=("pool",))
+    evicted = CounterMetricFamily(
+        "proxyd_queue_evicted", "Clients that had to make room for others in the queue.", labels=("pool",)
+    )
+    for queue in snapshot.queues:
+        waiting.add_metric((queue.pool,), queue.waiting)
+        length.add_metric((queue.pool,), queue.length)
+        evicted.add_metric((queue.pool,), queue.evicted)
     lag = GaugeMetricFamily(
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
     lag.add_metric((), snapshot.lag_seconds)
-    yield from (listeners, opened, up, state, since, weight, effective, lag)
+    yield from (listeners, opened, up, state, since, weight, effective, waiting, length, evicted, lag)
 
 
 class MetricsPage(Page):

@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional, Sequence
 from attrs import evolve, frozen
 
 from proxyd.config.listener import PASSTHROUGH, ListenerSpec
-from proxyd.config.options import unknown
+from proxyd.config.options import show_duration, unknown
 from proxyd.config.pool import PoolSpec
 from proxyd.config.route import CONDITIONS, TLS, RouteSpec
 from proxyd.config.words import quoted
@@ -147,9 +147,16 @@ def explain(
         chosen="" if none else walk[0].name,
         retries=tuple(server.name for server in walk[1:]),
         likely=_likely(_pool(pools[name], supposed, random), supposed.arrival),
-        reason=Reason.NO_SERVER if none else None,
-        detail=pool.why_none if none else "",
+        reason=Reason.NO_SERVER if none and not pool.is_full() else None,
+        detail=_why_none(pool) if none else "",
     )
+
+
+def _why_none(pool: Pool) -> str:
+    if pool.is_full():
+        wait = show_duration(pool.spec.queue.wait)
+        return f"all servers have their max_connections; the client waits in the queue for up to {wait}"
+    return f"no server of pool {pool.name} is up"
 
 
 def _address(source: str) -> bytes:
@@ -224,7 +231,8 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
             _put(pool, server, supposed.states.get(name, State.UP))
             if name in supposed.weights:
                 pool.weigh(server, supposed.weights[name], ASSUMED, 0.0)
-            server.open = supposed.open.get(name, 0)
+            for _ in range(supposed.open.get(name, 0)):
+                pool.opened(server)
     except (IllegalMove, ValueError) as why:
         raise NotSupposed(str(why)) from None
     return pool

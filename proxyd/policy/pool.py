@@ -22,6 +22,7 @@ from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.queue import Queue
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
 
@@ -33,7 +34,7 @@ class Server:
     """
     One server as its pool sees it: its weight, its state, since when and why, and its open connections.
 
-    Whoever opens a connection to it counts ``open`` up, and down again when the server has closed its side.
+    ``open`` are the connections that it has, and those that are being dialed: see `Pool.opened`.
     ``credit`` is what round robin owes it, and ``measured`` what a balancer that measures has found of it, as
     of ``measured_at``.
 
@@ -88,6 +89,9 @@ class Pool:
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
 
+    ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
+    such bound.
+
     In every verb ``why`` is for people, and ``now`` is the time in seconds since the epoch.  `IllegalMove` is
     raised for what a server cannot do in its state.
     """
@@ -99,6 +103,9 @@ class Pool:
         self.servers = tuple(self._make(server) for server in spec.servers)
         self.panic = False
         self.by_client = False
+        self.queue: Optional[Queue] = None
+        self._full: set[Server] = set()
+        self._serving = False
         self.released: Optional[Callable[[Server, int], None]] = None
         self.timed: Optional[Callable[[Server, float], None]] = None
         if IKeyed.providedBy(balancer):
@@ -112,6 +119,7 @@ class Pool:
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when
         self._ejected: set[Server] = set()
         self._tiers = self._fit()
+        self._see_to_the_queue()
 
     def _make(self, spec: ServerSpec) -> Server:
         return Server(
@@ -132,13 +140,18 @@ class Pool:
 
         Backups get connections only when too few others are left, as in HAProxy and nginx.  While no server
         is up, those that have not been checked yet count as up: a start must not refuse what it could have
-        served; and when there are none of these, those that are ejected.  ``arrival`` is needed only if the
-        pool goes by it.
+        served; and when there are none of these, those that are ejected.  One that is full is not down, so
+        backups do not stand in for it (HAProxy): `is_full` tells.  ``arrival`` is needed only if the pool
+        goes by it.
         """
+        full = self._full
+        avoid = full.union(tried) if full else tried
         for tier in self._tiers:
-            server: Optional[Server] = self.balancer.choose(tier, tried, arrival)
+            server: Optional[Server] = self.balancer.choose(tier, avoid, arrival)
             if server is not None:
                 return server
+            if full and self._some_are_full(tier, tried):
+                return None
         return None
 
     @property
@@ -146,10 +159,67 @@ class Pool:
         """Those that may be chosen, and one after another those that may be when none of these is left."""
         return self._tiers
 
-    @property
-    def why_none(self) -> str:
-        """What to say when `pick` found nobody, and nobody had been tried."""
-        return f"no server of pool {self.name} {'has room' if self._tiers else 'is up'}"
+    def is_full(self, tried: Collection[Server] = ()) -> bool:
+        """Whether `pick` found nobody because servers have their ``max_connections``."""
+        return bool(self._full) and any(self._some_are_full(tier, tried) for tier in self._tiers)
+
+    def _some_are_full(self, tier: list[Server], tried: Collection[Server]) -> bool:
+        return any(server in self._full and server not in tried for server in tier)
+
+    def opened(self, server: Server) -> None:
+        """A connection to it is being dialed; to be called by whoever was told the server, at once."""
+        server.open += 1
+        if 0 < server.max_connections <= server.open:
+            self._full.add(server)
+
+    def closed(self, server: Server, moved: int = 0) -> bool:
+        """
+        The server has closed its side, or was not reached; so many bytes were moved.
+
+        Whether somebody waits who may come in now: then `admit` is to be called.
+        """
+        server.open -= 1
+        if self._full and server.open < server.max_connections:
+            self._full.discard(server)
+        if self.released is not None:
+            self.released(server, moved)
+        return self.queue is not None and len(self.queue) > 0
+
+    def has_to_wait(self) -> bool:
+        """Whether others wait, and there is no room: then who comes may not pick before its turn."""
+        return self.queue is not None and len(self.queue) > 0 and not self._has_room()
+
+    def admit(self, now: float) -> None:
+        """Give those who wait the room that there is."""
+        queue = self.queue
+        if queue is None or self._serving:
+            return
+        # What one does who is let in may bring the next one here: it is served by the same loop, since a
+        # thousand dials that fail at once would be as many calls deep.
+        self._serving = True
+        try:
+            left = len(queue)
+            while left > 0 and self._has_room():
+                ticket = queue.take(now)
+                if ticket is None:
+                    break
+                ticket.admit()  # who has tried the only server with room waits again
+                left -= 1
+        finally:
+            self._serving = False
+
+    def _has_room(self) -> bool:
+        return bool(self._tiers) and not self._full.issuperset(self._tiers[0])
+
+    def _see_to_the_queue(self) -> None:
+        """There is a queue as soon as a server may be full."""
+        bounds = [server.max_connections for server in self.servers]
+        if any(bounds):
+            slots = sum(bounds)
+            if self.queue is None:
+                self.queue = Queue(self.spec.queue, slots)
+            else:
+                self.queue.length = self.spec.queue.length_for(slots)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of every change from now on, when it has been made."""
@@ -218,6 +288,7 @@ class Pool:
             raise ValueError(f"pool {self.name} has no such server as {server.name}")
         self.servers = tuple(other for other in self.servers if other is not server)
         self._leave_timers(server)
+        self._full.discard(server)
         self._lay_out()
         self._changed(server, Event.REMOVE, server.state, why, now)
 
@@ -283,6 +354,7 @@ class Pool:
             self._starting.pop(server, None)
 
     def _lay_out(self) -> None:
+        self._see_to_the_queue()
         if IKeyed.providedBy(self.balancer):
             self.balancer.lay_out(self.servers)
 
@@ -291,6 +363,8 @@ class Pool:
         change = Change(self, server, event, before, why, now)
         for watcher in self._watchers:
             watcher(change)
+        if self.queue is not None and len(self.queue):
+            self.admit(now)
 
     def _fit(self) -> list[list[Server]]:
         """

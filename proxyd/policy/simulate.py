@@ -170,9 +170,9 @@ class Simulation:
             if server not in self._lost:
                 self._connected(self.loads[server], logged)
                 return
-            server.open += 1
+            pool.opened(server)
             self.loads[server].failed += 1
-            self._released(server, 0)
+            pool.closed(server)
             if pool.timed is not None:
                 pool.timed(server, pool.spec.connect_timeout)
             tried.append(server)
@@ -183,7 +183,7 @@ class Simulation:
 
     def _connected(self, load: Load, logged: Logged) -> None:
         server, now = load.server, self._time
-        server.open += 1
+        self.pool.opened(server)
         load.connections += 1
         if server.open > load.peak:
             load.peak = server.open
@@ -196,17 +196,12 @@ class Simulation:
                 connect = self._connects.get(server.name, connect)
             self._later(now + connect, self._timed, (server, connect))
 
-    def _released(self, server: Server, moved: int) -> None:
-        server.open -= 1
-        if self.pool.released is not None:
-            self.pool.released(server, moved)
-
     def _ended(self, opened: Open) -> None:
         load, logged = opened.load, opened.logged
         load.open_seconds += self._time - opened.since
         load.bytes_in += logged.bytes_in
         load.bytes_out += logged.bytes_out
-        self._released(load.server, logged.bytes_in + logged.bytes_out)
+        self.pool.closed(load.server, logged.bytes_in + logged.bytes_out)
 
     def _timed(self, measured: tuple[Server, float]) -> None:
         assert self.pool.timed is not None
@@ -244,7 +239,7 @@ class Simulation:
         for _, _, _, opened in sorted(cut):
             opened.load.cut += 1
             opened.load.open_seconds += self._time - opened.since
-            self._released(server, 0)
+            self.pool.closed(server)
 
     def _turn(self, turned: tuple[Server, State]) -> None:
         server, state = turned

@@ -26,8 +26,9 @@ from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.admission import Admission
-from proxyd.policy.arrival import Arrival
+from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.pool import Pool, Server
+from proxyd.policy.queue import Ticket
 from proxyd.policy.route import Routes
 from proxyd.relay.admission import Gate, Unwelcome
 from proxyd.relay.capacity import Capacity
@@ -63,6 +64,7 @@ class Session(Pair):
         "opening",
         "picked",
         "pool",
+        "queue_seconds",
         "retries",
         "server_address",
         "started",
@@ -85,6 +87,7 @@ class Session(Pair):
         self.picked: Optional[Server] = None
         self.server_address: Optional[Address] = None  # the picked one's when it was dialed
         self.connect_seconds: Optional[float] = None
+        self.queue_seconds: Optional[float] = None  # until a server had room, if it had to wait
         self.retries = 0
         self.started = factory.seconds()
         self._story: Optional[Coroutine[Any, Any, None]] = None
@@ -181,13 +184,18 @@ class Session(Pair):
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
         while len(tried) <= pool.spec.retries:
+            if pool.queue is not None and pool.has_to_wait():
+                await self._wait_for_room(pool)
             server = pool.pick(tried, self._arrival() if pool.by_client else None)
+            while server is None and pool.is_full(tried):
+                await self._wait_for_room(pool)
+                server = pool.pick(tried, self._arrival() if pool.by_client else None)
             if server is None:
                 break
             self.picked = server
             self.server_address = server.address
             self.retries = len(tried)
-            server.open += 1
+            pool.opened(server)
             began = self.factory.seconds()
             self.wheel.arm(self, timeout)
             try:
@@ -206,17 +214,41 @@ class Session(Pair):
                 failed = DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s")
             finally:
                 # While it is connected, the slot is the server's until it has closed its side.
-                if not self.server.connected:
-                    server.open -= 1
-                    if pool.released is not None:
-                        pool.released(server, 0)
+                if not self.server.connected and pool.closed(server):
+                    pool.admit(self.factory.seconds())
             if failed.reason is Reason.DESCRIPTORS:
                 self.factory.capacity.exhausted()
                 break  # no fault of the server's, and no other could be reached either
             if pool.timed is not None:
                 pool.timed(server, timeout)
             tried.append(server)
-        raise failed or DialFailed(Reason.NO_SERVER, pool.why_none)
+        raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
+
+    async def _wait_for_room(self, pool: Pool) -> None:
+        """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
+        queue = pool.queue
+        assert queue is not None
+        turn: Deferred[None] = Deferred()
+        ticket = Ticket(
+            network_of(self._arrival().source, 32, 64),
+            self.factory.spec.priority,
+            lambda: turn.callback(None),
+            lambda: turn.errback(Refused(Reason.QUEUE_FULL, "it had to make room for others")),
+        )
+        began = self.factory.seconds()
+        if not queue.enter(ticket, began):
+            raise Refused(Reason.QUEUE_FULL, f"{len(queue)} wait for pool {pool.name} already")
+        self.wheel.arm(self, queue.spec.wait)
+        try:
+            await turn
+        except CancelledError:
+            if self.reason is not None:
+                raise
+            detail = f"no server of pool {pool.name} had room within {queue.spec.wait:g} s"
+            raise Refused(Reason.QUEUE_TIMEOUT, detail) from None
+        finally:
+            queue.leave(ticket)
+            self.queue_seconds = (self.queue_seconds or 0.0) + self.factory.seconds() - began
 
     def _dial(self, server: Server) -> Deferred[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""
@@ -320,10 +352,9 @@ class Session(Pair):
         if self.factory.notes_tcp:
             self._note_tcp()
         if side is self.server and self.picked is not None:
-            self.picked.open -= 1
-            released = self.pool.released if self.pool is not None else None
-            if released is not None:
-                released(self.picked, self.client.received + self.server.received)
+            assert self.pool is not None
+            if self.pool.closed(self.picked, self.client.received + self.server.received):
+                self.pool.admit(self.factory.seconds())
         if side.peer is None and self.reason is None:
             self.reason = Reason.CLIENT_GONE
             self.detail = detail
@@ -360,6 +391,7 @@ class Session(Pair):
             retries=self.retries,
             detail=detail,
             unique_id=self.unique_id,
+            queue_seconds=self.queue_seconds,
         )
         if opening is not None:
             record.via = address_text(opening.via) if opening.via is not None else ""

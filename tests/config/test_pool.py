@@ -45,19 +45,17 @@ class PoolTests(IniCase):
         self.assertEqual(pool, PoolSpec("p", servers, BalanceSpec("random"), None, 0.25, 0, ProxyOut(1), 3))
 
     def test_places(self) -> None:
-        """With `first` a server has a bound, and with any balance a place in the order."""
+        """A server has a bound and a place in the order."""
         servers = "server a = h:1 max_connections=90\nserver b = h:2 priority=1\n"
         text = f"{LISTENER}[pool p]\nbalance = first\n{servers}"
         a, b = self.load(text).pools[0].servers
         self.assertEqual((a.max_connections, a.priority, b.max_connections, b.priority), (90, 0, 0, 1))
 
-    def test_bound_without_first(self) -> None:
-        """A bound that nobody would heed is refused, not forgotten."""
-        for balance in ("", "balance = leastconn\n"):
-            name = balance.split()[-1] if balance else "p2c"
-            text = f"{LISTENER}[pool p]\nserver a = h:1\nserver b = h:2 max_connections=90\n{balance}"
-            reason = f"max_connections is heeded by balance = first, not by {name}"
-            self.assertEqual(self.problems(text), [f"proxy.ini:6: [pool p] server b: {reason}"])
+    def test_queue_without_bound(self) -> None:
+        """A queue in which nobody will ever wait is refused, not forgotten."""
+        text = f"{LISTENER}[pool p]\nserver a = h:1\nqueue = wait=1s\n"
+        reason = "nobody will ever wait; no server has max_connections"
+        self.assertEqual(self.problems(text), [f"proxy.ini:6: [pool p] queue: {reason}"])
 
     def test_servers_refused(self) -> None:
         """A server that cannot be one is refused with what would be right."""

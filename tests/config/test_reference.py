@@ -16,6 +16,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Flag, OneWord, Option
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS as ASKS
+from proxyd.config.queue import QueueSpec
 from proxyd.config.reader import Word
 from proxyd.config.route import RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
@@ -27,6 +28,7 @@ SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "rout
 PARAMETER_SPECS = {
     "balance": BalanceSpec,
     "check": CheckSpec,
+    "queue": QueueSpec,
     "server": ServerSpec,
     "access_log": AccessLogSpec,
 }

@@ -34,13 +34,18 @@ class First:
 
 
 def make(*words: str, check: Optional[CheckSpec] = None, **options: Any) -> tuple[Pool, First]:
-    """A pool of servers written as "a", "a/5" (weight 5), "a/backup" or "a/p1" (priority 1)."""
+    """
+    A pool of servers written as "a", "a/5" (weight 5), "a/backup", "a/p1" (priority 1) or "a/m2" (at most 2
+    connections).
+    """
     specs = []
     for port, word in enumerate(words, 1001):
         name, _, rest = word.partition("/")
         weight = int(rest) if rest.isdigit() else 1
         priority = int(rest[1:]) if rest.startswith("p") else 0
-        specs.append(ServerSpec(name, TcpAddress("10.0.0.1", port), weight, rest == "backup", priority))
+        most = int(rest[1:]) if rest.startswith("m") else 0
+        address = TcpAddress("10.0.0.1", port)
+        specs.append(ServerSpec(name, address, weight, rest == "backup", priority, most))
     first = First()
     return Pool(PoolSpec("web", tuple(specs), check=check, **options), first), first
 

@@ -218,11 +218,13 @@ class ServerSteps(Case):
         )
 
     def test_full(self) -> None:
-        """A pool whose servers are full says so."""
+        """A pool whose servers are full lets the client wait, and says so."""
         spec = pool(1, 1, balance="first")
         spec = evolve(spec, servers=tuple(evolve(server, max_connections=5) for server in spec.servers))
         self.assertEqual(of(spec, open={"a": 5}).chosen, "b")
-        self.assertEqual(of(spec, open={"a": 5, "b": 5}).detail, "no server of pool web has room")
+        found = of(spec, open={"a": 5, "b": 5})
+        expected = "all servers have their max_connections; the client waits in the queue for up to 10s"
+        self.assertEqual((found.reason, found.detail), (None, expected))
 
     def test_weights(self) -> None:
         """Weights may be other ones, as far as the pool can have them."""

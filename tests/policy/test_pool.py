@@ -11,7 +11,6 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.connections import First as FillFirst
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
 from tests.policy.pools import fit, make, named
@@ -147,19 +146,6 @@ class Tiers(Case):
         self.assertEqual(fit(pool), "ca")
         pool.turned(server("c"), DOWN, "", 0.0)
         self.assertEqual(fit(pool), "sa")
-
-    def test_none(self) -> None:
-        """Why there is nobody is told apart: nobody is up, or nobody has room."""
-        spec = ServerSpec("a", TcpAddress("10.0.0.1", 1), max_connections=1)
-        pool = Pool(PoolSpec("web", (spec,)), FillFirst())
-        a = pool.servers[0]
-        self.assertIs(pool.pick(), a)
-        a.open = 1
-        self.assertIsNone(pool.pick())
-        self.assertEqual(pool.why_none, "no server of pool web has room")
-        pool.turned(a, DOWN, "", 0.0)
-        self.assertIsNone(pool.pick())
-        self.assertEqual(pool.why_none, "no server of pool web is up")
 
 
 class Weights(Case):

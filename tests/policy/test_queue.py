@@ -1,3 +1,5 @@
+"""Who is next in a queue, and who has to go when it is full?"""
+
 from __future__ import annotations
 
 from functools import partial
