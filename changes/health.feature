@@ -4,4 +4,6 @@ user in, is the primary, and what it answers to a query, `mysql` the same of MyS
 handshake succeeds and the certificate is right and lasts, `http` and `https` whether a request is answered with the
 right status and body, `smtp` and `ftp` whether they greet, `ldap` whether a bind succeeds, `script` whatever can be
 sent and expected. `fast` and `slow` are intervals for servers that are changing and that are down; `port` and
-`address` check them elsewhere.
+`address` check them elsewhere. Several checks of a server have names, and `checks` says what they must be together:
+`checks = (lag and role) or forced`. A server that keeps changing needs more and more checks to come up, up to
+`max_rise`. After the first check of each server, checks are spread over the whole interval.

@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import daemon, demo, listener, lists, pool, route
+from proxyd.config import combination, daemon, demo, listener, lists, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.balance import SNI
 from proxyd.config.daemon import DaemonSpec
@@ -97,6 +97,7 @@ def configuration(reading: Reading) -> Config:
     problems = list(reading.problems)
     judged = list(_judge(reading, problems))
     _check_contradictions(judged, problems)
+    _check_combinations(judged, problems)
     _check_binds(judged, problems)
     # What could not be read may be just what is missing here, so then these would be false alarms.
     if not reading.problems:
@@ -220,6 +221,17 @@ def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> Non
             problems.append(one.section.problem(one.entries[option].words[0].line, text, option))
 
 
+def _check_combinations(judged: list[_Judged], problems: list[Problem]) -> None:
+    """What a pool wants of its checks must be about these, once they are right."""
+    for one in judged:
+        written = [entry for entry in one.section.entries if entry.key == "check"]
+        checks = one.values.get("check", {})
+        if one.section.kind == "pool" and len(checks) == len(written):
+            for option, text in combination.contradictions(checks, one.values.get("checks")):
+                line = one.entries[option].words[0].line
+                problems.append(one.section.problem(line, text, option))
+
+
 def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
     """No two may listen in the same place."""
     seen: dict[object, Word] = {}
@@ -293,7 +305,9 @@ def _build(judged: list[_Judged]) -> Config:
             )
         elif one.section.kind == "pool":
             servers = _servers(given.pop("server"), asked(given))
-            pools.append(PoolSpec(name, servers, **given))
+            checks = tuple(evolve(check, name=title) for title, check in given.pop("check", {}).items())
+            wanted = given.pop("checks", None)
+            pools.append(PoolSpec(name, servers, checks=checks, combination=wanted, **given))
         elif one.section.kind == "list":
             list_specs.append(ListSpec(name, **given))
         elif one.section.kind == "demo":

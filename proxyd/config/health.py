@@ -30,10 +30,11 @@ class CheckSpec:
     """
     How the servers of a pool are checked.
 
-    ``interval`` and ``timeout`` are seconds; ``rise`` checks in a row that pass bring a server up,
-    ``fall`` that fail take it down (HAProxy's words and counts).  ``fast`` and ``slow`` are intervals for
-    servers that are changing and that are down (HAProxy's fastinter and downinter).  ``ask`` is the value
-    of the kind, from `proxyd.config.probes`.
+    ``name`` is empty if there is no other check.  ``interval`` and ``timeout`` are seconds; ``rise`` checks
+    in a row that pass bring a server up, ``fall`` that fail take it down (HAProxy's words and counts).
+    ``fast`` and ``slow`` are intervals for servers that are changing and that are down (HAProxy's fastinter
+    and downinter).  ``max_rise`` is what ``rise`` grows to for servers that keep falling.  ``ask`` is the
+    value of the kind, from `proxyd.config.probes`.
     """
 
     kind: str = "tcp"
@@ -47,6 +48,8 @@ class CheckSpec:
     address: Optional[Address] = None
     send_proxy: bool = False
     ask: Any = TcpAsk()
+    max_rise: int = 32
+    name: str = ""
 
     def target(self, server: Address) -> Address:
         """Where a server is checked."""
@@ -86,6 +89,14 @@ PARAMETERS = (
         "So many checks in a row must pass to bring a server up.",
         "rise=3",
         default="2",
+    ),
+    Option(
+        "max_rise",
+        Count(1, _MOST),
+        "A server that falls again before 60 checks have passed needs twice as many to come up as the time "
+        "before, but no more than this; the same number as `rise`, or a smaller one, turns that off.",
+        "max_rise=8",
+        default="32",
     ),
     Option(
         "fall",

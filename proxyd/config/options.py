@@ -69,9 +69,9 @@ class Option:
 
     ``default`` is written as in ini text; ``otherwise`` says what holds without the option where no value
     says the same.  ``example`` is a whole line (a whole parameter) that is not the default.  A ``named``
-    option is written ``server NAME = ...`` and may be given once for each name.  One with ``into`` may be
-    given several times; its values are gathered under that name, in their order, with those of others that
-    go into the same.
+    option is written ``server NAME = ...`` and may be given once for each name; one whose name is
+    ``optional_name`` may be given without as well.  One with ``into`` may be given several times; its values
+    are gathered under that name, in their order, with those of others that go into the same.
     """
 
     name: str
@@ -82,7 +82,15 @@ class Option:
     otherwise: str = ""
     required: bool = False
     named: bool = False
+    optional_name: bool = False
     into: str = ""
+
+    @property
+    def title(self) -> str:
+        """How it is written before the ``=``."""
+        if not self.named:
+            return f"`{self.name}`"
+        return f"`{self.name} NAME`" if not self.optional_name else f"`{self.name}` or `{self.name} NAME`"
 
 
 @frozen
@@ -329,7 +337,7 @@ def values(section: Section, options: Sequence[Option], problems: list[Problem])
         if option is None:
             text = unknown(entry.key, table, guess=len(problems) < GUESSES)
             problems.append(section.problem(entry.line, text))
-        elif option.named and not NAME.fullmatch(entry.name):
+        elif option.named and not NAME.fullmatch(entry.name) and (entry.name or not option.optional_name):
             needed = f"needs a name; write {option.example}, for example"
             fail(entry.line, unfit_name(entry.name) if entry.name else needed)
         elif entry.name and not option.named:

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from proxyd.config.address import Address, ServerAddress, UnixAddress
 from proxyd.config.balance import RAMPED, Balance, BalanceSpec
+from proxyd.config.combination import Combination, Combined
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
@@ -38,12 +39,16 @@ class ServerSpec:
 
 @frozen
 class PoolSpec:
-    """One ``[pool]``: its servers, and how connections are spread over them."""
+    """
+    One ``[pool]``: its servers, and how connections are spread over them.
+
+    All ``checks`` must pass unless there is a ``combination`` of them.
+    """
 
     name: str
     servers: tuple[ServerSpec, ...]
     balance: BalanceSpec = BalanceSpec()
-    check: Optional[CheckSpec] = None
+    checks: tuple[CheckSpec, ...] = ()
     connect_timeout: float = 5.0
     retries: int = 2
     proxy_protocol: Optional[ProxyOut] = None
@@ -51,6 +56,7 @@ class PoolSpec:
     slow_start: float = 30.0  # seconds
     panic_threshold: int = 0  # percent
     queue: QueueSpec = QueueSpec()
+    combination: Optional[Combination] = None
 
 
 class Server(Form):
@@ -134,9 +140,19 @@ OPTIONS = (
     Option(
         "check",
         Check(),
-        "Check whether the servers are up. It begins with the kind of check: a protocol that they speak.",
+        "Check whether the servers are up. It begins with the kind of check: a protocol that they speak. "
+        "With several checks each has a name.",
         "check = redis interval=2s timeout=1s",
         otherwise="no checks; every server counts as up",
+        named=True,
+        optional_name=True,
+    ),
+    Option(
+        "checks",
+        Combined(),
+        "Which checks must pass for a server to be up. Each has its own interval, `rise` and `fall`.",
+        "checks = (lag and role) or forced",
+        otherwise="all of them",
     ),
     Option(
         "connect_timeout",
@@ -200,7 +216,7 @@ OPTIONS = (
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which values of a pool do not go together: the option, and what is wrong with it."""
-    check: Optional[CheckSpec] = given.get("check")
+    checks: Mapping[str, CheckSpec] = given.get("check", {})
     balance = given.get("balance", BalanceSpec())
     if given.get("slow_start") and balance.name not in RAMPED:
         yield "slow_start", f"balance = {balance.name} does not heed it"
@@ -209,7 +225,14 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "queue", "nobody will ever wait; no server has max_connections"
     for name, server in servers.items():
         yield from ((f"server {name}", text) for text in unfit(server, given))
-        if check is not None and check.port is not None and isinstance(server["address"], UnixAddress):
-            yield "check", f"port={check.port} means nothing for server {name}, which is a unix socket"
-    if check is not None and check.send_proxy and "proxy_protocol" not in given:
-        yield "check", "send_proxy is for a pool with proxy_protocol"
+        for title, check in _titled(checks):
+            if check.port is not None and isinstance(server["address"], UnixAddress):
+                yield title, f"port={check.port} means nothing for server {name}, which is a unix socket"
+    for title, check in _titled(checks):
+        if check.send_proxy and "proxy_protocol" not in given:
+            yield title, "send_proxy is for a pool with proxy_protocol"
+
+
+def _titled(checks: Mapping[str, CheckSpec]) -> Iterator[tuple[str, CheckSpec]]:
+    """The checks, each with the option that it is."""
+    return ((f"check {name}".strip(), check) for name, check in checks.items())

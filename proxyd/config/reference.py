@@ -77,7 +77,7 @@ def _kind(name: str, kind: Kind) -> Iterator[str]:
         yield f"A value given here for {names} is the default of all listeners; they are described below."
     for option in kind.options:
         yield ""
-        yield f"### `{option.name} NAME`" if option.named else f"### `{option.name}`"
+        yield f"### {option.title}"
         yield ""
         yield option.doc
         yield ""

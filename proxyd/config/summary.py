@@ -109,7 +109,7 @@ def _some(words: Sequence[str]) -> str:
 def _pool(pool: PoolSpec) -> str:
     backups = sum(server.backup for server in pool.servers)
     servers = f"{len(pool.servers)} server{'s' if len(pool.servers) > 1 else ''}"
-    check = f"{pool.check.kind} every {show_duration(pool.check.interval)}" if pool.check else "none"
+    checks = ", ".join(f"{check.kind} every {show_duration(check.interval)}" for check in pool.checks)
     header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
     spare = f" ({backups} backup)" if backups else ""
-    return f"{servers}{spare}, balance {pool.balance.name}, check {check}{header}"
+    return f"{servers}{spare}, balance {pool.balance.name}, check {checks or 'none'}{header}"

@@ -8,27 +8,60 @@ in HAProxy and Envoy, so that a pool is ready as soon as its servers have been l
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Iterable, Mapping, Optional
 
+from proxyd.config.combination import AllOf, Combination
 from proxyd.config.health import CheckSpec
 from proxyd.policy.state import State
 
+CALM = 60  # checks; five minutes at the default interval
+
+_MOST_QUICK = 16  # more than any bound has doublings
+
+
+_RANKS = (State.DOWN, State.CHECKING, State.UP)
+
 
 class RiseFall:
-    """Turns the results of one server's checks into up and down, with patience in both directions."""
+    """
+    Turns the results of one check of one server into up and down, with patience in both directions.
+
+    A server that keeps changing needs more and more: when it falls before `CALM` checks have passed it needs
+    twice as many to rise as the time before, up to ``max_rise`` (Envoy holds ejected hosts back in this way).
+    """
 
     def __init__(self, spec: CheckSpec) -> None:
         self.state = State.CHECKING
-        self._needed = {State.CHECKING: 1, State.DOWN: spec.rise, State.UP: spec.fall}
+        self._rise = spec.rise
+        self._most = max(spec.rise, spec.max_rise)
+        self._fall = spec.fall
         self._against = 0
+        self._quick = 0  # falls in a row that came too soon
+        self._calm = CALM  # checks that have passed since the last rise; the first one was none
+
+    @property
+    def needed(self) -> int:
+        """How many results in a row would change the state."""
+        if self.state is State.CHECKING:
+            return 1
+        return self._fall if self.state is State.UP else min(self._most, self._rise << self._quick)
+
+    @property
+    def damped(self) -> bool:
+        """Whether it needs more to rise than others do."""
+        return self.state is State.DOWN and self.needed > self._rise
 
     @property
     def changing(self) -> bool:
-        """Whether the last result was another than the state says, but not yet the last that is needed."""
-        return self._against > 0
+        """
+        Whether the last result was another than the state says, but not yet the last that is needed.
+
+        While a server is held back, nobody is in haste to know.
+        """
+        return self._against > 0 and not self.damped
 
     def forget(self) -> None:
-        """Begin anew: the next check decides alone."""
+        """Begin anew: the next check decides alone; how often the server has fallen is not forgotten."""
         self.state = State.CHECKING
         self._against = 0
 
@@ -37,10 +70,33 @@ class RiseFall:
         says = State.UP if passed else State.DOWN
         if says is self.state:
             self._against = 0
+            self._calm += passed
             return None
         self._against += 1
-        if self._against < self._needed[self.state]:
+        if self._against < self.needed:
             return None
+        if self.state is State.UP:
+            self._quick = min(_MOST_QUICK, self._quick + 1) if self._calm < CALM else 0
+        elif self.state is State.DOWN:
+            self._calm = 0
         self.state = says
         self._against = 0
         return says
+
+
+def combined(checks: Mapping[str, State], wanted: Optional[Combination]) -> State:
+    """
+    What several checks of one server say together: all must pass, or as it is wanted.
+
+    It is CHECKING for as long as checks that have no result yet could decide.
+    """
+    if wanted is None:
+        return _least(checks.values())
+    if isinstance(wanted, str):
+        return checks[wanted]
+    parts = [combined(checks, part) for part in wanted.parts]
+    return _least(parts) if isinstance(wanted, AllOf) else max(parts, key=_RANKS.index)
+
+
+def _least(states: Iterable[State]) -> State:
+    return min(states, key=_RANKS.index)

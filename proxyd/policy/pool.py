@@ -128,7 +128,7 @@ class Pool:
             weight=spec.weight,
             backup=spec.backup,
             pool=self.name,
-            state=State.UP if self.spec.check is None else State.CHECKING,
+            state=State.CHECKING if self.spec.checks else State.UP,
             priority=spec.priority,
             max_connections=spec.max_connections,
             tcp=spec.tcp,
@@ -315,7 +315,7 @@ class Pool:
         except IllegalMove as illegal:
             raise IllegalMove(f"server {server.name} of pool {self.name}: {illegal}") from None
         if after is State.CHECKING:
-            if self.spec.check is None:
+            if not self.spec.checks:
                 after = State.UP
             elif before is State.DRAINING:
                 after = server.health

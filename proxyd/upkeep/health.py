@@ -14,15 +14,15 @@ import os
 from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from proxyd.config.health import CheckSpec
 from proxyd.errors import Malformed
-from proxyd.policy.health import RiseFall
+from proxyd.policy.health import RiseFall, combined
 from proxyd.policy.pool import Pool, Server
-from proxyd.policy.state import State
+from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import ftp, http, ldap, mysql, pgsql, redis, script, smtp, tcp, tls
@@ -43,51 +43,127 @@ _OURS = frozenset(
 
 
 class HealthChecks:
-    """All checks of all pools, as one thing to start and stop."""
+    """All checks of all pools, as one thing to start and stop; servers may come and go meanwhile."""
 
     def __init__(self, reactor: Any, random: Callable[[], float], pools: Sequence[Pool]) -> None:
-        self._checks = [
-            _Check(reactor, random, pool, server, pool.spec.check)
-            for pool in pools
-            if pool.spec.check is not None
-            for server in pool.servers
-        ]
+        self._reactor = reactor
+        self._random = random
+        self._pools = pools
+        self._watched: dict[Server, _Watched] = {}
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to check; every server is looked at once within a fifth of the interval."""
+        for pool in self._pools:
+            for server in pool.servers:
+                self.watch(pool, server)
+            pool.watch(self._changed)
+
+    def watch(self, pool: Pool, server: Server) -> None:
+        """Begin to check a server, if its pool has checks and it is not checked yet."""
+        if pool.spec.checks and server not in self._watched and not self._stopped:
+            watched = self._watched[server] = _Watched(self._reactor, self._random, pool, server)
+            watched.start()
+
+    def forget(self, server: Server) -> Deferred[Any]:
+        """End the checks of a server, those under way too; fires when its last connection is closed."""
+        watched = self._watched.pop(server, None)
+        return watched.stop() if watched is not None else succeed(None)
+
+    def stop(self) -> Deferred[Any]:
+        """End all checks, those under way too; fires when the last connection is closed."""
+        self._stopped = True
+        return gatherResults([self.forget(server) for server in list(self._watched)], consumeErrors=True)
+
+    def _changed(self, change: Change) -> None:
+        if change.event is Event.ADD:
+            self.watch(change.pool, change.server)
+        elif change.event is Event.REMOVE:
+            self.forget(change.server)
+        elif change.server.state is State.CHECKING and change.before is not State.CHECKING:
+            watched = self._watched.get(change.server)
+            if watched is not None:
+                watched.begin_anew()
+
+
+class _Watched:
+    """One server, and what its checks say together."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, random: Callable[[], float], pool: Pool, server: Server) -> None:
+        self.pool = pool
+        self.server = server
+        self._reactor = reactor
+        self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
+        self._state = State.CHECKING
+
+    def start(self) -> None:
         for check in self._checks:
             check.periodic.start()
 
     def stop(self) -> Deferred[Any]:
-        """End all checks, those under way too; fires when the last connection is closed."""
         return gatherResults([check.periodic.stop() for check in self._checks], consumeErrors=True)
+
+    def begin_anew(self) -> None:
+        """The server has been away, so what its checks said once no longer counts."""
+        self._state = State.CHECKING
+        for check in self._checks:
+            check.forget()
+
+    def turned(self, check: _Check, passes: bool, why: str) -> None:
+        """A check has changed its mind; the pool is told if that decides, and the log if it does not."""
+        states = {one.name: one.state for one in self._checks}
+        now = combined(states, self.pool.spec.combination)
+        if now in (self._state, State.CHECKING):
+            verb = "passes" if passes else "fails"
+            self.say(f"{verb} check {check.name}, and stays {{state}}: {{why}}", why=why)
+            return
+        self._state = now
+        named = f"{check.name}: {why}" if check.name else why
+        self.pool.turned(self.server, now, named, self._reactor.seconds())
+
+    def say(self, text: str, warn: bool = False, **values: Any) -> None:
+        """Log a line about the server."""
+        tell = self._log.warn if warn else self._log.info
+        tell(
+            "[pool {pool}] server {server} ({address}) " + text,
+            pool=self.pool.name,
+            server=self.server.name,
+            address=str(self.server.address),
+            state=self.server.state.value,
+            **values,
+        )
 
 
 class _Check:
-    """The check of one server."""
+    """One check of one server."""
 
-    _log = Logger()
-
-    def __init__(
-        self, reactor: Any, random: Callable[[], float], pool: Pool, server: Server, spec: CheckSpec
-    ) -> None:
+    def __init__(self, reactor: Any, random: Callable[[], float], watched: _Watched, spec: CheckSpec) -> None:
         self.periodic = Periodic(reactor, random, spec.interval, self._run)
+        self.name = spec.name
         self._reactor = reactor
-        self._pool = pool
-        self._server = server
+        self._watched = watched
         self._spec = spec
         self._probe = PROBES[spec.kind]
-        self._address = spec.target(server.address)
-        self._greeting = _greeting(pool, spec)
+        self._address = spec.target(watched.server.address)
+        self._greeting = _greeting(watched.pool, spec)
         self._rise_fall = RiseFall(spec)
         self._trouble = ""
         self._remark = ""
 
+    @property
+    def state(self) -> State:
+        """What this check alone says."""
+        return self._rise_fall.state
+
+    def forget(self) -> None:
+        """The next result decides alone."""
+        self._rise_fall.forget()
+
     async def _run(self) -> None:
-        if self._server.state is State.MAINTENANCE:
+        if self._watched.server.state is State.MAINTENANCE:
             return
-        if self._server.state is State.CHECKING:
-            self._rise_fall.forget()  # it has been away
         passed, what = await self._look()
         if not self.periodic.running:
             return  # cut short by our own stop, which is no news of the server
@@ -102,7 +178,7 @@ class _Check:
         spec = self._spec
         if self._rise_fall.changing:
             return spec.fast or spec.interval
-        return (spec.slow if self._server.health is State.DOWN else None) or spec.interval
+        return (spec.slow if self.state is State.DOWN else None) or spec.interval
 
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
@@ -131,43 +207,29 @@ class _Check:
     def _tell_remark(self, remark: str) -> None:
         """Say what is to be known of a server that works, once for as long as it is the same."""
         if remark and remark != self._remark:
-            self._log.warn(
-                "[pool {pool}] server {server} ({address}) passes its check, but {remark}",
-                **self._about(),
-                remark=remark,
-            )
+            self._watched.say("passes its check, but {remark}", warn=True, remark=remark)
         self._remark = remark
 
     def _note(self, passed: bool, what: str) -> None:
         self._trouble = ""
-        before = self._rise_fall.state
+        first = self.state is State.CHECKING
+        needed = self._rise_fall.needed
         now = self._rise_fall.note(passed)
         if now is None:
             return
-        needed = self._spec.rise if passed else self._spec.fall
-        if before is State.CHECKING:
+        if first:
             why = f"{what} (first check)"
         else:
             why = f"{what} ({needed} checks in a row)" if needed > 1 else f"{what} (1 check)"
-        self._pool.turned(self._server, now, why, self._reactor.seconds())
+        if self._rise_fall.damped:
+            why += f"; it keeps changing, and must pass {self._rise_fall.needed} in a row"
+        self._watched.turned(self, passed, why)
 
     def _learnt_nothing(self, trouble: str) -> None:
         """Say that a check could not be made, once for as long as the trouble is the same."""
         if trouble != self._trouble:
             self._trouble = trouble
-            self._log.warn(
-                "[pool {pool}] server {server} ({address}) cannot be checked, and stays {state}: {why}",
-                **self._about(),
-                why=trouble,
-            )
-
-    def _about(self) -> dict[str, str]:
-        return {
-            "pool": self._pool.name,
-            "server": self._server.name,
-            "address": str(self._server.address),
-            "state": self._server.state.value,
-        }
+            self._watched.say("cannot be checked, and stays {state}: {why}", warn=True, why=trouble)
 
 
 def _greeting(pool: Pool, spec: CheckSpec) -> bytes:

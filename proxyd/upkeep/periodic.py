@@ -2,7 +2,8 @@
 How does work that must be done again and again go on, whatever happens?
 
 A `LoopingCall` beats at a fixed interval, and each run comes a bit of chance after the beat, the first one
-too.  So what is started at one moment does not run at one moment for ever after (envoyproxy/envoy#4132).
+too.  What is started at one moment is soon run once, and from then on spread over the whole interval: its
+beats begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).
 
 A `LoopingCall` stops for good after its first exception; what it calls here never lets one out.
 """
@@ -54,12 +55,14 @@ class Periodic:
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
         self._stopped = self._loop.start(self._interval)
+        # What the beats are counted from.
+        self._loop.starttime = self._clock.seconds() - self._random() * self._interval
 
     def pace(self, interval: float) -> None:
         """Change the interval; called by the work, the next run comes that long from now."""
         if interval != self._interval:
             self._interval = self._loop.interval = interval
-            self._loop.starttime = self._clock.seconds()  # what the beats are counted from
+            self._loop.starttime = self._clock.seconds()
 
     def stop(self) -> Deferred[Any]:
         """Cancel the run that is under way, have no other, and fire when all is still."""

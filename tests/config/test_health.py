@@ -49,22 +49,23 @@ REFUSED = [
 class CheckTests(IniCase):
     def test_defaults(self) -> None:
         """With the kind alone, checks have the defaults that the reference names."""
-        self.assertEqual(self.load(f"{MINIMAL}check = tcp\n").pools[0].check, CheckSpec("tcp", 5, 2, 2, 3))
+        self.assertEqual(
+            self.load(f"{MINIMAL}check = tcp\n").pools[0].checks, (CheckSpec("tcp", 5, 2, 2, 3),)
+        )
 
     def test_not_asked_for(self) -> None:
         """Without the option there are no checks."""
-        self.assertIs(self.load(MINIMAL).pools[0].check, None)
+        self.assertEqual(self.load(MINIMAL).pools[0].checks, ())
 
     def test_all_given(self) -> None:
         """Each parameter is taken as it is written, in any order and on several lines."""
         text = f"{MINIMAL}check = tcp fall=5 interval=10s\n  timeout=500ms rise=1\n"
-        self.assertEqual(self.load(text).pools[0].check, CheckSpec("tcp", 10, 0.5, 1, 5))
+        self.assertEqual(self.load(text).pools[0].checks, (CheckSpec("tcp", 10, 0.5, 1, 5),))
 
     def test_interval_alone(self) -> None:
         """A timeout that is not given is never in the way of the interval: it is at most half of it."""
         for interval, timeout in [("1s", 0.5), ("3s", 1.5), ("4s", 2), ("1m", 2)]:
-            check = self.load(f"{MINIMAL}check = tcp interval={interval}\n").pools[0].check
-            assert check is not None
+            (check,) = self.load(f"{MINIMAL}check = tcp interval={interval}\n").pools[0].checks
             self.assertEqual(check.timeout, timeout)
 
     def test_refused(self) -> None:
@@ -77,8 +78,7 @@ class CheckTests(IniCase):
     def test_send_proxy(self) -> None:
         """A check where clients are led begins with the header anyway."""
         text = f"{MINIMAL}proxy_protocol = v1\ncheck = tcp port=81 send_proxy\n"
-        check = self.load(text).pools[0].check
-        assert check is not None
+        (check,) = self.load(text).pools[0].checks
         self.assertTrue(check.send_proxy)
         self.assertEqual(
             self.problems(f"{MINIMAL}proxy_protocol = v1\ncheck = tcp send_proxy\n"),
@@ -96,8 +96,7 @@ class CheckTests(IniCase):
             ("port=81", TcpAddress("10.0.0.1", 81)),
             ("address=[::1]:82", TcpAddress("::1", 82)),
         ):
-            check = self.load(f"{MINIMAL}check = tcp {words}\n").pools[0].check
-            assert check is not None
+            (check,) = self.load(f"{MINIMAL}check = tcp {words}\n").pools[0].checks
             self.assertEqual(check.target(server), target)
         server_of_two = Addresses((server, TcpAddress("::1", 80)))
         self.assertEqual(
@@ -112,8 +111,7 @@ class CheckTests(IniCase):
     def test_secrets(self) -> None:
         """A password is in the value, and in nothing that is printed of it."""
         config = self.load(f"{MINIMAL}check = redis user=u password=${{PW}}\n", {"PW": "hunter 2;x"})
-        check = config.pools[0].check
-        assert check is not None
+        (check,) = config.pools[0].checks
         self.assertEqual(check.ask, RedisAsk("u", "hunter 2;x"))
         self.assertNotIn("hunter", repr(config) + summary(config))
         for wrong in ("redis password=hunter password=hunter", "redis password=" + "hunter" * 200):

@@ -29,7 +29,7 @@ class PoolTests(IniCase):
         pool = self.load(f"{LISTENER}[pool p]\nserver a = h:80\n").pools[0]
         self.assertEqual(
             pool,
-            PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), BalanceSpec("p2c"), None, 5, 2),
+            PoolSpec("p", (ServerSpec("a", TcpAddress("h", 80), 1, False),), BalanceSpec("p2c"), (), 5, 2),
         )
 
     def test_all_given(self) -> None:
@@ -42,7 +42,7 @@ class PoolTests(IniCase):
             ServerSpec("b", TcpAddress("h", 1), 0, False),
             ServerSpec("a", TcpAddress("h", 2), 256, True),
         )
-        self.assertEqual(pool, PoolSpec("p", servers, BalanceSpec("random"), None, 0.25, 0, ProxyOut(1), 3))
+        self.assertEqual(pool, PoolSpec("p", servers, BalanceSpec("random"), (), 0.25, 0, ProxyOut(1), 3))
 
     def test_places(self) -> None:
         """A server has a bound and a place in the order."""

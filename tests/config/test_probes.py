@@ -60,8 +60,7 @@ class ProbesTests(IniCase):
     def test_asked(self) -> None:
         """Each parameter reaches the value of its kind."""
         for words, ask in ASKED:
-            check = self.load(f"{MINIMAL}check = {words}\n").pools[0].check
-            assert check is not None
+            (check,) = self.load(f"{MINIMAL}check = {words}\n").pools[0].checks
             self.assertEqual((check.kind, check.ask), (words.split()[0], ask))
 
     def test_every_kind(self) -> None:

@@ -64,7 +64,7 @@ class ReferenceTests(Case):
         page = reference.render()
         for kind in KINDS.values():
             for option in kind.options:
-                title = f"### `{option.name} NAME`\n" if option.named else f"### `{option.name}`\n"
+                title = f"### {option.title}\n"
                 times = sum(option in other.options for other in KINDS.values())
                 self.assertEqual(page.count(title + f"\n{option.doc}\n"), times, option.name)
         for option in KINDS["proxyd"].inherited:
@@ -90,7 +90,8 @@ class ReferenceTests(Case):
             if isinstance(option.form, Flag):
                 self.assertEqual((name, equals), (option.name, ""))
                 continue
-            self.assertEqual(bool(option.named), len(name.split()) == 2)
+            if not option.optional_name:
+                self.assertEqual(bool(option.named), len(name.split()) == 2)
             value = self.parse(option, text)
             if option.default and not (isinstance(option.form, Choice) and len(option.form.names) == 1):
                 self.assertNotEqual(value, self.parse(option, option.default), option.name)

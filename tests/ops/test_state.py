@@ -20,7 +20,7 @@ class Lines(Case):
     def test_lines(self) -> None:
         """A line for each change; what takes a server out by itself is a warning, and so is panic."""
         servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in "abc")
-        spec = PoolSpec("web", servers, check=CheckSpec(), panic_threshold=50)
+        spec = PoolSpec("web", servers, checks=(CheckSpec(),), panic_threshold=50)
         pool = Pool(spec, Random(lambda: 0.0))
         a, b, c = pool.servers
         pool.watch(StateLog().changed)

@@ -47,7 +47,7 @@ def make(*words: str, check: Optional[CheckSpec] = None, **options: Any) -> tupl
         address = TcpAddress("10.0.0.1", port)
         specs.append(ServerSpec(name, address, weight, rest == "backup", priority, most))
     first = First()
-    return Pool(PoolSpec("web", tuple(specs), check=check, **options), first), first
+    return Pool(PoolSpec("web", tuple(specs), checks=(check,) if check else (), **options), first), first
 
 
 def named(pool: Pool) -> Callable[[str], Server]:

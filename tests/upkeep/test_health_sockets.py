@@ -74,7 +74,7 @@ class RealSockets(AsyncCase):
     def watch(self, *addresses: Address, check: CheckSpec = CheckSpec(interval=0.01)) -> WatchedPool:  # noqa: B008
         """A pool whose checks have begun, and end with the test."""
         servers = tuple(ServerSpec(str(n), address) for n, address in enumerate(addresses))
-        pool = WatchedPool(Pool(PoolSpec("web", servers, check=check), PowerOfTwo(no_delay)))
+        pool = WatchedPool(Pool(PoolSpec("web", servers, checks=(check,)), PowerOfTwo(no_delay)))
         self.checks = HealthChecks(reactor, no_delay, [cast(Pool, pool)])
         self.addCleanup(self.checks.stop)
         return pool
