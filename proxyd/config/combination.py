@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Callable, ClassVar, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
 from attrs import frozen
 
@@ -11,6 +11,8 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.options import NAME, Fail, Form, unknown
 from proxyd.config.reader import Word
 from proxyd.config.words import quoted
+
+T = TypeVar("T")
 
 WORDS = ("and", "or")
 DEEPEST = 8  # parentheses in parentheses
@@ -109,6 +111,21 @@ def names(combination: Combination) -> Iterator[str]:
     else:
         for part in combination.parts:
             yield from names(part)
+
+
+def fold(
+    wanted: Optional[Combination],
+    values: Mapping[str, T],
+    all_of: Callable[[Iterable[T]], T],
+    any_of: Callable[[Iterable[T]], T],
+) -> T:
+    """What the values of the checks come to, all in all; None wants all of them."""
+    if wanted is None:
+        return all_of(values.values())
+    if isinstance(wanted, str):
+        return values[wanted]
+    join = all_of if isinstance(wanted, AllOf) else any_of
+    return join([fold(part, values, all_of, any_of) for part in wanted.parts])
 
 
 def contradictions(

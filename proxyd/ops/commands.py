@@ -115,7 +115,7 @@ def _pool_row(pool: Pool) -> Answer:
     return {
         "name": pool.name,
         "balance": pool.spec.balance.name,
-        "check": pool.spec.check.kind if pool.spec.check is not None else None,
+        "check": ", ".join(check.kind for check in pool.spec.checks) or None,
         "servers": len(pool.servers),
         "states": dict(Counter(server.state.value for server in pool.servers)),
         "panic": pool.panic,
@@ -130,7 +130,7 @@ def _show_servers(steered: Steered, given: Given, caller: Optional[Caller]) -> A
 
 def _server_row(steered: Steered, server: Server) -> Answer:
     now = steered.seconds()
-    checked = steered.pools[server.pool].spec.check is not None
+    checked = steered.pools[server.pool].spec.checks != ()
     return {
         "pool": server.pool,
         "name": server.name,

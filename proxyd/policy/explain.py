@@ -241,7 +241,7 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
 def _put(pool: Pool, server: Server, state: State) -> None:
     """Lead a server into a state, by the verbs that lead there in the daemon."""
     if state is State.CHECKING:
-        if pool.spec.check is None:
+        if not pool.spec.checks:
             raise NotSupposed(
                 f"pool {pool.name} has no check, so server {quoted(server.name)} is never checking"
             )

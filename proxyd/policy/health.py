@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping, Optional
 
-from proxyd.config.combination import AllOf, Combination
+from proxyd.config.combination import Combination, fold
 from proxyd.config.health import CheckSpec
 from proxyd.policy.state import State
 
 CALM = 60  # checks; five minutes at the default interval
 
 _MOST_QUICK = 16  # more than any bound has doublings
-
 
 _RANKS = (State.DOWN, State.CHECKING, State.UP)
 
@@ -90,13 +89,12 @@ def combined(checks: Mapping[str, State], wanted: Optional[Combination]) -> Stat
 
     It is CHECKING for as long as checks that have no result yet could decide.
     """
-    if wanted is None:
-        return _least(checks.values())
-    if isinstance(wanted, str):
-        return checks[wanted]
-    parts = [combined(checks, part) for part in wanted.parts]
-    return _least(parts) if isinstance(wanted, AllOf) else max(parts, key=_RANKS.index)
+    return fold(wanted, checks, _least, _most)
 
 
 def _least(states: Iterable[State]) -> State:
     return min(states, key=_RANKS.index)
+
+
+def _most(states: Iterable[State]) -> State:
+    return max(states, key=_RANKS.index)

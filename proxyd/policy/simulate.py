@@ -17,6 +17,8 @@ from typing import Any, Callable, Optional, Sequence
 
 from attrs import define, frozen
 
+from proxyd.config.combination import fold
+from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec
 from proxyd.policy.accesslog import Logged
 from proxyd.policy.balance import make_balancer
@@ -210,21 +212,25 @@ class Simulation:
     def _plan(self, first: float) -> None:
         """Lay out what happens to the servers, from the first arrival on."""
         by_name = {server.name: server for server in self.pool.servers}
+        checks, wanted = {check.name: check for check in self.pool.spec.checks}, self.pool.spec.combination
         for loss in self._losses:
-            server, check = by_name[loss.server], self.pool.spec.check
+            server = by_name[loss.server]
             away, back = first + loss.at, None if loss.back is None else first + loss.back
             self._later(away, self._lose, server)
             if back is not None:
                 self._later(back, self._lost.discard, server)
-            if check is None:
+            if not checks:
                 continue
-            fast = check.interval if check.fast is None else check.fast
-            noticed = away + check.interval + fast * (check.fall - 1)
+            # All checks fail together: the first that must pass decides, and of stand-ins the last.
+            falls = {name: check.interval + _fast(check) * (check.fall - 1) for name, check in checks.items()}
+            noticed = away + fold(wanted, falls, min, max)
             if back is None or noticed < back:
                 self._later(noticed, self._turn, (server, State.DOWN))
                 if back is not None:
-                    slow = check.interval if check.slow is None else check.slow
-                    self._later(back + slow + fast * (check.rise - 1), self._turn, (server, State.UP))
+                    rises = {
+                        name: _slow(check) + _fast(check) * (check.rise - 1) for name, check in checks.items()
+                    }
+                    self._later(back + fold(wanted, rises, max, min), self._turn, (server, State.UP))
 
     def _lose(self, server: Server) -> None:
         """A server and its connections are gone."""
@@ -270,3 +276,11 @@ class Simulation:
             self._no_server,
             self._unreachable,
         )
+
+
+def _fast(check: CheckSpec) -> float:
+    return check.interval if check.fast is None else check.fast
+
+
+def _slow(check: CheckSpec) -> float:
+    return check.interval if check.slow is None else check.slow

@@ -169,7 +169,7 @@ class ServerSteps(Case):
 
     def test_states(self) -> None:
         """A server that gets nobody has a reason."""
-        spec = pool(1, 1, 1, 1, 1, 0, 1, check=CheckSpec())
+        spec = pool(1, 1, 1, 1, 1, 0, 1, checks=(CheckSpec(),))
         others = (State.DOWN, State.DRAINING, State.MAINTENANCE, State.EJECTED, State.CHECKING)
         states = dict(zip("bcdeg", others))
         self.assertEqual(
@@ -205,7 +205,7 @@ class ServerSteps(Case):
 
     def test_nobody_is_up(self) -> None:
         """When nobody is up, who gets clients all the same is told."""
-        spec = pool(1, 1, check=CheckSpec())
+        spec = pool(1, 1, checks=(CheckSpec(),))
         states = {"a": State.DOWN, "b": State.CHECKING}
         self.assertEqual(
             self.seen(spec, states=states)[1], ("b", 1, "gets clients though it is checking: nobody is up")

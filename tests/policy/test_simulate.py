@@ -17,7 +17,7 @@ from proxyd.policy.traffic import Lasting, Traffic, arrivals
 from tests.policy.servers import no_chance
 from tests.support.case import Case
 
-CHECK = CheckSpec(interval=5.0, fall=3, rise=2)
+CHECKS = (CheckSpec(interval=5.0, fall=3, rise=2),)
 
 
 def pool(*weights: int, balance: str = "roundrobin", **values: Any) -> PoolSpec:
@@ -152,21 +152,21 @@ class LossTests(Case):
 
     def test_noticed(self) -> None:
         """Checks notice it after as many intervals as they take, and then it is left alone."""
-        found = outcome(pool(1, 1, check=CHECK), *map(came, range(100)), losses=(Loss("b", 10.5),))
+        found = outcome(pool(1, 1, checks=CHECKS), *map(came, range(100)), losses=(Loss("b", 10.5),))
         self.assertGreater(found.loads[1].failed, 4)
         self.assertLessEqual(found.loads[1].failed, 15)
-        later = outcome(pool(1, 1, check=CHECK), *map(came, range(200)), losses=(Loss("b", 10.5),))
+        later = outcome(pool(1, 1, checks=CHECKS), *map(came, range(200)), losses=(Loss("b", 10.5),))
         self.assertEqual(later.loads[1].failed, found.loads[1].failed)
 
     def test_comes_back(self) -> None:
         """One that comes back is used again when checks have seen it twice."""
         found = outcome(
-            pool(1, 1, check=CHECK, slow_start=0), *map(came, range(100)), losses=(Loss("b", 10.5, 40.5),)
+            pool(1, 1, checks=CHECKS, slow_start=0), *map(came, range(100)), losses=(Loss("b", 10.5, 40.5),)
         )
         [_, b] = found.loads
         self.assertEqual(b.connections, 5 + (99 - 50) // 2)
         brief = outcome(
-            pool(1, 1, check=CHECK, slow_start=0), *map(came, range(100)), losses=(Loss("b", 10.5, 13.5),)
+            pool(1, 1, checks=CHECKS, slow_start=0), *map(came, range(100)), losses=(Loss("b", 10.5, 13.5),)
         )
         self.assertGreater(brief.loads[1].connections, 45)
 
@@ -174,14 +174,14 @@ class LossTests(Case):
         """One that comes back gets its share step by step, if its pool says so."""
         clients = [came(n / 10) for n in range(1000)]
         for slow_start, low, high in ((0.0, 245, 255), (40.0, 130, 200)):
-            spec = pool(1, 1, check=CHECK, slow_start=slow_start)
+            spec = pool(1, 1, checks=CHECKS, slow_start=slow_start)
             found = outcome(spec, *clients, losses=(Loss("b", 0.05, 40.05),))
             self.assertTrue(low < found.loads[1].connections < high, found.loads[1])
 
     def test_cut(self) -> None:
         """Connections that it has end with it, and the balancer knows."""
         clients = [came(0, 100), came(1, 100), came(2, 100)]
-        spec = pool(1, 1, balance="leastconn", check=CHECK)
+        spec = pool(1, 1, balance="leastconn", checks=CHECKS)
         found = outcome(spec, *clients, *(came(20 + n) for n in range(4)), losses=(Loss("a", 5),))
         self.assertEqual(each(found, "cut"), [2, 0])
         self.assertEqual(found.loads[0].open_seconds, 5.0 + 3.0)
@@ -189,7 +189,7 @@ class LossTests(Case):
 
     def test_all_lost(self) -> None:
         """With nobody left clients are refused; how they were is told apart."""
-        spec = pool(1, 1, check=CHECK)
+        spec = pool(1, 1, checks=CHECKS)
         found = outcome(spec, *map(came, range(40)), losses=(Loss("a", 10.5), Loss("b", 10.5)))
         self.assertEqual(found.unreachable, 15)
         self.assertEqual(found.no_server, 14)
@@ -200,8 +200,8 @@ class LossTests(Case):
         clients = list(arrivals(Traffic(3000, lasting=Lasting("lognormal", 2, 1.5)), Random(3).random))
         losses = (Loss("a", 3), Loss("b", 5, 9), Loss("b", 12, 13), Loss("c", 5, 6))
         for name in BALANCES:
-            for check in (CHECK, None):
-                simulation = Simulation(pool(1, 2, 3, balance=name, check=check), Random(1).random, losses)
+            for checks in (CHECKS, ()):
+                simulation = Simulation(pool(1, 2, 3, balance=name, checks=checks), Random(1).random, losses)
                 for client in clients:
                     simulation.arrive(client)
                 simulation.arrive(came(clients[-1].started + 1e6, 0))

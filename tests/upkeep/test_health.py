@@ -4,135 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
     ConnectionRefusedError,
 )
-from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from proxyd.config.address import Address, TcpAddress
-from proxyd.config.combination import AllOf, AnyOf, Combination
+from proxyd.config.address import TcpAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS, RedisAsk
 from proxyd.config.proxyprotocol import ProxyOut
-from proxyd.ops.state import StateLog
 from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
-from proxyd.policy.state import State
-from proxyd.upkeep.health import PROBES, HealthChecks
+from proxyd.upkeep.health import PROBES
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.wire import proxyprotocol
-from tests.support.case import Case
-from tests.upkeep.probes.stage import FakeTransport
-
-UP, DOWN, CHECKING = State.UP, State.DOWN, State.CHECKING
-
-
-def no_delay() -> float:
-    return 0.0
-
-
-def pool_of(
-    *addresses: Address,
-    check: Optional[CheckSpec] = CheckSpec(),  # noqa: B008
-    proxy_protocol: Optional[ProxyOut] = None,
-) -> Pool:
-    """A pool "web" of servers a, b, c … with these addresses."""
-    servers = tuple(ServerSpec(chr(ord("a") + n), address) for n, address in enumerate(addresses))
-    spec = PoolSpec("web", servers, checks=(check,) if check else (), proxy_protocol=proxy_protocol)
-    pool = Pool(spec, PowerOfTwo(no_delay))
-    pool.watch(StateLog().changed)
-    return pool
-
-
-@implementer(IHostResolution)
-class Resolution:
-    """A look-up in progress, which cannot be cancelled; neither can Twisted's own."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def cancel(self) -> None:
-        raise NotImplementedError()
-
-
-@implementer(IHostnameResolver)
-class Names:
-    """A name service that answers when the test says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[IResolutionReceiver] = []
-
-    def resolveHostName(  # type: ignore[no-untyped-def]
-        self, receiver, hostName, portNumber=0, addressTypes=None, transportSemantics="TCP"
-    ) -> IHostResolution:
-        receiver.resolutionBegan(Resolution(hostName))
-        self.asked.append(receiver)
-        return Resolution(hostName)
-
-    def answer(self, *addresses: str) -> None:
-        receiver = self.asked.pop()
-        for address in addresses:
-            receiver.addressResolved(IPv4Address("TCP", address, 80))
-        receiver.resolutionComplete()
-
-
-class InMemory(Case):
-    """The checks on a reactor that only pretends; a check every 5 s, at most 2 s long, rise 2, fall 3."""
-
-    def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
-        self.names = Names()
-        self.reactor.installNameResolver(self.names)
-        self.pool = pool_of(TcpAddress("10.0.0.1", 80))
-
-    def check(self) -> HealthChecks:
-        checks = HealthChecks(self.reactor, no_delay, [self.pool])
-        checks.start()
-        self.reactor.advance(0)
-        return checks
-
-    def attempts(self) -> int:
-        return len(self.reactor.tcpClients)
-
-    def accept(self, closes: bool = True) -> FakeTransport:
-        """The newest connection is accepted."""
-        transport = FakeTransport(closes)
-        transport.protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
-        transport.protocol.makeConnection(transport)
-        return transport
-
-    def fail_with(self, error: Exception) -> None:
-        """The newest connection fails."""
-        self.reactor.tcpClients[-1][2].clientConnectionFailed(self.reactor.connectors[-1], Failure(error))
-
-    def refuse(self) -> None:
-        self.fail_with(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
-
-    def next_check(self) -> None:
-        before = self.attempts() + len(self.names.asked)
-        self.reactor.advance(5)
-        self.assertEqual(self.attempts() + len(self.names.asked), before + 1)
-
-    def lines(self, events: Sequence[Any]) -> list[str]:
-        return [f"{event['log_level'].name}: {formatEvent(event)}" for event in events]
-
-    def assertStill(self, checks: HealthChecks) -> None:
-        """After a stop nothing is left, and nothing more comes."""
-        attempts = self.attempts()
-        self.successResultOf(checks.stop())
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.reactor.pump([1] * 20)
-        self.assertEqual(self.attempts(), attempts)
+from tests.upkeep.checking import CHECKING, DOWN, UP, InMemory, no_delay, pool_of
 
 
 class States(InMemory):
@@ -282,146 +174,6 @@ class Asking(InMemory):
         up = f"info: {about} is up: check passed (first check)"
         self.assertEqual(self.lines(events), [f"warn: {remark}", up, f"warn: {remark}"])
         self.assertIs(self.pool.servers[0].state, UP)
-        self.assertStill(checks)
-
-
-class Several(InMemory):
-    """Several checks of one server, and servers that come and go."""
-
-    def several(
-        self, combination: Optional[Combination] = None, *servers: str, timeout: float = 2
-    ) -> HealthChecks:
-        """Checks named tcp and other; the second is on port 81, and may take its time."""
-        checks = (
-            CheckSpec(name="tcp", fall=1, rise=1),
-            CheckSpec(name="other", fall=1, rise=1, port=81, timeout=timeout),
-        )
-        specs = tuple(ServerSpec(name, TcpAddress(f"10.0.0.{name}", 80)) for name in servers or "1")
-        spec = PoolSpec("web", specs, checks=checks, combination=combination)
-        self.pool = Pool(spec, PowerOfTwo(no_delay))
-        self.pool.watch(StateLog().changed)
-        return self.check()
-
-    def answer(self, port: int, accepts: bool) -> None:
-        """The newest connection to this port is accepted or refused."""
-        place = max(n for n, client in enumerate(self.reactor.tcpClients) if client[1] == port)
-        factory = self.reactor.tcpClients[place][2]
-        if not accepts:
-            refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-            factory.clientConnectionFailed(self.reactor.connectors[place], Failure(refused))
-            return
-        transport = FakeTransport(closes=True)
-        transport.protocol = factory.buildProtocol(None)
-        transport.protocol.makeConnection(transport)
-
-    def test_all(self) -> None:
-        """A server is up when all checks have passed, and down when one fails, whose name is told."""
-        with capturedLogs() as events:
-            checks = self.several()
-            (server,) = self.pool.servers
-            self.answer(80, True)
-            self.assertIs(server.state, CHECKING)
-            self.answer(81, True)
-            self.assertIs(server.state, UP)
-            self.reactor.advance(5)
-            self.answer(81, False)
-            self.assertIs(server.state, DOWN)
-            self.answer(80, False)
-            self.reactor.advance(5)
-            self.answer(81, True)
-            self.assertIs(server.state, DOWN)
-        self.assertEqual(server.why, "other: connection refused (1 check)")
-        self.assertEqual(
-            self.lines(events),
-            [
-                "info: [pool web] server 1 (10.0.0.1:80) passes check tcp, and stays checking: "
-                "check passed (first check)",
-                "info: [pool web] server 1 (10.0.0.1:80) is up: other: check passed (first check)",
-                "warn: [pool web] server 1 (10.0.0.1:80) is down: other: connection refused (1 check)",
-                "info: [pool web] server 1 (10.0.0.1:80) fails check tcp, and stays down: "
-                "connection refused (1 check)",
-                "info: [pool web] server 1 (10.0.0.1:80) passes check other, and stays down: "
-                "check passed (1 check)",
-            ],
-        )
-        self.assertStill(checks)
-
-    def test_any(self) -> None:
-        """Where one check is enough, the first that passes decides; one without a result never does harm."""
-        checks = self.several(AnyOf(("tcp", "other")), timeout=60)
-        (server,) = self.pool.servers
-        self.answer(80, True)
-        self.assertIs(server.state, UP)
-        self.reactor.advance(5)
-        self.answer(80, False)
-        self.assertIs(server.state, UP)
-        self.answer(81, False)
-        self.assertIs(server.state, DOWN)
-        self.assertStill(checks)
-
-    def test_held_back(self) -> None:
-        """A server that keeps changing is held back, and it is said for how long."""
-        self.several()
-        (server,) = self.pool.servers
-        self.answer(81, True)
-        self.answer(80, True)
-        for accepts in (False, True, False):
-            self.reactor.advance(5)
-            self.answer(81, True)
-            self.answer(80, accepts)
-        self.assertEqual(
-            server.why, "tcp: connection refused (1 check); it keeps changing, and must pass 2 in a row"
-        )
-
-    def test_away(self) -> None:
-        """After maintenance the checks decide anew, each with its first result; before, there are none."""
-        checks = self.several(AllOf(("tcp", "other")))
-        (server,) = self.pool.servers
-        self.answer(80, True)
-        self.answer(81, True)
-        self.pool.disable(server, "", 0.0)
-        before = self.attempts()
-        self.reactor.advance(5)
-        self.assertEqual(self.attempts(), before)
-        self.pool.enable(server, "", 0.0)
-        self.assertIs(server.state, CHECKING)
-        self.reactor.advance(5)
-        self.answer(80, True)
-        self.assertIs(server.state, CHECKING)
-        self.answer(81, True)
-        self.assertIs(server.state, UP)
-        self.assertStill(checks)
-
-    def test_added_and_removed(self) -> None:
-        """A server that the pool gets later is checked as well, until it is removed."""
-        checks = self.several()
-        spec = ServerSpec("9", TcpAddress("10.0.0.9", 80))
-        server = self.pool.add(spec, "", 0.0)
-        self.reactor.advance(0)
-        self.assertEqual(
-            [client[0] for client in self.reactor.tcpClients], ["10.0.0.1"] * 2 + ["10.0.0.9"] * 2
-        )
-        self.pool.remove(server, "", 0.0)
-        self.reactor.tcpClients.clear()
-        self.reactor.pump([1] * 5)
-        self.assertEqual({client[0] for client in self.reactor.tcpClients}, {"10.0.0.1"})
-        self.assertStill(checks)
-        self.pool.add(spec, "", 0.0)
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-
-    def test_comes_and_goes(self) -> None:
-        """A server that is forgotten is checked no more, and one that comes later is; others go on."""
-        checks = self.several(None, "1", "2")
-        first, _ = self.pool.servers
-        self.successResultOf(checks.forget(first))
-        self.successResultOf(checks.forget(first))
-        self.reactor.tcpClients.clear()
-        checks.watch(self.pool, first)
-        checks.watch(self.pool, first)
-        self.reactor.advance(0)
-        self.assertEqual(
-            [client[:2] for client in self.reactor.tcpClients], [("10.0.0.1", 80), ("10.0.0.1", 81)]
-        )
         self.assertStill(checks)
 
 
