@@ -88,6 +88,17 @@ class Reason(enum.Enum):
         "all servers had their max_connections, and too many waited already, or others had fewer waiting",
     )
     QUEUE_TIMEOUT = ("queue_timeout", Fault.SERVER, "no server had room within the wait of the pool's queue")
+    SERVER_DOWN = (
+        "server_down",
+        Fault.SERVER,
+        "the server went down, was taken into maintenance or removed, and on_down closes its connections",
+    )
+    FAILBACK = (
+        "failback",
+        Fault.NOBODY,
+        "backups are needed no more, and on_up closes their connections",
+    )
+    LOCAL_PORTS = ("local_ports", Fault.PROXY, "no local port was left for a connection to the server")
     DESCRIPTORS = ("descriptors", Fault.PROXY, "the process had no file descriptor left")
     DRAINED = ("drained", Fault.PROXY, "the proxy stopped, and drain_timeout had run out")
     INTERNAL = ("internal", Fault.PROXY, "a fault in the proxy itself; the log has the traceback")

@@ -51,6 +51,7 @@ from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.failover import Failover
 from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
@@ -124,6 +125,9 @@ class ProxyService(Service):
             self._access_log = AccessLog(config.daemon.access_log, reactor)
         self.frontends = self._make_frontends()
         self._list_files = ListFiles(reactor, random, self._lists.files)
+        self._failover = Failover(reactor, self.frontends)
+        for pool in self.pools.values():
+            pool.watch(self._failover.changed)
         self.listeners: list[AnyListener] = []
         self._admin_listeners: list[AnyListener] = []
         self._metrics_listeners: list[AnyListener] = []
@@ -266,6 +270,7 @@ class ProxyService(Service):
         self._turns.stop()
         await self._list_files.stop()
         await self._sweep.stop()
+        self._failover.stop()
         self._lag.stop()
         for listener in self._admin_listeners + self._metrics_listeners:
             await maybeDeferred(listener.stopListening)

@@ -9,6 +9,8 @@ from attrs import frozen
 from proxyd.config.address import Address, ServerAddress, UnixAddress
 from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
+from proxyd.config.ejection import Ejection, EjectSpec
+from proxyd.config.failover import KEEP, ON_UP, OnDown
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
@@ -57,6 +59,9 @@ class PoolSpec:
     panic_threshold: int = 0  # percent
     queue: QueueSpec = QueueSpec()
     combination: Optional[Combination] = None
+    eject: Optional[EjectSpec] = EjectSpec()
+    on_down: Optional[float] = None  # seconds until connections are closed
+    on_up: str = KEEP
 
 
 class Server(Form):
@@ -210,6 +215,32 @@ OPTIONS = (
         "`priority` come first.",
         "queue = length=200 wait=30s",
         otherwise="what the parameters say without it",
+    ),
+    Option(
+        "eject",
+        Ejection(),
+        "So many connections in a row that come to nothing take a server out for a while, with or without a "
+        "check: it refuses them, does not answer, or ends them without having said a byte. Turn it `off` "
+        "where servers do so to clients that they do not like, and these could take it out.",
+        "eject = 3 time=10s max_time=1m most=30%",
+        default="5",
+    ),
+    Option(
+        "on_down",
+        OnDown(),
+        "What becomes of the connections that a server has when it goes down or into maintenance, or is "
+        "removed: they are kept until one of their ends closes them, closed at once, or closed if it has not "
+        "come up again by then. One that is ejected keeps its connections.",
+        "on_down = close_after 30s",
+        default="keep",
+    ),
+    Option(
+        "on_up",
+        ON_UP,
+        "What becomes of the connections to backups when another server is up again, and backups are needed "
+        "no more: they are kept, or closed (`close_backups`), so that clients come back.",
+        "on_up = close_backups",
+        default="keep",
     ),
 )
 

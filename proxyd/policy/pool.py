@@ -21,6 +21,7 @@ from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
 from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
+from proxyd.policy import ejection
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.queue import Queue
 from proxyd.policy.slowstart import FULL, step
@@ -43,6 +44,9 @@ class Server:
     into its state, in seconds since the epoch, or 0 for the start of the process; ``until``, when it leaves
     it by itself, if it is ejected.  ``health`` is what its checks have said last.  ``cold`` is a server that
     has been away, and has not been up since.
+
+    ``failures`` are connections in a row that came to nothing, ``ejections`` how often it was ejected lately,
+    and ``returned`` when it came back from the last one.
     """
 
     name: str
@@ -65,6 +69,9 @@ class Server:
     until: float = 0.0
     health: State = State.CHECKING
     cold: bool = False
+    failures: int = 0
+    ejections: int = 0
+    returned: float = 0.0
 
     def __attrs_post_init__(self) -> None:
         self.share = self.weight * FULL
@@ -252,6 +259,24 @@ class Pool:
         """Give it no new connections until then; checks that fail take it down all the same."""
         self._move(server, Event.EJECT, why, now, until=until)
 
+    def failed(self, server: Server, why: str, now: float) -> None:
+        """A connection to it has come to nothing by its fault; so many in a row eject it."""
+        spec = self.spec.eject
+        if spec is None:
+            return
+        server.failures += 1
+        if server.failures < spec.in_a_row or server.state not in (State.UP, State.CHECKING):
+            return
+        others = sum(other.state is State.UP and other.share > 0 for other in self.servers) - (
+            server.state is State.UP
+        )
+        if not ejection.may_go(spec, len(self.servers), len(self._ejected), others):
+            return
+        server.ejections = ejection.times(spec, server.ejections, now - server.returned)
+        until = now + ejection.seconds(spec, server.ejections)
+        row = f"{server.failures} connections in a row came to nothing, the last: {why}"
+        self.eject(server, until, f"{row}; out for {until - now:g}s", now)
+
     def weigh(self, server: Server, weight: int, why: str, now: float) -> None:
         """
         Give a server another weight; with 0 it gets no new connections, and keeps those it has.
@@ -323,6 +348,9 @@ class Pool:
                 server.health = State.CHECKING
         if after is not before:
             server.state, server.why, server.since, server.until = after, why, now, until
+            server.failures = 0
+            if before is State.EJECTED:
+                server.returned = now
             self._leave_timers(server)
             if after is State.EJECTED:
                 self._ejected.add(server)

@@ -27,6 +27,7 @@ from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
 from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival, network_of
+from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.queue import Ticket
 from proxyd.policy.route import Routes
@@ -219,10 +220,16 @@ class Session(Pair):
             if failed.reason is Reason.DESCRIPTORS:
                 self.factory.capacity.exhausted()
                 break  # no fault of the server's, and no other could be reached either
-            if pool.timed is not None:
-                pool.timed(server, timeout)
+            self._blame(pool, server, failed)
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
+
+    def _blame(self, pool: Pool, server: Server, failed: DialFailed) -> None:
+        """Tell the pool that a server could not be reached."""
+        if failed.reason in UNREACHED:
+            pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
+        if pool.timed is not None:
+            pool.timed(server, pool.spec.connect_timeout)
 
     async def _wait_for_room(self, pool: Pool) -> None:
         """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
@@ -376,6 +383,12 @@ class Session(Pair):
         factory, picked, opening = self.factory, self.picked, self.opening
         if self._first_byte is not None:
             self._first_byte.ended()
+        if picked is not None and self.connect_seconds is not None:
+            if self.server.received:
+                if picked.failures:
+                    picked.failures = 0
+            elif came_to_nothing(reason, self.client.received > 0) and self.pool is not None:
+                self.pool.failed(picked, f"{reason.code} without a byte", factory.seconds())
         record = Record(
             started=self.started,
             listener=factory.spec.name,

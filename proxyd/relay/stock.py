@@ -7,6 +7,7 @@ every reactor that has ``connectTCP``.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any, Callable, Optional
@@ -202,4 +203,6 @@ def _dial_failed(failure: Failure) -> None:
         raise DialFailed(Reason.CONNECT_REFUSED, detail) from None
     if isinstance(error, ConnectError) and error.osError in OUT_OF_DESCRIPTORS:
         raise DialFailed(Reason.DESCRIPTORS, detail) from None
+    if code == errno.EADDRNOTAVAIL:
+        raise DialFailed(Reason.LOCAL_PORTS, detail) from None
     raise DialFailed(Reason.CONNECT_FAILED, detail) from None

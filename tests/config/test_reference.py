@@ -11,6 +11,7 @@ from proxyd.config import reference
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
+from proxyd.config.ejection import EjectSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Flag, OneWord, Option
@@ -29,6 +30,7 @@ PARAMETER_SPECS = {
     "balance": BalanceSpec,
     "check": CheckSpec,
     "queue": QueueSpec,
+    "eject": EjectSpec,
     "server": ServerSpec,
     "access_log": AccessLogSpec,
 }

@@ -117,10 +117,15 @@ class SessionCase(Case):
             ServerSpec(f"s{place}", TcpAddress("10.0.0.1", port)) for place, port in enumerate(ports)
         )
         spec = PoolSpec("web", servers, retries=retries, connect_timeout=5.0)
-        self.pool = Pool(spec, RoundRobin(lambda: 0.0))
+        self.front(Pool(spec, RoundRobin(lambda: 0.0)), **listener)
+        return self.connect()
+
+    def front(self, pool: Pool, **listener: Any) -> None:
+        """A listener before a pool."""
+        self.pool = pool
         self.factory = ProxyFactory(
             ListenerSpec("front", (), "web", **listener),
-            {"web": self.pool},
+            {"web": pool},
             self.datapath,
             self.wheel,
             self.clock.seconds,
@@ -128,7 +133,6 @@ class SessionCase(Case):
             [Broken(), self.notebook] if listener.pop("broken", False) else [self.notebook],
             admission(),
         )
-        return self.connect()
 
     def connect(self) -> FakePeer:
         side = self.factory.buildProtocol(IPv4Address("TCP", "10.9.9.9", 4711))

@@ -21,7 +21,11 @@ from proxyd.relay.tcp import prepare
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
-_REASONS = {errno.ECONNREFUSED: Reason.CONNECT_REFUSED, errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT}
+_REASONS = {
+    errno.ECONNREFUSED: Reason.CONNECT_REFUSED,
+    errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT,
+    errno.EADDRNOTAVAIL: Reason.LOCAL_PORTS,
+}
 
 
 class Dial:

@@ -1,0 +1,46 @@
+"""
+When does live traffic take a server out, and for how long?
+
+A check asks now and then, and clients all the time.  So connections that come to nothing, so many in a row,
+take a server out for a while: Envoy's outlier detection, HAProxy's ``observe layer4``, nginx's ``max_fails``.
+They are those that the server refused or did not answer, and those that it ended without having said a byte.
+A row ends with the first byte that a server says.
+
+What is here is arithmetic; `proxyd.policy.pool.Pool` keeps the counts.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from proxyd.config.ejection import EjectSpec
+from proxyd.errors import Reason
+
+# How a connection may fail to come about by the server's fault.  No descriptor or local port is our own,
+# and a name that does not resolve the name service's.
+UNREACHED = frozenset({Reason.CONNECT_REFUSED, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED})
+
+# How one may end by its fault without a byte from the server; if it is by silence, a client must have asked.
+ENDED = frozenset({Reason.SERVER_FINISHED, Reason.SERVER_RESET})
+SILENT = frozenset({Reason.SERVER_STALLED, Reason.SERVER_UNFINISHED, Reason.IDLE_TIMEOUT})
+
+
+def came_to_nothing(reason: Reason, asked: bool) -> bool:
+    """Whether a connection without a byte from the server counts against it, ended so, and asked or not."""
+    return reason in ENDED or (asked and reason in SILENT)
+
+
+def may_go(spec: EjectSpec, servers: int, ejected: int, others_up: int) -> bool:
+    """Whether one more of so many servers may be ejected; so many are already, and so many others are up."""
+    return others_up > 0 and (ejected + 1) * 100 <= spec.most * servers
+
+
+def times(spec: EjectSpec, before: int, good_seconds: float) -> int:
+    """Which ejection in a row it is, so many having been before and so much good behaviour since."""
+    forgiven = int(max(0.0, good_seconds) / spec.time)
+    return min(max(0, before - forgiven) + 1, ceil(spec.max_time / spec.time))
+
+
+def seconds(spec: EjectSpec, number: int) -> float:
+    """For how long it is, by its number."""
+    return min(spec.time * number, spec.max_time)
