@@ -8,7 +8,8 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 1. The listeners close: new clients are refused by the kernel, and go elsewhere.
 2. Connections end by themselves, for up to ``drain_timeout``.
 3. The rest are cut, with the reason ``drained``.
-4. The checks end; until now they told which servers were up, to sessions that were still dialing.
+4. The checks end; until now they told which servers were up, to sessions that were still dialing.  What the
+   next process should know is written.
 5. The admin socket and the metrics close; until now the drain could be watched.
 6. The access log is written out, with the last record in it.
 7. The demo servers close; until now sessions may have been talking to them.
@@ -21,6 +22,7 @@ from typing import Any, Callable, Iterator, Mapping, Union
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from proxyd.config.address import Bind
@@ -60,7 +62,8 @@ from proxyd.relay.tcp import degraded_towards
 from proxyd.upkeep.bans import BanSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
-from proxyd.upkeep.state import Turns
+from proxyd.upkeep.state import Turns, carry_over
+from proxyd.upkeep.statefile import StateFolder
 
 FRONTENDS = {"tcp": tcp_frontend}
 
@@ -113,6 +116,7 @@ class ProxyService(Service):
         state_log = StateLog()
         for pool in self.pools.values():
             pool.watch(state_log.changed)
+        self._state = StateFolder(config.daemon.state, reactor, self._in_thread)
         self._turns = Turns(reactor, list(self.pools.values()))
         self._checks = HealthChecks(reactor, random, list(self.pools.values()))
         self._lists = Lists(config.lists)
@@ -152,6 +156,9 @@ class ProxyService(Service):
             for spec in self._config.listeners
         )
 
+    def _in_thread(self, work: Callable[[], None]) -> Deferred[None]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
     def _make_admin(self) -> AdminFactory:
         steered = Steered(
             pools=self.pools,
@@ -166,6 +173,10 @@ class ProxyService(Service):
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
         wrong: list[str] = []
         lane = self._datapaths["lane"]
+        try:
+            self._state.check()
+        except StartError as error:
+            wrong += error.lines
         if self._access_log is not None:
             try:
                 self._access_log.open()
@@ -238,8 +249,10 @@ class ProxyService(Service):
             )
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
+        carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
         for listener in self._all_listeners():
             listener.startListening()
+        self._state.start()
         self._checks.start()
         self._turns.start()
         self._list_files.start()
@@ -271,6 +284,7 @@ class ProxyService(Service):
         await self._list_files.stop()
         await self._sweep.stop()
         self._failover.stop()
+        await self._state.stop()
         self._lag.stop()
         for listener in self._admin_listeners + self._metrics_listeners:
             await maybeDeferred(listener.stopListening)

@@ -148,6 +148,13 @@ class File(OneWord):
         return file_path(word.text, word)
 
 
+@frozen
+class Folder(File):
+    """The path of a folder, which is not looked at yet."""
+
+    shape: ClassVar[str] = "the path of a folder"
+
+
 def ip_address(text: str, version: int = 0) -> str:
     """The IP address in its shortest form; of the given version if it is not 0.  Raises `Invalid`."""
     kind = f"IPv{version}" if version else "IP"

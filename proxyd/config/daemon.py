@@ -6,7 +6,7 @@ from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Bind, UnixBind, file_path
+from proxyd.config.address import Bind, Folder, UnixBind, file_path
 from proxyd.config.bind import BindForm, PrivateBind
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
 from proxyd.config.reader import Word
@@ -33,6 +33,7 @@ class DaemonSpec:
     drain_timeout: float = 30.0
     max_connections: int = 0
     max_bans: int = 100_000
+    state: str = ""
 
 
 class AccessLog(Form):
@@ -97,5 +98,14 @@ OPTIONS = (
         "is dropped. Each takes some 650 bytes.",
         "max_bans = 20000",
         default="100000",
+    ),
+    Option(
+        "state",
+        Folder(),
+        "Keep here what the next process should know: which servers are down, draining, in maintenance or "
+        "ejected, since when and why, and the weights that operators gave them. The folder must be there, "
+        "and writable for the user that proxyd runs as.",
+        "state = /var/lib/proxyd",
+        otherwise="after a restart every server is as the configuration has it",
     ),
 )

@@ -287,7 +287,7 @@ class Pool:
         own, balance = server.configured, self.spec.balance.name
         if not 0 <= weight <= HEAVIEST:
             raise ValueError(f"{weight} is no weight; weights are 0 to {HEAVIEST}")
-        if balance in FIXED_WEIGHTS and weight not in (0, own):
+        if not self.takes(server, weight):
             raise ValueError(f"with balance {balance} the weight can be 0 or {own}, not {weight}")
         server.weight = weight
         self._share(server, now)
@@ -326,6 +326,20 @@ class Pool:
             self._share(server, now)
         if [server.share for server in self._starting] != before:
             self._tiers = self._fit()
+
+    def takes(self, server: Server, weight: int) -> bool:
+        """Whether the server may have such a weight."""
+        fixed = self.spec.balance.name in FIXED_WEIGHTS
+        return 0 <= weight <= HEAVIEST and (not fixed or weight in (0, server.configured))
+
+    def resume(self) -> None:
+        """Go on with the states and weights that the servers have been given; before the pool is used."""
+        for server in self.servers:
+            server.share = server.weight * FULL
+            server.cold = server.state not in (State.UP, State.CHECKING)
+        self._ejected = {server for server in self.servers if server.state is State.EJECTED}
+        self._lay_out()
+        self._tiers = self._fit()
 
     def serves(self, server: Server) -> bool:
         """Whether it is among those that get connections first."""

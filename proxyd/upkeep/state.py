@@ -1,4 +1,4 @@
-"""Who sees to it that states change which change by time alone: ejections that end, and slow starts?"""
+"""Who sees to it that ejections end, that slow starts go on, and that the next process knows of all that?"""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from proxyd.policy.pool import Pool
+from proxyd.policy.statefile import SECTION, remember, restore
+from proxyd.upkeep.statefile import StateFolder
+
+_log = Logger()
 
 SECONDS = 1.0  # between two looks; ejections and slow starts last for many of these
 
 
 class Turns:
     """Looks after the pools, from `start` to `stop`."""
-
-    _log = Logger()
 
     def __init__(self, reactor: Any, pools: Sequence[Pool]) -> None:
         self._reactor = reactor
@@ -38,4 +40,26 @@ class Turns:
             try:
                 pool.tick(now)
             except Exception:  # noqa: BLE001 - the loop would never run again
-                self._log.failure("Pool {pool} was not looked after.", pool=pool.name)
+                _log.failure("Pool {pool} was not looked after.", pool=pool.name)
+
+
+def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
+    """Put the servers where the process before has left them, and from now on keep where they are."""
+    kept = folder.read(SECTION)
+    if kept is not None:
+        try:
+            for server in restore(pools, *kept, now):
+                _log.info(
+                    "[pool {pool}] server {server} ({address}) is {state} as before, weight {weight}: {why}",
+                    pool=server.pool,
+                    server=server.name,
+                    address=str(server.address),
+                    state=server.state.value,
+                    weight=server.weight,
+                    why=server.why,
+                )
+        except ValueError as error:
+            folder.refuse(SECTION, str(error))
+    folder.keep(SECTION, lambda: remember(pools))
+    for pool in pools:
+        pool.watch(lambda change: folder.changed(SECTION))

@@ -78,9 +78,9 @@ async def mariadb(stage: Stage) -> Service:
     return Service(place, child, folder)
 
 
-async def redis(stage: Stage) -> Service:
+async def redis(stage: Stage, place: Optional[Place] = None) -> Service:
     """Redis, in memory only."""
-    place = stage.tcp()
+    place = place or stage.tcp()
     child = stage.spawn(
         program("redis-server", "redis-server"), "--bind", place.host, "--port", str(place.port),
         "--save", "", "--appendonly", "no", "--tcp-backlog", "511",

@@ -1,0 +1,143 @@
+"""
+What of the servers is worth knowing in the next process, and what of it still holds there?
+
+`remember` makes plain values of the servers of all pools, for a section of `proxyd.upkeep.statefile`;
+`restore` takes them back, for each server that has the same pool, name and address as before.  What
+operators have done holds for ever, an ejection until its time is over, and what checks have found only if it
+was written lately; the first check decides anew, but until then clients are led by it.  HAProxy has this as
+``load-server-state-from-file``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Optional
+
+from attrs import frozen
+
+from proxyd.config.pool import HEAVIEST
+from proxyd.policy.pool import OUT, Pool, Server
+from proxyd.policy.state import State
+
+SECTION = "servers"
+
+FRESH = 300.0  # seconds for which what checks have found is believed: a restart or a reboot, not a weekend
+
+_LONGEST_WHY = 1000
+
+
+@frozen
+class Past:
+    """
+    What is remembered of a server; the fields are those of `proxyd.policy.pool.Server`.
+
+    It is made of what a file says, so making one of wrong values raises TypeError or ValueError.
+    """
+
+    pool: str
+    name: str
+    address: str
+    state: State
+    why: str
+    since: float
+    until: float
+    health: State
+    weight: int
+    configured: int
+    ejections: int
+    returned: float
+
+
+def remember(pools: Iterable[Pool]) -> list[dict[str, Any]]:
+    """The servers of the pools, as plain values."""
+    return [
+        {
+            "pool": pool.name,
+            "name": server.name,
+            "address": str(server.address),
+            "state": server.state.value,
+            "why": server.why[:_LONGEST_WHY],
+            "since": server.since,
+            "until": server.until,
+            "health": server.health.value,
+            "weight": server.weight,
+            "configured": server.configured,
+            "ejections": server.ejections,
+            "returned": server.returned,
+        }
+        for pool in pools
+        for server in pool.servers
+    ]
+
+
+def restore(pools: Iterable[Pool], content: Any, written: float, now: float) -> list[Server]:
+    """
+    Put servers back into the states and weights that they had when ``content`` was written.
+
+    To be called before the pools are used.  Returns those that are not as the configuration has them.  Raises
+    ValueError, and changes nothing, if the content is not what `remember` makes.
+    """
+    if not isinstance(content, list):
+        raise ValueError("it is no list of servers")
+    pasts = {(past.pool, past.name): past for past in map(_past, content)}
+    found = []
+    for pool in pools:
+        for server in pool.servers:
+            past = pasts.get((pool.name, server.name))
+            if past is not None and past.address == str(server.address):
+                _take_back(pool, server, past, 0 <= now - written < FRESH, now)
+                if server.state not in (State.UP, State.CHECKING) or server.weight != server.configured:
+                    found.append(server)
+        pool.resume()
+    return found
+
+
+def _take_back(pool: Pool, server: Server, past: Past, fresh: bool, now: float) -> None:
+    checked = bool(pool.spec.checks)
+    state: Optional[State] = None
+    if past.state in OUT:
+        state = past.state
+    elif past.state is State.EJECTED and past.since <= now < past.until:
+        state = past.state
+    elif past.state in (State.UP, State.DOWN) and checked and fresh:
+        state = past.state
+    if past.configured == server.configured and pool.takes(server, past.weight):
+        server.weight = past.weight
+    server.ejections, server.returned = past.ejections, past.returned
+    if state is not None:
+        server.state, server.why, server.since = state, past.why, past.since
+        server.until = past.until if state is State.EJECTED else 0.0
+        if checked and fresh and past.state is not State.MAINTENANCE:
+            server.health = past.health
+
+
+def _past(entry: Any) -> Past:
+    """One server of a file.  Raises ValueError if it is none."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{_shown(entry)} is no server")
+    try:
+        past = Past(
+            **{
+                **entry,
+                "state": State(entry["state"]),
+                "health": State(entry["health"]),
+            }
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{_shown(entry)} is no server") from None
+    texts = (past.pool, past.name, past.address, past.why)
+    times = (past.since, past.until, past.returned)
+    counts = (past.weight, past.configured, past.ejections)
+    right = (
+        all(isinstance(text, str) for text in texts)
+        and all(type(time) in (int, float) and 0 <= time < 1e11 for time in times)
+        and all(type(count) is int and 0 <= count < 1e9 for count in counts)
+        and max(past.weight, past.configured) <= HEAVIEST
+    )
+    if not right:
+        raise ValueError(f"{_shown(entry)} is no server")
+    return past
+
+
+def _shown(entry: Any) -> str:
+    text = repr(entry)
+    return text if len(text) < 80 else text[:76] + " ..."
