@@ -92,11 +92,23 @@ class StaticRoundRobin(RoundRobin):
     """
     The same by weights that stay as they are configured: HAProxy's static-rr.
 
-    `Pool.weigh` sees to that.  Nobody is owed anything: whenever servers come or go all begin anew.
+    `Pool.weigh` sees to that.  Nobody is owed anything: whenever servers come or go all begin anew.  A retry
+    is no such case, or one server that cannot be reached would lead all clients to the first.
     """
 
-    def _settle(self) -> None:
-        """What was owed is forgotten."""
+    def __init__(self, random: Chance) -> None:
+        super().__init__(random)
+        self._whole: list[Server] = []  # the servers of the last choice, with those that it was to avoid
+
+    def choose(
+        self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
+    ) -> Optional[Server]:
+        if servers is not self._whole:
+            self._whole = servers
+            self._servers, self._heaps = [], {}
+            for server in servers:
+                server.credit = 0
+        return super().choose(servers, avoid, arrival)
 
 
 def make_balancer(spec: BalanceSpec, random: Chance, seconds: Seconds) -> IBalancer:
