@@ -136,7 +136,7 @@ class IDatapath(Interface):
 @frozen
 class ListenerSnapshot:
     """
-    A listener as it is now: its open connections, and what has passed.
+    A listener as it is now: its open connections, and what has passed; ``held`` are kept in its tarpit.
 
     ``live`` has one ``(pool, server, bytes_in, bytes_out)`` for each connection that is still open and
     has reached a server; what a client has said before is counted with the server that gets it.
@@ -145,6 +145,7 @@ class ListenerSnapshot:
     name: str
     open: int
     live: tuple[tuple[str, str, int, int], ...] = ()
+    held: int = 0
 
 
 @frozen

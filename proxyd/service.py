@@ -361,6 +361,7 @@ def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
     return ListenerSnapshot(
         name=frontend.spec.name,
         open=len(frontend.sessions),
+        held=len(frontend.exit),
         live=tuple(
             (session.picked.pool, session.picked.name, session.client.received, session.server.received)
             for session in frontend.sessions

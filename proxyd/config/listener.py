@@ -11,6 +11,7 @@ from proxyd.config.bind import Binds, ends_tls
 from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.options import Choice, Count, Duration, Option, Reference, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
+from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
 from proxyd.config.route import TLS, RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
 from proxyd.config.words import quoted
@@ -45,6 +46,8 @@ class ListenerSpec:
     opening_timeout: float = 5.0
     access: tuple[Rule, ...] = ()
     priority: int = 0
+    speaks: str = ""
+    refuse: RefuseSpec = RefuseSpec()
     routes: tuple[RouteSpec, ...] = ()
     tcp: TcpSpec = UNTOUCHED
     tcp_info: bool = False
@@ -127,6 +130,26 @@ INHERITED = (
         "deny = @blocked file:/etc/proxyd/blocked.txt",
         otherwise="nobody is denied, or the rest where there is an `allow`",
         into="access",
+    ),
+    Option(
+        "speaks",
+        Choice(SPOKEN),
+        "What clients speak, so that one that gets no server is told so in its own protocol: with the error "
+        "that servers have for too many connections, or with HTTP's 503, or a TLS alert. Nothing else "
+        "depends on it.",
+        "speaks = pgsql",
+        otherwise="they are closed without a word",
+    ),
+    Option(
+        "refuse",
+        Refuse(),
+        "How clients are turned away that may not come in. `close`: in order; `reset`: by a reset; `drop`: "
+        "without a word, so that the client waits (this needs CAP_NET_ADMIN; otherwise a reset is sent that "
+        "gets no further than the first router); `tarpit`: the client is kept waiting. Clients that have "
+        "been let in, and get no server after all, are told why if there is `speaks`, and otherwise closed "
+        "or, with all but `close`, reset.",
+        "refuse = tarpit hold=2m",
+        default="close",
     ),
     Option(
         "priority",

@@ -213,8 +213,14 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     listeners = GaugeMetricFamily(
         "proxyd_connections_open", "Connections that are open now.", labels=("listener",)
     )
+    held = GaugeMetricFamily(
+        "proxyd_tarpit_held",
+        "Clients that are kept waiting since they may not come in.",
+        labels=("listener",),
+    )
     for listener in snapshot.listeners:
         listeners.add_metric((listener.name,), listener.open)
+        held.add_metric((listener.name,), listener.held)
     servers = ("pool", "server")
     opened = GaugeMetricFamily(
         "proxyd_server_connections_open", "Connections to the server that are open now.", labels=servers
@@ -260,7 +266,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
     lag.add_metric((), snapshot.lag_seconds)
-    yield from (listeners, opened, up, state, since, weight, effective, waiting, length, evicted, lag)
+    yield from (listeners, held, opened, up, state, since, weight, effective, waiting, length, evicted, lag)
 
 
 class MetricsPage(Page):

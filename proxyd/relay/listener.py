@@ -14,7 +14,6 @@ import socket
 import stat
 from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union, cast
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
     IAddress,
@@ -32,7 +31,7 @@ from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.errors import StartError
 from proxyd.interfaces import IDatapath
 from proxyd.relay.capacity import RETRY_SECONDS, Capacity
-from proxyd.relay.streams import Socket
+from proxyd.relay.streams import Socket, address_of
 from proxyd.relay.tcp import tune_listening
 
 ACCEPTS_PER_TURN = 16
@@ -163,6 +162,9 @@ def _systemd_fd(bind: SystemdBind, environ: Mapping[str, str]) -> int:
 class AcceptingFactory(Protocol):
     """A protocol factory that wants to know of clients that had to be turned away."""
 
+    def sends_away(self, skt: Any, peer: Any) -> bool:
+        """Whether a client that was accepted may not come in; then its socket is the factory's."""
+
     def shed(self, address: IAddress) -> None:
         """A client was turned away because the process has no descriptor left."""
 
@@ -190,6 +192,8 @@ class Listener:
         self._socket = skt
         self.factory = factory
         self._capacity = capacity
+        # Other factories, of pages for example, take everybody.
+        self._sends_away: Optional[Callable[[Any, Any], bool]] = getattr(factory, "sends_away", None)
         self._family = int(skt.family)
         self._accepting = False
         self._retry: Optional[IDelayedCall] = None
@@ -225,7 +229,7 @@ class Listener:
 
     def getHost(self) -> IAddress:
         """The address that is listened on."""
-        return _address(self._socket.family, self._socket.getsockname())
+        return address_of(self._socket.getsockname())
 
     def pause(self) -> None:
         """Accept nothing for now; clients wait in the backlog."""
@@ -267,6 +271,8 @@ class Listener:
 
     def _serve(self, skt: socket.socket, peer: Any) -> None:
         try:
+            if self._sends_away is not None and self._sends_away(skt, peer):
+                return
             skt.setblocking(False)
             self._datapath.accept(skt, peer, self.factory)
         except Exception:  # noqa: BLE001 - one client must not stop the listener
@@ -286,7 +292,7 @@ class Listener:
         except OSError:
             return
         skt.close()
-        cast(AcceptingFactory, self.factory).shed(_address(skt.family, peer))
+        cast(AcceptingFactory, self.factory).shed(address_of(peer))
 
     def _own_path(self) -> Optional[tuple[str, int]]:
         if self._socket.family != socket.AF_UNIX:
@@ -296,14 +302,6 @@ class Listener:
 
 
 classImplements(Listener, IListeningPort, IReadDescriptor)
-
-
-def _address(family: int, name: Any) -> IAddress:
-    if family == socket.AF_UNIX:
-        return UNIXAddress(name or None)
-    if family == socket.AF_INET6:
-        return IPv6Address("TCP", *name)
-    return IPv4Address("TCP", *name)
 
 
 class EndpointListener:

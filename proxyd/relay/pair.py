@@ -243,6 +243,8 @@ class Pair:
         """A side has sent its FIN."""
         peer = side.peer
         if peer is None:
+            if self.parting:
+                side.transport.loseConnection()
             return  # not joined yet: the half-close is held, and passed on by join
         if self.first is None:
             self.first = side
@@ -302,6 +304,23 @@ class Pair:
         if not self.over:
             self.parting = True
             self.wheel.arm(self, PARTING_SECONDS)
+
+    def part(self, words: bytes) -> None:
+        """
+        Say a last word to a client that gets no server, and close when it has closed its side, or soon.
+
+        Closed at once, with bytes of the client's unread, the socket would be reset, and the word be lost.
+        """
+        client = self.client
+        self.parting = True
+        client.held = b""
+        self.wheel.arm(self, PARTING_SECONDS)
+        client.transport.write(words)
+        if client.finished or not can_half_close(client.transport):
+            client.transport.loseConnection()
+        else:
+            client.transport.loseWriteConnection()
+            client.transport.resumeProducing()
 
     def overdue(self) -> None:
         """Look whether anything has moved since the last look, and end the connection if it is silent."""

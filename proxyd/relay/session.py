@@ -22,6 +22,7 @@ from proxyd.config.address import Address
 from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.refusal import CLOSE
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import IDatapath, IObserver, Record
@@ -38,9 +39,12 @@ from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLS
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, read_opening
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
-from proxyd.relay.streams import round_trip, tcp_info
+from proxyd.relay.refusal import Exit, hear_out, words
+from proxyd.relay.streams import address_of, round_trip, tcp_info
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
+
+REFUSING_SECONDS = 2.0  # for a client to say what must be heard before it understands that it is refused
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
 
@@ -141,12 +145,34 @@ class Session(Pair):
             self._introduce()
             self.join()
         except (Refused, DialFailed) as failed:
-            self.cut(failed.reason, failed.detail)
+            await self._refuse(failed.reason, failed.detail)
         except CancelledError:
             pass  # the client left, or we were told to cut: whoever cancelled has given the reason
         except Exception:  # noqa: BLE001 - the session's last line
             log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
+
+    async def _refuse(self, reason: Reason, detail: str) -> None:
+        """Tell the client that it gets no server, if the listener knows how; and let it go."""
+        spec = self.factory.spec
+        self.reason, self.detail = reason, detail
+        if not spec.speaks:
+            self.cut(reason)
+            if spec.refuse.how != CLOSE and self.client.connected:
+                self.client.transport.abortConnection()
+            return
+        self._early = Early(self.client)
+        self.wheel.arm(self, REFUSING_SECONDS)
+        try:
+            heard_out = await hear_out(spec.speaks, self._early)
+        except CancelledError:
+            return  # it has left, or was cut
+        finally:
+            self._early = None
+        if heard_out:
+            self.part(words(spec.speaks, reason))
+        else:
+            self.cut(reason)
 
     async def _shake_hands(self) -> None:
         """Wait until the TLS that ends here stands: no server is bothered before."""
@@ -350,7 +376,7 @@ class Session(Pair):
         if self.factory.notes_tcp:
             self._note_tcp()
         super().side_finished(side)
-        if side.peer is None and self.factory.spec.abort_on_close:
+        if side.peer is None and self.factory.spec.abort_on_close and not self.parting:
             self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
         elif self._early is not None:
             self._early.heard()
@@ -446,15 +472,32 @@ class ProxyFactory(ServerFactory):
         self.capacity = capacity
         self.observers = tuple(observers)
         self.gate = Gate(admission, spec.proxy_protocol, seconds)
+        self.exit = Exit(spec.refuse, wheel)
         self.sessions: set[Session] = set()
 
     def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
-        if not self.gate.admission.open:
+        # Endpoints of Twisted's accept by themselves; for all others `sends_away` was asked.
+        if self.may_end_tls and not self.gate.admission.open:
             refusal = self.gate.turns_away(addr)
             if refusal is not None:
                 self.turned_away(addr, refusal.reason, refusal.detail)
-                return Unwelcome() if self.may_end_tls else None
+                return Unwelcome()
         return Session(self, addr).client
+
+    def stopFactory(self) -> None:
+        self.exit.close()
+
+    def sends_away(self, skt: Any, peer: Any) -> bool:
+        """Whether one who was just accepted may not come in; then its socket is taken care of."""
+        if self.gate.admission.open:
+            return False
+        address = address_of(peer)
+        refusal = self.gate.turns_away(address)
+        if refusal is None:
+            return False
+        self.exit.send_away(skt)
+        self.turned_away(address, refusal.reason, refusal.detail)
+        return True
 
     def entered(self, session: Session) -> None:
         """A session begins."""

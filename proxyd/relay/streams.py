@@ -17,6 +17,8 @@ import termios
 from typing import Any, Optional
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
 from twisted.protocols.policies import ProtocolWrapper
 
 from proxyd.config.tcp import KEEPALIVE
@@ -38,6 +40,15 @@ def keep_alive(skt: socket.socket) -> None:
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE.idle)
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE.interval)
     skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE.probes)
+
+
+def address_of(name: Any) -> IAddress:
+    """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    if len(name) > 2:
+        return IPv6Address("TCP", *name)
+    return IPv4Address("TCP", *name)
 
 
 def can_half_close(stream: Any) -> bool:

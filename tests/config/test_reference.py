@@ -19,6 +19,7 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.probes import KINDS as ASKS
 from proxyd.config.queue import QueueSpec
 from proxyd.config.reader import Word
+from proxyd.config.refusal import RefuseSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
 from proxyd.config.words import split
@@ -31,6 +32,7 @@ PARAMETER_SPECS = {
     "check": CheckSpec,
     "queue": QueueSpec,
     "eject": EjectSpec,
+    "refuse": RefuseSpec,
     "server": ServerSpec,
     "access_log": AccessLogSpec,
 }

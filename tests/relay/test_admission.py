@@ -32,6 +32,22 @@ class Transport:
         self.aborted = True
 
 
+class Socket:
+    """A socket that was accepted, and notes whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def peer_of(address: Any) -> Any:
+    """An address as accept(2) gives it."""
+    if isinstance(address, UNIXAddress):
+        return ""
+    return (address.host, address.port, 0, 0) if ":" in address.host else (address.host, address.port)
+
+
 class GateCase(OpeningCase):
     def setUp(self) -> None:
         super().setUp()
@@ -55,17 +71,23 @@ class GateCase(OpeningCase):
 
 
 class AtAccept(GateCase):
-    def arrive(self, address: Any = CLIENT, **listener: Any) -> Any:
-        """What the factory makes of one who connects, after a first one who was let in and stays."""
+    def begin(self, **listener: Any) -> None:
+        """A first client is let in and stays, and then others are denied."""
         self.connect(**listener)
         self.datapath.dialed.clear()
         self.factory.gate.admission = self.denying
-        return self.factory.buildProtocol(address)
+
+    def turned_away(self, address: Any = CLIENT) -> bool:
+        """Whether one who connects then is turned away, and closed."""
+        self.begin()
+        skt = Socket()
+        self.assertIs(self.factory.sends_away(skt, peer_of(address)), skt.closed)
+        return skt.closed
 
     def test_denied(self) -> None:
         """No session is made of him, none is counted as open, and the record has no bytes."""
         self.denying = admission("deny 10.9.0.0/16")
-        self.assertIs(self.arrive(), None)
+        self.assertTrue(self.turned_away())
         self.refused(Reason.DENIED, "deny: its networks", "10.9.9.9:4711")
         self.assertEqual((self.only_record().total_seconds, self.capacity.open), (0.0, 1))
 
@@ -79,21 +101,22 @@ class AtAccept(GateCase):
             (IPv6Address("TCP", "2001:db9::1", 1), False),
             (IPv4Address("TCP", "10.8.0.1", 1), False),
         ]:
-            self.assertEqual(self.arrive(address) is None, in_vain, address)
+            self.assertIs(self.turned_away(address), in_vain, address)
 
     def test_banned(self) -> None:
         """Who is banned comes in again when the ban has ended."""
         self.denying = admission(bans=self.bans)
         self.bans.add(Ban(ip_network("10.9.9.9"), 60.0, "too loud"))
-        self.assertIs(self.arrive(), None)
+        self.assertTrue(self.turned_away())
         self.refused(Reason.BANNED, "10.9.9.9 60 too loud", "10.9.9.9:4711")
         self.clock.advance(60)
-        self.assertIsNot(self.arrive(), None)
+        self.assertFalse(self.turned_away())
 
     def test_tls(self) -> None:
         """Where Twisted ends TLS it is given a protocol that closes before the handshake."""
         self.denying = admission("deny all")
-        protocol, transport = self.arrive(binds=(EndpointBind("ssl:443"),)), Transport()
+        self.begin(binds=(EndpointBind("ssl:443"),))
+        protocol, transport = self.factory.buildProtocol(CLIENT), Transport()
         self.assertIsInstance(protocol, Unwelcome)
         protocol.makeConnection(transport)
         self.assertTrue(transport.aborted)
@@ -135,7 +158,7 @@ class BehindProxies(GateCase):
         """Whose header would not be taken is judged at accept, and may not speak at all."""
         self.only("deny 10.8.0.0/16")
         self.connect(proxy_protocol=OPTIONAL)
-        self.assertIs(self.factory.buildProtocol(STRANGER), None)
+        self.assertTrue(self.factory.sends_away(Socket(), peer_of(STRANGER)))
         record = self.only_record()
         self.assertEqual((record.reason, record.client), (Reason.DENIED, "10.8.0.1:4711"))
 
@@ -147,7 +170,7 @@ class BehindProxies(GateCase):
         self.bans.remove(ip_network("192.0.2.7"))
         self.bans.add(Ban(ip_network("10.9.9.9"), 60.0))
         self.notebook.records.clear()
-        self.assertIs(self.factory.buildProtocol(CLIENT), None)
+        self.assertTrue(self.factory.sends_away(Socket(), peer_of(CLIENT)))
         self.assertEqual(self.only_record().detail, "10.9.9.9 60")
 
 

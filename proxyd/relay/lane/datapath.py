@@ -22,8 +22,8 @@ from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
-from proxyd.relay.lane.sockets import address_of
 from proxyd.relay.pair import ProxyClient
+from proxyd.relay.streams import address_of
 
 
 def can_run_on(reactor: Any) -> bool:

@@ -5,19 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress
-
-from proxyd.relay.streams import keep_alive
-
-
-def address_of(name: Any) -> IAddress:
-    """What accept(2), getsockname(2) or getpeername(2) gave, as Twisted names it."""
-    if not isinstance(name, tuple):
-        return UNIXAddress(name or None)
-    if len(name) > 2:
-        return IPv6Address("TCP", *name)
-    return IPv4Address("TCP", *name)
+from proxyd.relay.streams import address_of, keep_alive
 
 
 class ConnectedSocket:

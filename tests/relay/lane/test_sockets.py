@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from proxyd.relay.lane.sockets import ConnectedSocket, address_of
+from proxyd.relay.lane.sockets import ConnectedSocket
+from proxyd.relay.streams import address_of
 from tests.support.case import Case
 from tests.support.peer import socket_pair
 
