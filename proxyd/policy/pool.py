@@ -360,6 +360,8 @@ class Pool:
                 after = server.health
             elif before is not after:
                 server.health = State.CHECKING
+        elif after is State.MAINTENANCE:
+            server.health = State.CHECKING
         if after is not before:
             server.state, server.why, server.since, server.until = after, why, now, until
             server.failures = 0

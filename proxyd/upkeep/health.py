@@ -80,7 +80,7 @@ class HealthChecks:
             self.watch(change.pool, change.server)
         elif change.event is Event.REMOVE:
             self.forget(change.server)
-        elif change.server.state is State.CHECKING and change.before is not State.CHECKING:
+        elif change.before is not change.server.state and _was_away(change):
             watched = self._watched.get(change.server)
             if watched is not None:
                 watched.begin_anew()
@@ -104,6 +104,11 @@ class _Watched:
 
     def stop(self) -> Deferred[Any]:
         return gatherResults([check.periodic.stop() for check in self._checks], consumeErrors=True)
+
+    @property
+    def in_maintenance(self) -> bool:
+        """Whether nobody wants to know what checks say."""
+        return self.server.state is State.MAINTENANCE
 
     def begin_anew(self) -> None:
         """The server has been away, so what its checks said once no longer counts."""
@@ -158,15 +163,16 @@ class _Check:
         return self._rise_fall.state
 
     def forget(self) -> None:
-        """The next result decides alone."""
+        """The next result decides alone, and comes soon."""
         self._rise_fall.forget()
+        self.periodic.soon(self._spec.interval)
 
     async def _run(self) -> None:
-        if self._watched.server.state is State.MAINTENANCE:
+        if self._watched.in_maintenance:
             return
         passed, what = await self._look()
-        if not self.periodic.running:
-            return  # cut short by our own stop, which is no news of the server
+        if not self.periodic.running or self._watched.in_maintenance:
+            return  # cut short by our own stop, which is no news of the server, or nobody asks any more
         if passed is None:
             self._learnt_nothing(what)
         else:
@@ -230,6 +236,11 @@ class _Check:
         if trouble != self._trouble:
             self._trouble = trouble
             self._watched.say("cannot be checked, and stays {state}: {why}", warn=True, why=trouble)
+
+
+def _was_away(change: Change) -> bool:
+    """Whether what checks have said before this change is of no use."""
+    return change.server.state is State.CHECKING or State.MAINTENANCE in (change.before, change.server.state)
 
 
 def _greeting(pool: Pool, spec: CheckSpec) -> bytes:

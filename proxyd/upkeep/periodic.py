@@ -64,6 +64,13 @@ class Periodic:
             self._interval = self._loop.interval = interval
             self._loop.starttime = self._clock.seconds()
 
+    def soon(self, interval: float) -> None:
+        """Change the interval, and have the next run within ``jitter`` of it, unless one is under way."""
+        self.pace(interval)
+        if self._loop.running and (self._under_way is None or self._under_way.called):
+            self._loop.stop()
+            self.start()
+
     def stop(self) -> Deferred[Any]:
         """Cancel the run that is under way, have no other, and fire when all is still."""
         if self._loop.running:

@@ -160,3 +160,30 @@ class Restart(DaemonCase):
             peer.close()
         for record in (await second.records(3))[-3:]:
             self.assertEqual((record["server"], record["retries"]), ("b", 0))
+
+
+class Unchecked(DaemonCase):
+    """Servers that nobody checks."""
+
+    async def test_killed(self) -> None:
+        """One that is killed is soon left alone, though nobody checks it; it is tried again, and serves."""
+        a, b = [await redis(self.stage) for _ in range(2)]
+        daemon = await self.relay(
+            a.place, b.place, pool="balance = roundrobin\neject = 3 time=5s\nslow_start = 0s"
+        )
+        load = Load(self.stage, daemon.front)
+        await load.serves(20)
+        b.child.signal("KILL")
+        await daemon.child.says(
+            rb"server b \S+ is ejected: 3 connections in a row came to nothing, .*refused"
+        )
+        failed = load.failed  # those that it was serving
+        again = await redis(self.stage, b.place)
+        await daemon.child.says(rb"server b \S+ is up: the time of its ejection is over")
+        await load.serves(20)
+        self.assertIs(again.child.status, None)
+        await load.stop()
+        self.assertEqual(load.failed, failed)
+        records = await daemon.records(load.answered + load.failed)
+        self.assertLessEqual(sum(record["retries"] for record in records), 3)
+        self.assertEqual({record["server"] for record in records[-10:]}, {"a", "b"})

@@ -71,6 +71,14 @@ class States(Case):
         pool.turned(a, UP, "", 21.0)
         self.assertEqual(fit(pool), "ab")
 
+    def test_maintenance_and_then_draining(self) -> None:
+        """What was known before maintenance is forgotten, also by a server that drains after it."""
+        pool, a = self.make("a", "b")
+        pool.disable(a, "", 10.0)
+        pool.drain(a, "", 11.0)
+        pool.enable(a, "", 12.0)
+        self.assertIs(a.state, State.CHECKING)
+
     def test_without_check(self) -> None:
         """Where nobody checks, a server that is enabled is up."""
         for verb in (Pool.drain, Pool.disable):

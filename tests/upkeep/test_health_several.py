@@ -112,7 +112,7 @@ class Several(InMemory):
         )
 
     def test_away(self) -> None:
-        """After maintenance the checks decide anew, each with its first result; before, there are none."""
+        """In maintenance there are no checks; after it they come at once, and each decides anew."""
         checks = self.several(AllOf(("tcp", "other")))
         (server,) = self.pool.servers
         self.answer(80, True)
@@ -123,7 +123,8 @@ class Several(InMemory):
         self.assertEqual(self.attempts(), before)
         self.pool.enable(server, "", 0.0)
         self.assertIs(server.state, CHECKING)
-        self.reactor.advance(5)
+        self.reactor.advance(0)
+        self.assertEqual(self.attempts(), before + 2)
         self.answer(80, True)
         self.assertIs(server.state, CHECKING)
         self.answer(81, True)

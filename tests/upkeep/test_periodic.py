@@ -62,6 +62,28 @@ class Rhythm(PeriodicCase):
         self.pass_time(28)
         self.assertEqual(self.runs, [0.25, 10, 20, 22, 24, 27])
 
+    def test_soon(self) -> None:
+        """The next run can be had at once, and the rhythm goes on from there; one under way is enough."""
+        waiting: list[Deferred[None]] = []
+
+        def work() -> Optional[Deferred[None]]:
+            self.note()
+            return waiting[-1] if waiting else None
+
+        periodic = self.start(work)
+        self.pass_time(13)
+        periodic.soon(4)
+        self.pass_time(9)
+        self.assertEqual(self.runs, [0.25, 10, 13.25, 17, 21])
+        waiting.append(Deferred())
+        self.pass_time(4)
+        periodic.soon(4)
+        self.pass_time(2)
+        self.assertEqual(self.runs[5:], [25])
+        self.successResultOf(periodic.stop())
+        periodic.soon(4)
+        self.assertFalse(periodic.running)
+
     def test_gaps(self) -> None:
         """Between two later runs pass 8 to 12 s, never twice the same for long, and 100 s hold 10 runs."""
         self.start(self.note, random=Dice(5).random)
