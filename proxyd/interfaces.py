@@ -169,6 +169,26 @@ class ServerSnapshot:
     until: float = 0.0
     health: str = ""
     effective_weight: float = 1.0
+    origin: str = ""
+
+
+@frozen
+class NameSnapshot:
+    """
+    A name that servers are given by: a host's, or ``srv:`` and a service's.
+
+    ``servers`` are those that it stands for, each its pool and its name.  It is looked up again in
+    ``ttl_seconds``.  ``trouble`` says what could not be learnt the last time.  ``lookups`` were made so far,
+    and ``failures`` of them had trouble.
+    """
+
+    name: str
+    servers: tuple[tuple[str, str], ...] = ()
+    addresses: tuple[str, ...] = ()
+    ttl_seconds: float = 0.0
+    trouble: str = ""
+    lookups: int = 0
+    failures: int = 0
 
 
 @frozen
@@ -189,6 +209,7 @@ class Snapshot:
     servers: tuple[ServerSnapshot, ...]
     lag_seconds: float = 0.0
     queues: tuple[QueueSnapshot, ...] = ()
+    names: tuple[NameSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -8,8 +8,8 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 1. The listeners close: new clients are refused by the kernel, and go elsewhere.
 2. Connections end by themselves, for up to ``drain_timeout``.
 3. The rest are cut, with the reason ``drained``.
-4. The checks end; until now they told which servers were up, to sessions that were still dialing.  What the
-   next process should know is written.
+4. The checks end, and no name is looked up any more; until now sessions that were still dialing were told
+   which servers were up, and where.  What the next process should know is written.
 5. The admin socket and the metrics close; until now the drain could be watched.
 6. The access log is written out, with the last record in it.
 7. The demo servers close; until now sessions may have been talking to them.
@@ -62,10 +62,14 @@ from proxyd.relay.tcp import degraded_towards
 from proxyd.upkeep.bans import BanSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
+from proxyd.upkeep.names import Names
+from proxyd.upkeep.resolver import Resolver
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
 
 FRONTENDS = {"tcp": tcp_frontend}
+
+NAMES_SECONDS = 5.0  # that a start waits for the names of servers; clients wait in the kernel meanwhile
 
 LAST_SECONDS = 2.0  # for connections that were cut to be gone
 
@@ -122,6 +126,8 @@ class ProxyService(Service):
         self._lists = Lists(config.lists)
         self.bans = Bans(config.daemon.max_bans)
         self._sweep = BanSweep(reactor, random, self.bans)
+        resolvers = config.daemon.resolvers
+        self._names = Names(reactor, Resolver(reactor, resolvers), resolvers, list(self.pools.values()))
         self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)
         self._access_log = None
@@ -166,6 +172,7 @@ class ProxyService(Service):
             started=self._reactor.seconds(),
             listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
             max_connections=self.capacity.most,
+            names=self._names.snapshots,
         )
         return AdminFactory(steered, self._reactor)
 
@@ -250,14 +257,25 @@ class ProxyService(Service):
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
-        for listener in self._all_listeners():
+        for listener in self._admin_listeners + self._metrics_listeners + self._demo_listeners:
             listener.startListening()
         self._state.start()
+        self._names.start()
+        for frontend in self.frontends:
+            looked_up = self._names.looked_up(frontend.spec.pools)
+            looked_up.addTimeout(NAMES_SECONDS, self._reactor).addBoth(self._open, frontend)
         self._checks.start()
         self._turns.start()
         self._list_files.start()
         self._sweep.start()
         self._lag.start()
+
+    def _open(self, looked_up: Any, frontend: ProxyFactory) -> None:
+        """Let clients in: it is known where their servers are, or that this will not be known soon."""
+        if self.running:
+            for listener in self.listeners:
+                if listener.factory is frontend:
+                    listener.startListening()
 
     def _degraded(self) -> Iterator[str]:
         """What of TCP is asked for and this host does not let us do, now that privileges are dropped."""
@@ -279,6 +297,7 @@ class ProxyService(Service):
         for listener in self.listeners:
             await maybeDeferred(listener.stopListening)
         await self._drain_sessions()
+        await self._names.stop()
         await self._checks.stop()
         self._turns.stop()
         await self._list_files.stop()
@@ -340,6 +359,7 @@ class ProxyService(Service):
                     until=server.until,
                     health=server.health.value,
                     effective_weight=server.effective_weight,
+                    origin=str(server.origin or ""),
                 )
                 for pool in self.pools.values()
                 for server in pool.servers
@@ -350,6 +370,7 @@ class ProxyService(Service):
                 for pool in self.pools.values()
                 if pool.queue is not None
             ),
+            names=self._names.snapshots(),
         )
 
 

@@ -121,6 +121,17 @@ VIEWS = (
         ),
     ),
     View(
+        "names",
+        "each name that servers are given by: its addresses, when it is looked up again, what is wrong",
+        (
+            Column("NAME", lambda row: row["name"]),
+            Column("AGAIN IN", lambda row: age(row["again_in_seconds"]), right=True),
+            Column("SERVERS", lambda row: " ".join(row["servers"])),
+            Column("ADDRESSES", lambda row: " ".join(row["addresses"])),
+            Column("TROUBLE", lambda row: row["trouble"]),
+        ),
+    ),
+    View(
         "info",
         "the daemon itself: its version, its process, its open connections",
         (

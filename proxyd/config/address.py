@@ -14,6 +14,7 @@ from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
 
 LONGEST_UNIX_PATH = 107  # bytes; sun_path of Linux is 108 with the NUL that ends it
+LONGEST_NAME = 253  # letters, RFC 1035's 255 bytes
 BACKLOG = 511  # nginx's and httpd's; the kernel caps it at net.core.somaxconn
 
 
@@ -95,7 +96,24 @@ class Addresses:
         return ",".join(str(address) for address in self.each)
 
 
-Address = Union[TcpAddress, UnixAddress, Addresses]
+@frozen(cache_hash=True)
+class SrvAddress:
+    """Servers that the SRV records of a name give: their hosts, ports, weights and priorities (RFC 2782)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"srv:{self.name}"
+
+
+Address = Union[TcpAddress, UnixAddress, Addresses, SrvAddress]
+
+
+def named(address: Address) -> bool:
+    """Whether a name service must say where that is."""
+    if isinstance(address, TcpAddress):
+        return ":" not in address.host and not _ONLY_DIGITS.fullmatch(address.host)
+    return isinstance(address, SrvAddress)
 
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -105,11 +123,17 @@ _ONLY_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
 
 @frozen
 class ServerAddress(OneWord):
-    """Where a server lives: ``HOST:PORT``, ``[IPv6]:PORT`` or ``unix:PATH``."""
+    """Where a server lives: ``HOST:PORT``, ``[IPv6]:PORT``, ``unix:PATH``, or ``srv:NAME`` if that can be."""
 
-    shape: ClassVar[str] = "`HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`"
+    may_be_srv: bool = False
+
+    @property
+    def shape(self) -> str:  # type: ignore[override]
+        return f"`HOST:PORT`, `[IPv6]:PORT`{', `srv:NAME`' if self.may_be_srv else ''} or `unix:PATH`"
 
     def read(self, word: Word) -> Address:
+        if self.may_be_srv and word.text.startswith("srv:"):
+            return SrvAddress(service_name(word.text[len("srv:") :]))
         if word.text.startswith("unix:"):
             return UnixAddress(unix_path(word.text[len("unix:") :], word))
         host, colon, port = word.text.rpartition(":")
@@ -123,7 +147,7 @@ class ServerAddress(OneWord):
             raise Invalid(f"{quoted(word.text)}: an IPv6 address stands in brackets, as in [::1]:5432")
         if _ONLY_DIGITS.fullmatch(host):
             return TcpAddress(ip_address(host, 4), port_number(port))
-        if not _HOST_NAME.fullmatch(host) or len(host) > 253:
+        if not is_host_name(host):
             raise Invalid(f"{quoted(host)} is neither an IP address nor the name of a host")
         return TcpAddress(host, port_number(port))
 
@@ -153,6 +177,20 @@ class Folder(File):
     """The path of a folder, which is not looked at yet."""
 
     shape: ClassVar[str] = "the path of a folder"
+
+
+def is_host_name(text: str) -> bool:
+    """Whether this can be the name of a host or a service: letters, digits, hyphens and underscores."""
+    return len(text) <= LONGEST_NAME and _HOST_NAME.fullmatch(text) is not None
+
+
+def service_name(text: str) -> str:
+    """The name of SRV records, as _postgresql._tcp.example.com.  Raises `Invalid`."""
+    if not is_host_name(text) or not text.startswith("_"):
+        raise Invalid(
+            f"{quoted(text)} names no SRV records; write srv:_postgresql._tcp.example.com, for example"
+        )
+    return text
 
 
 def ip_address(text: str, version: int = 0) -> str:

@@ -10,6 +10,7 @@ from proxyd.config.address import Bind, Folder, UnixBind, file_path
 from proxyd.config.bind import BindForm, PrivateBind
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
 from proxyd.config.reader import Word
+from proxyd.config.resolvers import Resolvers, ResolversSpec
 
 FORMATS = ("text", "json")
 TWISTD = "twistd"
@@ -34,6 +35,7 @@ class DaemonSpec:
     max_connections: int = 0
     max_bans: int = 100_000
     state: str = ""
+    resolvers: ResolversSpec = ResolversSpec()
 
 
 class AccessLog(Form):
@@ -107,5 +109,12 @@ OPTIONS = (
         "and writable for the user that proxyd runs as.",
         "state = /var/lib/proxyd",
         otherwise="after a restart every server is as the configuration has it",
+    ),
+    Option(
+        "resolvers",
+        Resolvers(),
+        "Who is asked for the addresses of servers that are given by a name.",
+        "resolvers = 10.0.0.53 10.0.1.53 timeout=500ms",
+        default="system",
     ),
 )

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.address import Address, ServerAddress, UnixAddress
+from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
 from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
 from proxyd.config.failover import KEEP, ON_UP, OnDown
 from proxyd.config.health import Check, CheckSpec
-from proxyd.config.options import Count, Duration, Fail, Flag, Form, Option, Percent, parameters
+from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, Percent, parameters
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.queue import Queue, QueueSpec
 from proxyd.config.reader import Word
@@ -20,14 +20,18 @@ from proxyd.config.tcp import SERVER_OPTIONS, SERVER_PARAMETERS, TcpSpec, unfit
 
 HEAVIEST = 256  # as in HAProxy
 
+FIRST, ALL = "first", "all"
+
 
 @frozen
 class ServerSpec:
     """
     One ``server NAME = ADDRESS weight=N backup`` of a pool; weight 0 gets no new connections.
 
-    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.  ``tcp`` is
-    what is asked of TCP towards it, the pool's values included; None if nothing is.
+    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.  With
+    ``resolve`` all, the addresses of its name are servers of their own.  ``origin`` is the name and port that
+    the address was found for, None where it is written in the configuration.  ``tcp`` is what is asked of TCP
+    towards it, the pool's values included; None if nothing is.
     """
 
     name: str
@@ -37,6 +41,8 @@ class ServerSpec:
     priority: int = 0
     max_connections: int = 0
     tcp: Optional[TcpSpec] = None
+    resolve: str = FIRST
+    origin: Optional[TcpAddress] = None
 
 
 @frozen
@@ -100,11 +106,19 @@ class Server(Form):
             "max_connections=90",
             otherwise="no bound; with `balance = first`, no server after this one gets connections",
         ),
+        Option(
+            "resolve",
+            Choice((FIRST, ALL)),
+            "What the addresses of its name are: one server, which is reached at the first that answers, or "
+            "each a server of its own, called `a-10.0.0.1` if the line is called `a`.",
+            "resolve=all",
+            default=FIRST,
+        ),
         *SERVER_PARAMETERS,
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> dict[str, Any]:
-        address = ServerAddress().parse(words[:1], fail)
+        address = ServerAddress(may_be_srv=True).parse(words[:1], fail)
         return {"address": address, **(parameters(words[1:], self.parameters, fail) or {})}
 
 
@@ -259,6 +273,12 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for title, check in _titled(checks):
             if check.port is not None and isinstance(server["address"], UnixAddress):
                 yield title, f"port={check.port} means nothing for server {name}, which is a unix socket"
+        address = server["address"]
+        if address is not None and not named(address) and "resolve" in server:
+            yield f"server {name}", "resolve is for servers that are given by a name"
+        for given_by_records in ("weight", "priority"):
+            if isinstance(address, SrvAddress) and given_by_records in server:
+                yield f"server {name}", f"{given_by_records} is given by the SRV records"
     for title, check in _titled(checks):
         if check.send_proxy and "proxy_protocol" not in given:
             yield title, "send_proxy is for a pool with proxy_protocol"

@@ -58,7 +58,8 @@ To listen on, in Twisted's syntax of server endpoints:
 `tcp`, `tcp6` and `unix` take `backlog=N`, the length of the queue of new connections: 511 if not given,
 and never more than the kernel's `net.core.somaxconn`.
 
-Of a server: `10.0.0.1:5432`, `db.example.com:5432`, `[2001:db8::1]:5432` or `unix:/run/postgres.sock`.
+Of a server: `10.0.0.1:5432`, `db.example.com:5432`, `[2001:db8::1]:5432`, `unix:/run/postgres.sock`, or
+`srv:_postgresql._tcp.example.com`, whose SRV records give hosts, ports, weights and priorities.
 """
 
 

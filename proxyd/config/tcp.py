@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional
 
 from attrs import evolve, fields_dict, frozen
 
-from proxyd.config.address import Address, TcpAddress, ip_address
+from proxyd.config.address import Address, TcpAddress, UnixAddress, ip_address, named
 from proxyd.config.options import UNITS, Count, Duration, OneWord, Option, YesNo
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
@@ -375,10 +375,10 @@ def for_unix(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def unfit(server: Mapping[str, Any], pools: Mapping[str, Any]) -> Iterator[str]:
     """What of a server's own values, and of its pool's, means nothing or cannot be for its address."""
     address: Address = server["address"]
-    if not isinstance(address, TcpAddress):
+    if isinstance(address, UnixAddress):
         yield from (f"{name} {text}" for name, text in for_unix(server))
+    if not isinstance(address, TcpAddress):
         return
     source = server.get("source", pools.get("source", CLIENT))
-    numeric = ":" in address.host or not address.host.strip("0123456789.")
-    if source != CLIENT and numeric and (":" in source) != (":" in address.host):
+    if source != CLIENT and not named(address) and (":" in source) != (":" in address.host):
         yield f"cannot be reached from source {source}, which is of another version of IP"

@@ -19,6 +19,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.words import printable, quoted
+from proxyd.interfaces import NameSnapshot
 from proxyd.native import version
 from proxyd.policy.pool import Pool, Server
 
@@ -54,7 +55,8 @@ class Steered:
     What there is to see and to steer.
 
     ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
-    listener with the number of its open connections, ``max_connections`` is how many there may be in all.
+    listener with the number of its open connections, ``max_connections`` is how many there may be in all,
+    ``names`` what is known of the names of servers.
     """
 
     pools: Mapping[str, Pool]
@@ -62,6 +64,7 @@ class Steered:
     started: float = 0.0
     listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
     max_connections: int = 0
+    names: Callable[[], Iterable[NameSnapshot]] = tuple
 
 
 @frozen
@@ -135,6 +138,7 @@ def _server_row(steered: Steered, server: Server) -> Answer:
         "pool": server.pool,
         "name": server.name,
         "address": str(server.address),
+        "origin": str(server.origin) if server.origin is not None else None,
         "state": server.state.value,
         "for_seconds": round(now - (server.since or steered.started), 3),
         "returns_in_seconds": round(server.until - now, 3) if server.until else None,
@@ -161,6 +165,23 @@ def _show_listeners(steered: Steered, given: Given, caller: Optional[Caller]) ->
                 "pools": list(spec.pools),
             }
             for spec, count in steered.listeners()
+        ]
+    }
+
+
+def _show_names(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    return {
+        "names": [
+            {
+                "name": name.name,
+                "addresses": list(name.addresses),
+                "servers": [f"{pool}/{server}" for pool, server in name.servers],
+                "again_in_seconds": round(name.ttl_seconds, 3),
+                "lookups": name.lookups,
+                "failures": name.failures,
+                "trouble": name.trouble,
+            }
+            for name in steered.names()
         ]
     }
 
@@ -276,6 +297,7 @@ COMMANDS = {
         Command("help", "what can be asked", _help),
         Command("show info", "the daemon: its version, its process, its connections", _show_info),
         Command("show listeners", "the listeners and how many connections each has", _show_listeners),
+        Command("show names", "the names that servers are given by, and what they stand for", _show_names),
         Command("show pools", "the pools and the states of their servers", _show_pools),
         Command(
             "show servers",

@@ -3,8 +3,9 @@ What has passed, and how is it now, in numbers for Prometheus?
 
 A connection that ends costs a few additions to plain dicts.  Everything else happens at the scrape:
 what is open now is read from a snapshot, and the families are built.  Labels are the names of the
-configuration and the codes of `proxyd.errors.Reason`, so the number of series has a bound; an empty
-``server`` is a connection that no server was tried for, an empty ``pool`` one whose pool was never decided.
+configuration, the servers that there are now, and the codes of `proxyd.errors.Reason`, so the number of
+series has a bound; an empty ``server`` is a connection that no server was tried for, an empty ``pool`` one
+whose pool was never decided.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The families as they are now; prometheus_client calls this at every scrape."""
         snapshot = self._take_snapshot()
+        self._forget_all_but(snapshot)
         for listener in snapshot.listeners:  # a counter that is there from the start misses no increase
             self._connection_of(listener.name)
         for server in snapshot.servers:
@@ -128,6 +130,19 @@ class Metrics(Collector):
         yield from self._what_passed()
         yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
+
+    def _forget_all_but(self, snapshot: Snapshot) -> None:
+        """Drop what has passed with servers that are no more: those of a name come and go for ever."""
+        there = {(server.pool, server.name) for server in snapshot.servers}
+        there |= {(pool, server) for listener in snapshot.listeners for pool, server, *_ in listener.live}
+        for connections in [key for key in self._connections if key[2] and key[1:3] not in there]:
+            del self._connections[connections]
+        for passed in [key for key in self._bytes if key[2] and key[1:] not in there]:
+            del self._bytes[passed]
+        for shown in [key for key in self._bytes_shown if key[2] and key[1:] not in there]:
+            del self._bytes_shown[shown]
+        for connect in [key for key in self._connect if key[1] and key not in there]:
+            del self._connect[connect]
 
     def _connect_of(self, pool: str, server: str) -> Durations:
         found = self._connect.get((pool, server))
@@ -262,11 +277,37 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         waiting.add_metric((queue.pool,), queue.waiting)
         length.add_metric((queue.pool,), queue.length)
         evicted.add_metric((queue.pool,), queue.evicted)
+    yield from _names(snapshot)
     lag = GaugeMetricFamily(
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
     lag.add_metric((), snapshot.lag_seconds)
     yield from (listeners, held, opened, up, state, since, weight, effective, waiting, length, evicted, lag)
+
+
+def _names(snapshot: Snapshot) -> Iterator[Metric]:
+    addresses = GaugeMetricFamily(
+        "proxyd_name_addresses", "How many addresses the name of servers has.", labels=("name",)
+    )
+    ttl = GaugeMetricFamily(
+        "proxyd_name_ttl_seconds", "In how long the name of servers is looked up again.", labels=("name",)
+    )
+    failing = GaugeMetricFamily(
+        "proxyd_name_failing", "1 if the name did not resolve the last time, else 0.", labels=("name",)
+    )
+    lookups = CounterMetricFamily(
+        "proxyd_name_lookups", "How often the name of servers was looked up.", labels=("name",)
+    )
+    failures = CounterMetricFamily(
+        "proxyd_name_failures", "How often it did not resolve then.", labels=("name",)
+    )
+    for name in snapshot.names:
+        addresses.add_metric((name.name,), len(name.addresses))
+        ttl.add_metric((name.name,), name.ttl_seconds)
+        failing.add_metric((name.name,), bool(name.trouble))
+        lookups.add_metric((name.name,), name.lookups)
+        failures.add_metric((name.name,), name.failures)
+    yield from (addresses, ttl, failing, lookups, failures)
 
 
 class MetricsPage(Page):

@@ -15,7 +15,7 @@ from typing import Callable, Collection, Optional, Sequence
 
 from attrs import define
 
-from proxyd.config.address import Address
+from proxyd.config.address import Address, TcpAddress, named
 from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
 from proxyd.config.tcp import TcpSpec
@@ -23,6 +23,7 @@ from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
@@ -72,6 +73,7 @@ class Server:
     failures: int = 0
     ejections: int = 0
     returned: float = 0.0
+    origin: Optional[TcpAddress] = None
 
     def __attrs_post_init__(self) -> None:
         self.share = self.weight * FULL
@@ -139,6 +141,7 @@ class Pool:
             priority=spec.priority,
             max_connections=spec.max_connections,
             tcp=spec.tcp,
+            origin=spec.origin,
         )
 
     def pick(self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None) -> Optional[Server]:
@@ -294,28 +297,70 @@ class Pool:
         self._lay_out()
         self._changed(server, Event.WEIGH, server.state, why, now)
 
-    def add(self, spec: ServerSpec, why: str, now: float) -> Server:
-        """One server more, which starts slowly; it is checked first, if the pool has a check."""
-        if any(server.name == spec.name for server in self.servers):
-            raise ValueError(f"pool {self.name} has a server {spec.name} already")
-        server = self._make(spec)
-        server.since, server.why, server.cold = now, why, True
-        self.servers = (*self.servers, server)
-        if server.state is State.UP:
-            self._warm_up(server, now)
-        self._lay_out()
-        self._changed(server, Event.ADD, server.state, why, now)
-        return server
+    def add(self, specs: Sequence[ServerSpec], why: str, now: float, cold: bool = True) -> list[Server]:
+        """
+        Some servers more, each checked first if the pool has a check; ``cold`` ones start slowly.
 
-    def remove(self, server: Server, why: str, now: float) -> None:
-        """A server is no more; its connections go on.  Raises ValueError if it is not of this pool."""
-        if server not in self.servers:
-            raise ValueError(f"pool {self.name} has no such server as {server.name}")
-        self.servers = tuple(other for other in self.servers if other is not server)
-        self._leave_timers(server)
-        self._full.discard(server)
+        Raises ValueError if the pool has a server of that name, and adds none.
+        """
+        names = {server.name for server in self.servers}
+        for spec in specs:
+            if spec.name in names:
+                raise ValueError(f"pool {self.name} has a server {spec.name} already")
+        servers = [self._make(spec) for spec in specs]
+        self.servers = (*self.servers, *servers)
+        for server in servers:
+            server.since, server.why, server.cold = now, why, cold
+            if server.state is State.UP:
+                self._warm_up(server, now)
         self._lay_out()
-        self._changed(server, Event.REMOVE, server.state, why, now)
+        for server in servers:
+            self._changed(server, Event.ADD, server.state, why, now)
+        return servers
+
+    def revise(self, revised: Sequence[tuple[Server, ServerSpec]], why: str, now: float) -> None:
+        """
+        Give servers the address, the weight and the priority that they have from now on.
+
+        One that is no longer where it was begins anew: it is checked first, and starts slowly.  Its
+        connections go on.  A weight that `weigh` has given stays.
+        """
+        moved = []
+        for server, spec in revised:
+            before = (server.address, server.configured, server.priority)
+            if before == (spec.address, spec.weight, spec.priority):
+                continue
+            moved.append((server, named(server.address) or common(server.address, spec.address)))
+            server.address, server.origin, server.priority = spec.address, spec.origin, spec.priority
+            if server.weight == server.configured:
+                server.weight = spec.weight
+                self._share(server, now)
+            server.configured = spec.weight
+        if moved:
+            self._lay_out()
+        for server, same in moved:
+            if same:
+                self._changed(server, Event.REVISE, server.state, why, now)
+                continue
+            server.cold, server.measured, server.failures, server.ejections = True, 0.0, 0, 0
+            if self.spec.checks:
+                server.health = State.CHECKING
+            elif server.state is State.UP:
+                self._warm_up(server, now)
+            self._move(server, Event.MOVE, why, now, news=True)
+
+    def remove(self, servers: Sequence[Server], why: str, now: float) -> None:
+        """Some servers are no more; their connections go on.  ValueError is for one of another pool."""
+        for server in servers:
+            if server not in self.servers:
+                raise ValueError(f"pool {self.name} has no such server as {server.name}")
+        self.servers = tuple(server for server in self.servers if server not in servers)
+        for server in servers:
+            self._leave_timers(server)
+            self._full.discard(server)
+        self._lay_out()
+        for server in servers:
+            self._changed(server, Event.REMOVE, server.state, why, now)
 
     def tick(self, now: float) -> None:
         """What time alone brings: ejected servers return, and slow starts go on.  Call it each second."""

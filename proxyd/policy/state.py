@@ -34,7 +34,7 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happens to a server; the last three change no state."""
+    """What happens to a server; the last four change no state."""
 
     PASSED = "passed"  # its checks say that it is up
     FAILED = "failed"  # its checks say that it is down
@@ -43,16 +43,20 @@ class Event(enum.Enum):
     ENABLE = "enable"
     EJECT = "eject"
     RETURN = "return"  # the time for which it was ejected is over
+    MOVE = "move"  # it has another address now
+    REVISE = "revise"  # so it has, but may still be where it was; or another weight or priority
     WEIGH = "weigh"
     ADD = "add"
     REMOVE = "remove"
 
 
 _ADMIN = {Event.DRAIN: State.DRAINING, Event.DISABLE: State.MAINTENANCE}
+_ANEW = {Event.MOVE: State.CHECKING}  # nothing is known of it there
 
 MOVES: dict[State, dict[Event, State]] = {
     State.UP: {
         **_ADMIN,
+        **_ANEW,
         Event.ENABLE: State.UP,
         Event.PASSED: State.UP,
         Event.FAILED: State.DOWN,
@@ -60,12 +64,14 @@ MOVES: dict[State, dict[Event, State]] = {
     },
     State.DOWN: {
         **_ADMIN,
+        **_ANEW,
         Event.ENABLE: State.DOWN,
         Event.PASSED: State.UP,
         Event.FAILED: State.DOWN,
     },
     State.CHECKING: {
         **_ADMIN,
+        **_ANEW,
         Event.ENABLE: State.CHECKING,
         Event.PASSED: State.UP,
         Event.FAILED: State.DOWN,
@@ -73,18 +79,21 @@ MOVES: dict[State, dict[Event, State]] = {
     },
     State.DRAINING: {
         **_ADMIN,
+        Event.MOVE: State.DRAINING,
         Event.ENABLE: State.CHECKING,
         Event.PASSED: State.DRAINING,
         Event.FAILED: State.DRAINING,
     },
     State.MAINTENANCE: {  # the last check may have been under way
         **_ADMIN,
+        Event.MOVE: State.MAINTENANCE,
         Event.ENABLE: State.CHECKING,
         Event.PASSED: State.MAINTENANCE,
         Event.FAILED: State.MAINTENANCE,
     },
     State.EJECTED: {  # a check that passes does not bring it back: checks have passed all along
         **_ADMIN,
+        **_ANEW,
         Event.ENABLE: State.CHECKING,
         Event.PASSED: State.EJECTED,
         Event.FAILED: State.DOWN,

@@ -53,7 +53,7 @@ def remember(pools: Iterable[Pool]) -> list[dict[str, Any]]:
         {
             "pool": pool.name,
             "name": server.name,
-            "address": str(server.address),
+            "address": _place(server),
             "state": server.state.value,
             "why": server.why[:_LONGEST_WHY],
             "since": server.since,
@@ -83,12 +83,17 @@ def restore(pools: Iterable[Pool], content: Any, written: float, now: float) -> 
     for pool in pools:
         for server in pool.servers:
             past = pasts.get((pool.name, server.name))
-            if past is not None and past.address == str(server.address):
+            if past is not None and past.address == _place(server):
                 _take_back(pool, server, past, 0 <= now - written < FRESH, now)
                 if server.state not in (State.UP, State.CHECKING) or server.weight != server.configured:
                     found.append(server)
         pool.resume()
     return found
+
+
+def _place(server: Server) -> str:
+    """Where it is as the configuration says it, so that a name which has not resolved yet is the same."""
+    return str(server.origin or server.address)
 
 
 def _take_back(pool: Pool, server: Server, past: Past, fresh: bool, now: float) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any, Callable, Generic, Optional, Sequence, TypeVar, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -15,13 +13,10 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
 )
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
-    IHostResolution,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
-    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.python.failure import Failure
@@ -127,12 +122,17 @@ class Racing:
 
 
 def client_endpoint(reactor: Any, address: Address, timeout: Optional[float]) -> IStreamClientEndpoint:
-    """The endpoint of a server; ``timeout`` is seconds, or None if the caller keeps the time."""
+    """
+    The endpoint of an address; ``timeout`` is seconds, or None if the caller keeps the time.
+
+    A name is looked up by Twisted, in a thread and by libc.
+    """
     seconds = cast(float, timeout)  # None is understood by each endpoint, but not by their annotations
     if isinstance(address, UnixAddress):
         return UNIXClientEndpoint(reactor, address.path, timeout=seconds)
     if isinstance(address, Addresses):
         return Racing(reactor, address.each)
+    assert isinstance(address, TcpAddress)
     if isIPAddress(address.host):
         return TCP4ClientEndpoint(reactor, address.host, address.port, timeout=seconds)
     if isIPv6Address(address.host):
@@ -140,38 +140,6 @@ def client_endpoint(reactor: Any, address: Address, timeout: Optional[float]) ->
     return HostnameEndpoint(reactor, address.host, address.port, timeout=seconds)
 
 
-@implementer(IResolutionReceiver)
-class _Found:
-    """Gathers the addresses of a name."""
-
-    def __init__(self) -> None:
-        self.addresses: list[tuple[int, Any]] = []
-        self.complete: Deferred[None] = Deferred()
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Twisted looks."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        if isinstance(address, IPv4Address):
-            self.addresses.append((socket.AF_INET, (address.host, address.port)))
-        elif isinstance(address, IPv6Address):
-            self.addresses.append((socket.AF_INET6, (address.host, address.port)))
-
-    def resolutionComplete(self) -> None:
-        if not self.complete.called:
-            self.complete.callback(None)
-
-
-async def resolve(reactor: Any, address: TcpAddress) -> list[tuple[int, Any]]:
-    """
-    The addresses of a server's name, each as its family and what connect(2) takes.
-
-    Raises `DialFailed` when there is none.  Who cancels no longer waits; the look-up itself, in a thread
-    of Twisted's, cannot be stopped.
-    """
-    found = _Found()
-    reactor.nameResolver.resolveHostName(found, address.host, address.port)
-    await found.complete
-    if not found.addresses:
-        raise DialFailed(Reason.NAME_FAILED, f"{address.host} has no address")
-    return found.addresses
+def unresolved(address: Address) -> DialFailed:
+    """That nobody knows yet where a server is: its name has never resolved (`proxyd.upkeep.names`)."""
+    return DialFailed(Reason.NAME_FAILED, f"{address} has no address")

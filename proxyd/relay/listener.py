@@ -331,8 +331,10 @@ class EndpointListener:
         self._port = ports[0]
         self.factory = factory
         self.degraded = self._tune(bind, tcp)
+        self._capacity = capacity
         if capacity is not None:
             capacity.add(self)
+        self.pause()  # or Twisted would accept as soon as the reactor runs
 
     def _tune(self, bind: EndpointBind, tcp: TcpSpec) -> tuple[str, ...]:
         """Set what is asked of TCP on Twisted's socket, which listens already; clients come later."""
@@ -346,7 +348,9 @@ class EndpointListener:
         return () if tcp == UNTOUCHED else (f"{bind.text} has no socket of TCP that anything can be set on",)
 
     def startListening(self) -> None:
-        """Twisted accepts as soon as the reactor runs."""
+        """Begin to accept, or, while the process is full, to wait until there is room."""
+        if self._capacity is None or not self._capacity.full:
+            self.resume()
 
     def stopListening(self) -> Any:
         """Accept no more; fires when the port is closed, if that takes time."""

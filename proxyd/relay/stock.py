@@ -13,20 +13,19 @@ import socket
 from typing import Any, Callable, Optional
 
 from twisted.internet import tcp, unix
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
+from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress, named
 from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import client_endpoint, reach_one, resolve
+from proxyd.relay.dial import reach_one, unresolved
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
 from proxyd.relay.tcp import prepare
@@ -110,33 +109,16 @@ class Stock:
         """Connect the side to a server (`IDatapath.dial`)."""
         if isinstance(address, Addresses):
             return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
-        if tcp is not None and isinstance(address, TcpAddress):
-            if isIPAddress(address.host) or isIPv6Address(address.host):
-                return self._dial_prepared(address, side, tcp, client)
-            return Deferred.fromCoroutine(self._dial_by_name(address, side, tcp, client))
         factory = ProxyClientFactory(side)
         if isinstance(address, UnixAddress):
             self._reactor.connectUNIX(address.path, factory, timeout=None)
-        elif isIPAddress(address.host) or isIPv6Address(address.host):
-            self._reactor.connectTCP(address.host, address.port, factory, timeout=None)
+        elif not isinstance(address, TcpAddress) or named(address):
+            return fail(unresolved(address))
+        elif tcp is not None:
+            return self._dial_prepared(address, side, tcp, client)
         else:
-            connecting = client_endpoint(self._reactor, address, None).connect(factory)
-            factory.stop = connecting.cancel
-            connecting.addErrback(factory.failed)
+            self._reactor.connectTCP(address.host, address.port, factory, timeout=None)
         return factory.arrived.addCallbacks(lambda _: _tuned(side), _dial_failed)
-
-    async def _dial_by_name(
-        self, address: TcpAddress, side: ProxyClient, tcp: TcpSpec, client: str
-    ) -> Optional[TcpAddress]:
-        failed: Optional[DialFailed] = None
-        for _, (host, port) in await resolve(self._reactor, address):
-            try:
-                await self._dial_prepared(TcpAddress(host, port), side, tcp, client)
-                return None
-            except DialFailed as this:
-                failed = this
-        assert failed is not None
-        raise failed
 
     def _dial_prepared(
         self, address: TcpAddress, side: ProxyClient, tcp: TcpSpec, client: str
@@ -197,8 +179,6 @@ def _dial_failed(failure: Failure) -> None:
     error = failure.value
     code = getattr(error, "osError", None)
     detail = os.strerror(code) if isinstance(code, int) else str(error)
-    if isinstance(error, DNSLookupError):
-        raise DialFailed(Reason.NAME_FAILED, detail) from None
     if isinstance(error, ConnectionRefusedError):
         raise DialFailed(Reason.CONNECT_REFUSED, detail) from None
     if isinstance(error, ConnectError) and error.osError in OUT_OF_DESCRIPTORS:

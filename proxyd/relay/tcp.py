@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterable, Iterator, Optional, Union
 
 from attrs import evolve, frozen
 
-from proxyd.config.address import Address, Addresses, UnixAddress
+from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
 from proxyd.config.tcp import CLIENT, KEEPALIVE, Keepalive, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.policy.pool import Server
@@ -315,7 +315,8 @@ def _families(address: Address, source: str) -> set[int]:
         return set()
     if isinstance(address, Addresses):
         return {socket.AF_INET6 if ":" in each.host else socket.AF_INET for each in address.each}
-    return {socket.AF_INET6 if ":" in address.host or ":" in source else socket.AF_INET}
+    host = address.host if isinstance(address, TcpAddress) else ""
+    return {socket.AF_INET6 if ":" in host or ":" in source else socket.AF_INET}
 
 
 def prepare(skt: socket.socket, family: int, spec: TcpSpec, client: str) -> None:

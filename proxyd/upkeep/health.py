@@ -14,10 +14,18 @@ import os
 from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    TimeoutError,
+    gatherResults,
+    succeed,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from proxyd.config.address import named
 from proxyd.config.health import CheckSpec
 from proxyd.errors import Malformed
 from proxyd.policy.health import RiseFall, combined
@@ -51,6 +59,7 @@ class HealthChecks:
         self._pools = pools
         self._watched: dict[Server, _Watched] = {}
         self._stopped = False
+        self._ending: set[Deferred[Any]] = set()  # of those that are forgotten
 
     def start(self) -> None:
         """Begin to check; every server is looked at once within a fifth of the interval."""
@@ -68,22 +77,40 @@ class HealthChecks:
     def forget(self, server: Server) -> Deferred[Any]:
         """End the checks of a server, those under way too; fires when its last connection is closed."""
         watched = self._watched.pop(server, None)
-        return watched.stop() if watched is not None else succeed(None)
+        if watched is None:
+            return succeed(None)
+        ended: Deferred[Any] = watched.stop()
+        self._ending.add(ended)
+        return ended.addBoth(self._ended, ended)
 
     def stop(self) -> Deferred[Any]:
         """End all checks, those under way too; fires when the last connection is closed."""
         self._stopped = True
-        return gatherResults([self.forget(server) for server in list(self._watched)], consumeErrors=True)
+        for server in list(self._watched):
+            self.forget(server)
+        return DeferredList(list(self._ending))
+
+    def _ended(self, result: Any, ended: Deferred[Any]) -> Any:
+        self._ending.discard(ended)
+        return result
 
     def _changed(self, change: Change) -> None:
         if change.event is Event.ADD:
             self.watch(change.pool, change.server)
         elif change.event is Event.REMOVE:
             self.forget(change.server)
+        elif change.event is Event.MOVE or (change.event is Event.REVISE and self._is_lost(change.server)):
+            self.forget(change.server)
+            self.watch(change.pool, change.server)
         elif change.before is not change.server.state and _was_away(change):
             watched = self._watched.get(change.server)
             if watched is not None:
                 watched.begin_anew()
+
+    def _is_lost(self, server: Server) -> bool:
+        """Whether it has not been checked because nobody knew where it was."""
+        watched = self._watched.get(server)
+        return watched is not None and watched.lost
 
 
 class _Watched:
@@ -97,6 +124,11 @@ class _Watched:
         self._reactor = reactor
         self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
         self._state = State.CHECKING
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody knew where it is when this began, and a check would have to look there."""
+        return any(check.lost for check in self._checks)
 
     def start(self) -> None:
         for check in self._checks:
@@ -147,11 +179,12 @@ class _Check:
     def __init__(self, reactor: Any, random: Callable[[], float], watched: _Watched, spec: CheckSpec) -> None:
         self.periodic = Periodic(reactor, random, spec.interval, self._run)
         self.name = spec.name
+        # Nobody knows yet where it is, and a check would have to look there.
+        self.lost = spec.address is None and named(watched.server.address)
         self._reactor = reactor
         self._watched = watched
         self._spec = spec
         self._probe = PROBES[spec.kind]
-        self._address = spec.target(watched.server.address)
         self._greeting = _greeting(watched.pool, spec)
         self._rise_fall = RiseFall(spec)
         self._trouble = ""
@@ -168,7 +201,7 @@ class _Check:
         self.periodic.soon(self._spec.interval)
 
     async def _run(self) -> None:
-        if self._watched.in_maintenance:
+        if self._watched.in_maintenance or self.lost:
             return
         passed, what = await self._look()
         if not self.periodic.running or self._watched.in_maintenance:
@@ -188,7 +221,10 @@ class _Check:
 
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
-        call = Call(self._reactor, self._address, self._greeting)
+        server, target = self._watched.server, self._spec.target
+        call = Call(
+            self._reactor, target(server.address), self._greeting, target(server.origin or server.address)
+        )
         try:
             probe = Deferred.fromCoroutine(self._probe(call, self._spec.ask))
             remark = await probe.addTimeout(self._spec.timeout, self._reactor, _timed_out)

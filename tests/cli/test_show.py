@@ -54,6 +54,26 @@ class ShowTests(AskingCase):
         self.show("servers", "--pool", "db")
         self.assertEqual(self.asked, [{"command": "show servers", "pool": "db"}])
 
+    def test_names(self) -> None:
+        """A line for each name."""
+        row = {
+            "name": "db.example",
+            "again_in_seconds": 40.2,
+            "servers": ["db/a-10.0.0.1", "db/a-10.0.0.2"],
+            "addresses": ["10.0.0.1", "10.0.0.2"],
+            "trouble": "",
+        }
+        broken = {**row, "name": "srv:_x._tcp.example", "servers": [], "addresses": [], "trouble": "timeout"}
+        self.answering({"names": [row, broken]})
+        self.assertEqual(
+            self.show("names"),
+            [
+                "NAME                 AGAIN IN  SERVERS                      ADDRESSES          TROUBLE",
+                "db.example                40s  db/a-10.0.0.1 db/a-10.0.0.2  10.0.0.1 10.0.0.2  -",
+                "srv:_x._tcp.example       40s  -                            -                  timeout",
+            ],
+        )
+
     def test_pools(self) -> None:
         """A line for each pool, with how many of its servers are in which state."""
         row = {

@@ -11,13 +11,22 @@ from tests.config.ini import LISTENER, IniCase
 REFUSED = [
     ("10.0.0.1", '"10.0.0.1" is not an address; write HOST:PORT, [IPv6]:PORT or unix:PATH'),
     ("10.0.0.1:80 weight=257", 'weight: "257" is not a whole number, 0 to 256'),
+    ("10.0.0.1:80 resolve=all", "resolve is for servers that are given by a name"),
+    ("unix:/s resolve=first", "resolve is for servers that are given by a name"),
+    ("db:80 resolve=some", 'resolve: "some" is not known; known here: first, all'),
+    ("srv:_db._tcp.example weight=2", "weight is given by the SRV records"),
+    ("srv:_db._tcp.example priority=2", "priority is given by the SRV records"),
+    (
+        "srv:db.example",
+        '"db.example" names no SRV records; write srv:_postgresql._tcp.example.com, for example',
+    ),
     ("10.0.0.1:80 backup=yes", "backup takes no value; write backup alone"),
     ("10.0.0.1:80 priority=128", 'priority: "128" is not a whole number, 0 to 127'),
     ("10.0.0.1:80 max_connections=0", 'max_connections: "0" is not a whole number, 1 to 1000000'),
     (
         "10.0.0.1:80 10.0.0.2:80",
-        '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections, receive_buffer, '
-        "send_buffer, mss, window_clamp, notsent_lowat, user_timeout, keepalive, congestion_control, ...",
+        '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections, resolve, '
+        "receive_buffer, send_buffer, mss, window_clamp, notsent_lowat, user_timeout, keepalive, ...",
     ),
     ("", "has no value; write server a = 10.0.0.1:5432 weight=2, for example"),
 ]

@@ -20,6 +20,7 @@ from proxyd.config.probes import KINDS as ASKS
 from proxyd.config.queue import QueueSpec
 from proxyd.config.reader import Word
 from proxyd.config.refusal import RefuseSpec
+from proxyd.config.resolvers import ResolversSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
 from proxyd.config.words import split
@@ -35,6 +36,7 @@ PARAMETER_SPECS = {
     "refuse": RefuseSpec,
     "server": ServerSpec,
     "access_log": AccessLogSpec,
+    "resolvers": ResolversSpec,
 }
 
 

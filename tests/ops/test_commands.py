@@ -8,6 +8,7 @@ from typing import Any
 from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.config import load
+from proxyd.interfaces import NameSnapshot
 from proxyd.native import version
 from proxyd.ops.commands import COMMANDS, LONGEST_REASON, Caller, Declined, Steered
 from proxyd.policy.balance import make_balancer
@@ -50,6 +51,7 @@ class CommandCase(IniCase):
             started=900.0,
             listeners=lambda: [(config.listeners[0], 4)],
             max_connections=50,
+            names=lambda: [NameSnapshot("x.example", (("web", "a"),), ("10.0.0.3",), 40.0, "timeout", 3, 1)],
         )
 
     def do(self, name: str, **given: Any) -> dict[str, Any]:
@@ -79,6 +81,7 @@ class Seeing(CommandCase):
                     "pool": "web",
                     "name": "a",
                     "address": "10.0.0.3:80",
+                    "origin": None,
                     "state": "up",
                     "for_seconds": 100.0,
                     "returns_in_seconds": None,
@@ -91,6 +94,23 @@ class Seeing(CommandCase):
                     "max_connections": 0,
                     "backup": False,
                     "priority": 0,
+                }
+            ],
+        )
+
+    def test_names(self) -> None:
+        """Each name, with what it stands for and how long yet."""
+        self.assertEqual(
+            self.do("show names")["names"],
+            [
+                {
+                    "name": "x.example",
+                    "addresses": ["10.0.0.3"],
+                    "servers": ["web/a"],
+                    "again_in_seconds": 40.0,
+                    "lookups": 3,
+                    "failures": 1,
+                    "trouble": "timeout",
                 }
             ],
         )

@@ -34,7 +34,9 @@ class Lines(Case):
             pool.turned(b, State.DOWN, "refused", 7.0)
             pool.eject(c, 90.0, "5 in a row", 8.0)
             pool.turned(b, State.UP, "check passed", 9.0)
-            pool.remove(c, "no address any more", 10.0)
+            pool.revise([(b, ServerSpec("b", TcpAddress("10.0.0.9", 80)))], "the name leads there", 9.5)
+            pool.revise([(a, ServerSpec("a", a.address, 3, priority=1))], "the name leads there", 9.7)
+            pool.remove([c], "no address any more", 10.0)
         self.assertEqual(
             [f"{event['log_level'].name}: {formatEvent(event)}" for event in events],
             [
@@ -49,6 +51,9 @@ class Lines(Case):
                 "warn: [pool web] fewer servers are up than its panic_threshold: all get connections",
                 "info: [pool web] server b (10.0.0.1:80) is up: check passed",
                 "info: [pool web] enough servers are up again: only these get connections",
+                "info: [pool web] server b (10.0.0.9:80) is checking: the name leads there",
+                "info: [pool web] server a (10.0.0.1:80) is checking with weight 5 and priority 1: "
+                "the name leads there",
                 "info: [pool web] server c (10.0.0.1:80) is no more: no address any more",
             ],
         )

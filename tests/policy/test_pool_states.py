@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from proxyd.config.address import TcpAddress
+from proxyd.config.address import Addresses, TcpAddress
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import ServerSpec
@@ -153,16 +153,59 @@ class States(Case):
     def test_add_and_remove(self) -> None:
         """A server that is added is checked first; one that is removed gets nothing more."""
         pool, a = self.make("a", "b")
-        c = pool.add(ServerSpec("c", TcpAddress("10.0.0.3", 80), 2), "new address", 10.0)
+        [c] = pool.add([ServerSpec("c", TcpAddress("10.0.0.3", 80), 2)], "new address", 10.0)
         self.assertEqual((c.state, c.since, c.pool, fit(pool)), (State.CHECKING, 10.0, "web", "ab"))
         pool.turned(c, UP, "", 11.0)
         self.assertEqual(fit(pool), "abc")
-        pool.remove(a, "", 12.0)
+        pool.remove([a], "", 12.0)
         self.assertEqual((fit(pool), [server.name for server in pool.servers]), ("bc", ["b", "c"]))
         with self.assertRaisesRegex(ValueError, "has a server b already"):
-            pool.add(ServerSpec("b", TcpAddress("10.0.0.3", 80)), "", 13.0)
+            pool.add([ServerSpec("b", TcpAddress("10.0.0.3", 80))], "", 13.0)
         with self.assertRaisesRegex(ValueError, "has no such server as a"):
-            pool.remove(a, "", 13.0)
+            pool.remove([a], "", 13.0)
+
+    def test_moved(self) -> None:
+        """A server that has another address begins anew, unless it may still be where it was."""
+        pool, a = self.make("a", "b")
+        here, there = TcpAddress("10.0.0.1", 1001), TcpAddress("10.0.0.9", 1001)
+        pool.turned(a, UP, "", 1.0)
+        self.told.clear()
+        for address, state, event in (
+            (here, UP, None),
+            (Addresses((here, there)), UP, "revise"),
+            (there, UP, "revise"),
+            (here, State.CHECKING, "move"),
+        ):
+            pool.revise([(a, ServerSpec("a", address))], "", 2.0)
+            self.assertEqual((a.address, a.state), (address, state))
+            self.assertEqual([told[1] for told in self.told], [event] if event else [])
+            self.told.clear()
+        pool.drain(a, "", 3.0)
+        pool.revise([(a, ServerSpec("a", there))], "", 4.0)
+        self.assertEqual((a.state, a.health), (State.DRAINING, State.CHECKING))
+        pool.enable(a, "", 5.0)
+        self.assertIs(a.state, State.CHECKING)
+
+    def test_moved_for_the_first_time(self) -> None:
+        """When a name resolves for the first time nothing has moved: what is known of the server stays."""
+        pool, a = self.make("a", "b")
+        a.address = TcpAddress("db.example", 80)
+        pool.turned(a, UP, "", 1.0)
+        pool.revise([(a, ServerSpec("a", TcpAddress("10.0.0.1", 80)))], "", 2.0)
+        self.assertEqual((a.state, a.cold), (UP, False))
+
+    def test_weights_of_a_name_service(self) -> None:
+        """They hold, and come into the tables of hashes, unless an operator has given another weight."""
+        pool, _ = make("a", "b")
+        a, b = pool.servers
+        pool.weigh(b, 7, "by hand", 1.0)
+        pool.revise(
+            [(a, ServerSpec("a", a.address, 5, priority=2)), (b, ServerSpec("b", b.address, 5))], "", 2.0
+        )
+        self.assertEqual(
+            [(a.weight, a.share, a.priority), (b.weight, b.configured)], [(5, 5 * FULL, 2), (7, 5)]
+        )
+        self.assertEqual(fit(pool), "b")
 
 
 class SlowStart(Case):
@@ -203,7 +246,9 @@ class SlowStart(Case):
             verb(pool, pool.servers[0], "", 10.0)
             pool.enable(pool.servers[0], "", 20.0)
             self.assertEqual(pool.servers[0].effective_weight, 1 / FULL)
-        self.assertEqual(pool.add(ServerSpec("c", TcpAddress("::1", 1)), "", 5.0).effective_weight, 1 / FULL)
+        self.assertEqual(
+            pool.add([ServerSpec("c", TcpAddress("::1", 1))], "", 5.0)[0].effective_weight, 1 / FULL
+        )
 
     def test_down_again(self) -> None:
         """One that goes down on its way begins anew; meanwhile its weight may change."""

@@ -18,6 +18,8 @@ disable  m m m m m m
 enable   u d c c c c
 eject    e - e - - -
 return   - - - - - c
+move     c c c D m c
+revise   - - - - - -
 weigh    - - - - - -
 add      - - - - - -
 remove   - - - - - -

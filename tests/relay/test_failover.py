@@ -92,7 +92,7 @@ class OnDown(FailoverCase):
         self.pool_of(1, 1, 1, clients=3, checks=(CheckSpec(),), on_down=0.0)
         a, b, c = self.pool.servers
         self.pool.disable(a, "", now())
-        self.pool.remove(b, "", now())
+        self.pool.remove([b], "", now())
         self.pool.drain(c, "", now())
         self.pass_time(2)
         self.assertEqual({record.server for record in self.notebook.records}, {"s0", "s1"})

@@ -292,3 +292,47 @@ async def iperf3(stage: Stage) -> Service:
     )  # fmt: skip
     await child.says(rb"Server listening on")
     return Service(place, child, stage.folder)
+
+
+class Dnsmasq:
+    """
+    dnsmasq, which knows what is below ``example`` and refuses all else.
+
+    ``hosts`` are the addresses of names, and `answer` changes them.  TTLs are ``ttl`` seconds.
+    """
+
+    def __init__(self, stage: Stage, ttl: int = 1) -> None:
+        self.place = stage.tcp()  # it is of this test alone in UDP, too
+        self.hosts: dict[str, tuple[str, ...]] = {}
+        self.records: list[str] = []  # as its options have them: srv-host=... and cname=...
+        self.child: Optional[Child] = None
+        self._stage = stage
+        self._ttl = ttl
+        self._folder = stage.subfolder("dnsmasq")
+
+    async def start(self) -> None:
+        """Start it, or start it anew with other ``records``."""
+        if self.child is not None:
+            await self.child.stop()
+        self._write()
+        self.child = self._stage.spawn(
+            program("dnsmasq", "dnsmasq-base"), "--keep-in-foreground", "--conf-file=/dev/null",
+            "--no-resolv", "--no-hosts", f"--addn-hosts={self._folder}/hosts", "--pid-file=",
+            "--log-facility=-", "--user=", f"--port={self.place.port}", "--bind-interfaces",
+            f"--listen-address={self.place.host}", "--local=/example/", f"--local-ttl={self._ttl}",
+            *(f"--{record}" for record in self.records),
+        )  # fmt: skip
+        await self.child.says(rb"read .*hosts - \d+ names")
+
+    def answer(self, **hosts: tuple[str, ...]) -> None:
+        """Have it know these hosts of ``example``, and no others."""
+        self.hosts = {f"{name}.example": addresses for name, addresses in hosts.items()}
+        self._write()
+        assert self.child is not None
+        self.child.signal("HUP")
+
+    def _write(self) -> None:
+        lines = [f"{address} {name}\n" for name, addresses in self.hosts.items() for address in addresses]
+        written = self._folder / "new"
+        written.write_text("".join(lines))
+        written.rename(self._folder / "hosts")

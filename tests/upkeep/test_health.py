@@ -319,11 +319,12 @@ class OurOwnTrouble(InMemory):
 
 
 class ByName(InMemory):
-    """Servers that are known by a name."""
+    """Servers that are checked at an address that is given by a name, by ``address=``."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.pool = pool_of(TcpAddress("db.example", 80))
+        elsewhere = TcpAddress("db.example", 80)
+        self.pool = pool_of(TcpAddress("10.0.0.1", 80), check=CheckSpec(address=elsewhere))
 
     def test_resolved(self) -> None:
         """A name is looked up for each check."""
@@ -350,7 +351,7 @@ class ByName(InMemory):
         self.assertEqual(len(events), 1)
         self.assertEqual(events[0]["log_level"], LogLevel.warn)
         self.assertSubstring(
-            "server a (db.example:80) cannot be checked, and stays up: its name did not resolve",
+            "server a (10.0.0.1:80) cannot be checked, and stays up: its name did not resolve",
             formatEvent(events[0]),
         )
         self.assertStill(checks)

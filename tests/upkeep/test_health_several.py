@@ -135,17 +135,17 @@ class Several(InMemory):
         """A server that the pool gets later is checked as well, until it is removed."""
         checks = self.several()
         spec = ServerSpec("9", TcpAddress("10.0.0.9", 80))
-        server = self.pool.add(spec, "", 0.0)
+        [server] = self.pool.add([spec], "", 0.0)
         self.reactor.advance(0)
         self.assertEqual(
             [client[0] for client in self.reactor.tcpClients], ["10.0.0.1"] * 2 + ["10.0.0.9"] * 2
         )
-        self.pool.remove(server, "", 0.0)
+        self.pool.remove([server], "", 0.0)
         self.reactor.tcpClients.clear()
         self.reactor.pump([1] * 5)
         self.assertEqual({client[0] for client in self.reactor.tcpClients}, {"10.0.0.1"})
         self.assertStill(checks)
-        self.pool.add(spec, "", 0.0)
+        self.pool.add([spec], "", 0.0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_comes_and_goes(self) -> None:

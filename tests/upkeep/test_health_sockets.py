@@ -155,9 +155,10 @@ class RealSockets(AsyncCase):
         )
 
     async def test_localhost_by_name(self) -> None:
-        """A server may be given by a name, which the system resolves."""
+        """A check may go to an address that is given by a name, which the system resolves."""
         port, _ = self.serve()
-        pool = self.watch(TcpAddress("localhost", port.getHost().port))
+        elsewhere = TcpAddress("localhost", port.getHost().port)
+        pool = self.watch(TcpAddress("127.0.0.1", 9), check=CheckSpec(interval=0.01, address=elsewhere))
         turn = pool.next_turn()
         self.checks.start()
         await turn

@@ -13,11 +13,11 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDe
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
+from proxyd.config.address import Address, Addresses, SrvAddress, TcpAddress, UnixAddress
 from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import reach_one, resolve
+from proxyd.relay.dial import reach_one, unresolved
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
@@ -36,7 +36,7 @@ def target_of(address: Address) -> tuple[int, Any]:
     """A server's family and what connect(2) takes for it; what that does not take is left as it is."""
     if isinstance(address, UnixAddress):
         return socket.AF_UNIX, address.path
-    if isinstance(address, Addresses):
+    if isinstance(address, (Addresses, SrvAddress)):
         return socket.AF_UNSPEC, address
     if isIPAddress(address.host):
         return socket.AF_INET, (address.host, address.port)
@@ -86,23 +86,11 @@ class Lane:
         if family == socket.AF_UNSPEC:
             if isinstance(address, Addresses):
                 return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
-            return Deferred.fromCoroutine(self._dial_by_name(target, side, tcp, client))
+            return fail(unresolved(address))
         try:
             return Dial(self._loop, family, target, side, tcp, client).arrived
         except DialFailed as failed:
             return fail(failed)
-
-    async def _dial_by_name(
-        self, address: TcpAddress, side: ProxyClient, tcp: Optional[TcpSpec], client: str
-    ) -> Optional[TcpAddress]:
-        failed = None
-        for family, found in await resolve(self._reactor, address):
-            try:
-                return await Dial(self._loop, family, found, side, tcp, client).arrived
-            except DialFailed as this:
-                failed = this
-        assert failed is not None
-        raise failed
 
     def close(self) -> None:
         """Give up the epoll and the pipes, once no connection is left."""

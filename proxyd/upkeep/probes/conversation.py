@@ -49,15 +49,19 @@ class Unable(Exception):
 
 class Call:
     """
-    One check of one server: where, and which bytes it begins with.
+    One check of one server: where, which bytes it begins with, and what the server is called.
 
     ``awaited`` is what the server owes us at the moment, so that one who gives up can name it.
     """
 
-    def __init__(self, reactor: Any, address: Address, greeting: bytes = b"") -> None:
+    def __init__(
+        self, reactor: Any, address: Address, greeting: bytes = b"", called: Optional[Address] = None
+    ) -> None:
+        """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
         self.address = address
         self.greeting = greeting
+        self.called = called or address
         self.awaited = "answer"
 
     def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:

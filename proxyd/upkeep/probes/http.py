@@ -43,7 +43,7 @@ async def probe(call: Call, ask: Union[HttpAsk, HttpsAsk]) -> str:
 
 async def _response(call: Call, ask: HttpAsk, line: _Line) -> Any:
     """The response, of which status and headers have come."""
-    host = ask.host or ("localhost" if isinstance(call.address, UnixAddress) else str(call.address))
+    host = ask.host or ("localhost" if isinstance(call.called, UnixAddress) else str(call.called))
     headers = Headers({"Host": [host]})
     for name, value in ask.headers:
         headers.addRawHeader(name, value)
