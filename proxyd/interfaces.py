@@ -82,7 +82,14 @@ class IKeyed(IBalancer):
 
 
 class ICounting(IBalancer):
-    """A balancer that goes by what servers have to do: it is told when they have less."""
+    """A balancer that goes by what servers have to do: it is told when they have more, or less."""
+
+    def take(server: Any) -> bool:
+        """
+        Whether a client that has a server already may have one more connection there.
+
+        If so, it gets it: it counts as if the server had been chosen.
+        """
 
     def released(server: Any, moved: int) -> None:
         """A connection to the server has ended, and counts no more; so many bytes were moved on it."""
@@ -202,6 +209,26 @@ class QueueSnapshot:
 
 
 @frozen
+class AffinitySnapshot:
+    """
+    What a pool with affinity remembers now, and what has passed.
+
+    Clients that came back and got the server they had are ``hits``; ``misses`` were not remembered,
+    ``spilled`` got another for once because theirs was full.  Entries that ``moved`` have another server from
+    then on, ``evicted`` ones had to make room, and ``expired`` ones ran out.
+    """
+
+    pool: str
+    entries: int
+    hits: int
+    misses: int
+    moved: int
+    spilled: int
+    evicted: int
+    expired: int
+
+
+@frozen
 class Snapshot:
     """What the daemon is doing at this moment; ``lag_seconds`` is how late its reactor ran of late."""
 
@@ -209,6 +236,7 @@ class Snapshot:
     servers: tuple[ServerSnapshot, ...]
     lag_seconds: float = 0.0
     queues: tuple[QueueSnapshot, ...] = ()
+    affinities: tuple[AffinitySnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
 
 

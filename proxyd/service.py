@@ -370,6 +370,9 @@ class ProxyService(Service):
                 for pool in self.pools.values()
                 if pool.queue is not None
             ),
+            affinities=tuple(
+                pool.affinity.snapshot(pool.name) for pool in self.pools.values() if pool.affinity is not None
+            ),
             names=self._names.snapshots(),
         )
 

@@ -174,6 +174,10 @@ def as_text(found: Explanation) -> Iterator[str]:
         if found.panic:
             yield _line("panic", "fewer are up than panic_threshold, so all get clients")
         yield _line("balance", found.balance + (f", by {printable(found.key)}" if found.key else ""))
+        if found.affinity:
+            yield _line(
+                "affinity", f"by {found.affinity}: a client that is remembered gets the server it had"
+            )
     if found.chosen:
         yield _line("chosen", found.chosen + _odds(found))
         if found.retries:
@@ -202,7 +206,7 @@ def _odds(found: Explanation) -> str:
     return f" this time; of many such clients {', '.join(shares)}"
 
 
-_WORDS = ("listener", "admission", "opening", "pool", "balance", "panic", "key")
+_WORDS = ("listener", "admission", "opening", "pool", "balance", "panic", "key", "affinity")
 
 
 def _line(word: str, text: str) -> str:

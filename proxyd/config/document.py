@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from proxyd.config import combination, daemon, demo, listener, lists, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
-from proxyd.config.balance import SNI
+from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
@@ -199,19 +199,31 @@ def _check_route(one: _Judged, listeners: dict[str, _Judged], problems: list[Pro
 
 
 def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:
-    """Who goes by a client's name in TLS must be led clients of whom it is read."""
+    """Who goes by what clients say in TLS, or in RDP, must be led clients of whom it is read."""
     listeners = [one for one in judged if one.section.kind == "listener"]
     routes = [one for one in judged if one.section.kind == "route"]
     for one in judged:
-        if one.section.kind != "pool" or getattr(one.values.get("balance"), "key", "") != SNI:
-            continue
-        for front in listeners:
-            own = [route.values for route in routes if front.section.name in route.values.get("listener", ())]
-            leads_here = one.section.name in [values.get("pool") for values in (front.values, *own)]
-            if leads_here and "tls" not in front.entries and not any("sni" in v or "alpn" in v for v in own):
-                text = f"key=sni: [{front.section.title}] does not read the name; write tls = passthrough "
-                line = one.entries["balance"].words[0].line
-                problems.append(one.section.problem(line, text + "there, or a [route] with sni", "balance"))
+        for option, before in (("balance", "key="), ("affinity", "")) if one.section.kind == "pool" else ():
+            key = getattr(one.values.get(option), "key", "")
+            for front in listeners if key in (*OF_THE_HELLO, RDP_COOKIE) else ():
+                text = _unread(key, one.section.name, front, routes)
+                if text:
+                    line = one.entries[option].words[0].line
+                    text = f"{before}{key}: [{front.section.title}] {text}"
+                    problems.append(one.section.problem(line, text, option))
+
+
+def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
+    """Why a listener does not read what its pool goes by; "" if it does, or leads elsewhere."""
+    own = [route.values for route in routes if front.section.name in route.values.get("listener", ())]
+    if pool not in [values.get("pool") for values in (front.values, *own)]:
+        return ""
+    if key == RDP_COOKIE:
+        return "lets in only TLS, and there is no RDP in it" if "tls" in front.entries else ""
+    if "tls" in front.entries or any("sni" in values or "alpn" in values for values in own):
+        return ""
+    what = "the name" if key == SNI else "the session"
+    return f"does not read {what}; write tls = passthrough there, or a [route] with sni"
 
 
 def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:

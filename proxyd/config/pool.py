@@ -7,12 +7,24 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
+from proxyd.config.affinity import TLS_SESSION, Affinity, AffinitySpec
 from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
 from proxyd.config.failover import KEEP, ON_UP, OnDown
 from proxyd.config.health import Check, CheckSpec
-from proxyd.config.options import Choice, Count, Duration, Fail, Flag, Form, Option, Percent, parameters
+from proxyd.config.options import (
+    Choice,
+    Count,
+    Duration,
+    Fail,
+    Flag,
+    Form,
+    Option,
+    Percent,
+    YesNo,
+    parameters,
+)
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.queue import Queue, QueueSpec
 from proxyd.config.reader import Word
@@ -61,6 +73,8 @@ class PoolSpec:
     retries: int = 2
     proxy_protocol: Optional[ProxyOut] = None
     backup_below: int = 1
+    affinity: Optional[AffinitySpec] = None
+    affinity_failback: bool = False
     slow_start: float = 30.0  # seconds
     panic_threshold: int = 0  # percent
     queue: QueueSpec = QueueSpec()
@@ -155,6 +169,32 @@ OPTIONS = (
         "and no others.",
         "balance = hash key=sni hash_balance_factor=150",
         default="p2c",
+    ),
+    Option(
+        "affinity",
+        Affinity(),
+        "A client that comes back gets the server that it had, whatever `balance` says, as long as that one "
+        "may get connections at all. If it may not, or cannot be reached, the client gets another without "
+        "noticing, and has that one from then on. If it is full (`max_connections`, or "
+        "`hash_balance_factor`), the client gets another for this connection. Clients are remembered by "
+        "one of these; whoever has no such thing gets a server by `balance`:\n"
+        "\n"
+        "- `source`: the client's address, which a PROXY header may have told\n"
+        "- `via`: the address that the connection comes from; with a PROXY header, the proxy's\n"
+        "- `sni`: the name that it asks for in TLS\n"
+        "- `tls_session`: the id of the TLS session that it resumes, which is learned from the server; "
+        "TLS 1.3 has no such id, and neither has TLS 1.2 with session tickets\n"
+        "- `rdp_cookie`: the user that an RDP client names (`mstshash`); or the server whose address is in "
+        "the token of an RDP session broker (`msts`)",
+        "affinity = source ttl=8h size=1m",
+        otherwise="clients are not remembered",
+    ),
+    Option(
+        "affinity_failback",
+        YesNo(),
+        "With `yes`, a client whose server was away goes back to it when it may get connections again.",
+        "affinity_failback = yes",
+        default="no",
     ),
     Option(
         "check",
@@ -279,6 +319,11 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for given_by_records in ("weight", "priority"):
             if isinstance(address, SrvAddress) and given_by_records in server:
                 yield f"server {name}", f"{given_by_records} is given by the SRV records"
+    affinity: Optional[AffinitySpec] = given.get("affinity")
+    if given.get("affinity_failback") and affinity is None:
+        yield "affinity_failback", "is for a pool with affinity"
+    elif given.get("affinity_failback") and affinity is not None and affinity.key == TLS_SESSION:
+        yield "affinity_failback", "a TLS session is of one server, and its client is never led to another"
     for title, check in _titled(checks):
         if check.send_proxy and "proxy_protocol" not in given:
             yield title, "send_proxy is for a pool with proxy_protocol"

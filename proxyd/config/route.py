@@ -13,7 +13,7 @@ from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
 
 TLS = "tls"
-SPEAKS = (TLS, "http", "ssh", "postgresql", "silent", "other")
+SPEAKS = (TLS, "http", "ssh", "postgresql", "rdp", "silent", "other")
 ANY_NAME = "*"
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"

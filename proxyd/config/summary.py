@@ -112,4 +112,5 @@ def _pool(pool: PoolSpec) -> str:
     checks = ", ".join(f"{check.kind} every {show_duration(check.interval)}" for check in pool.checks)
     header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
     spare = f" ({backups} backup)" if backups else ""
-    return f"{servers}{spare}, balance {pool.balance.name}, check {checks or 'none'}{header}"
+    memory = f", affinity {pool.affinity.key} for {show_duration(pool.affinity.ttl)}" if pool.affinity else ""
+    return f"{servers}{spare}, balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"

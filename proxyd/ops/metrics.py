@@ -130,6 +130,7 @@ class Metrics(Collector):
         yield from self._what_passed()
         yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
+        yield from _affinity(snapshot)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
         """Drop what has passed with servers that are no more: those of a name come and go for ever."""
@@ -308,6 +309,30 @@ def _names(snapshot: Snapshot) -> Iterator[Metric]:
         lookups.add_metric((name.name,), name.lookups)
         failures.add_metric((name.name,), name.failures)
     yield from (addresses, ttl, failing, lookups, failures)
+
+
+AFFINITY = {
+    "hits": "Connections that got the server that their client had before.",
+    "misses": "Connections of clients that were not remembered.",
+    "moved": "Entries that got another server, because theirs could not be had.",
+    "spilled": "Connections that got another server for once, because theirs was full.",
+    "evicted": "Entries that had to make room for others.",
+    "expired": "Entries that ran out.",
+}
+
+
+def _affinity(snapshot: Snapshot) -> Iterator[Metric]:
+    entries = GaugeMetricFamily(
+        "proxyd_affinity_entries", "Clients that the pool remembers.", labels=("pool",)
+    )
+    for affinity in snapshot.affinities:
+        entries.add_metric((affinity.pool,), affinity.entries)
+    yield entries
+    for name, text in AFFINITY.items():
+        counter = CounterMetricFamily(f"proxyd_affinity_{name}", text, labels=("pool",))
+        for affinity in snapshot.affinities:
+            counter.add_metric((affinity.pool,), getattr(affinity, name))
+        yield counter
 
 
 class MetricsPage(Page):

@@ -12,17 +12,27 @@ from proxyd.config.balance import SNI, SOURCE_PORT, BalanceSpec
 
 @frozen
 class Arrival:
-    """A client: its IP address without brackets, "" on a unix socket; its port; the name that it asks for."""
+    """
+    A client: its IP address without brackets, "" on a unix socket; its port; the name that it asks for.
+
+    ``via`` is the address of the connection, which is a proxy's if a PROXY header has told the client's own.
+    ``tls_session`` is the session that it would resume.  ``rdp_cookie`` is the cookie or the token that it
+    brings, and ``rdp_server`` the address (10.0.0.1:3389) that a token names.
+    """
 
     source: str = ""
     port: int = 0
     sni: str = ""
+    via: str = ""
+    tls_session: bytes = b""
+    rdp_cookie: bytes = b""
+    rdp_server: str = ""
 
 
 def client_key(spec: BalanceSpec) -> Callable[[Arrival], bytes]:
     """What makes of an arrival its key, the same for all that are to get the same server; b"" for none."""
     if spec.key == SNI:
-        return _sni
+        return name_of
     prefix4, prefix6 = spec.prefix4, spec.prefix6
     if spec.key == SOURCE_PORT:
 
@@ -34,7 +44,8 @@ def client_key(spec: BalanceSpec) -> Callable[[Arrival], bytes]:
     return lambda arrival: network_of(arrival.source, prefix4, prefix6)
 
 
-def _sni(arrival: Arrival) -> bytes:
+def name_of(arrival: Arrival) -> bytes:
+    """The name that it asks for; b"" for none."""
     return arrival.sni.lower().encode("utf-8", "surrogateescape")
 
 
@@ -55,3 +66,15 @@ def network_of(source: str, prefix4: int, prefix6: int) -> bytes:
             return network_of(str(address.ipv4_mapped), prefix4, prefix6)
         return b"6 %x" % (int(address) >> (128 - prefix6))
     return b"4 %x" % (int(address) >> (32 - prefix4))
+
+
+def network_text(network: bytes, prefix4: int, prefix6: int) -> str:
+    """What `network_of` made, as people write it: 10.0.0.1, 10.0.0.0/24, 2001:db8::/64."""
+    family, blank, digits = network.decode("ascii").partition(" ")
+    if not blank:
+        return family
+    bits, prefix = (128, prefix6) if family == "6" else (32, prefix4)
+    first = (ipaddress.IPv6Address if family == "6" else ipaddress.IPv4Address)(
+        int(digits, 16) << (bits - prefix)
+    )
+    return str(first) if prefix == bits else f"{first}/{prefix}"

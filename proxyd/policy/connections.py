@@ -73,6 +73,9 @@ class LeastConnections:
             heappush(heap, entry)
         return chosen
 
+    def take(self, server: Server) -> bool:
+        return True  # its entry is put right when it comes to the top
+
     def released(self, server: Server, moved: int) -> None:
         place = self._places.get(server)
         if place is None:
@@ -133,6 +136,9 @@ class First:
         for place in avoided:
             heappush(room, place)
         return chosen
+
+    def take(self, server: Server) -> bool:
+        return True  # the pool knows who is full
 
     def released(self, server: Server, moved: int) -> None:
         place = self._places.get(server)

@@ -80,9 +80,10 @@ class Explanation:
     What was decided, step by step; what was not come to is empty.
 
     ``servers`` are in the order of the configuration.  ``key`` is what the balancer goes by, if it goes by
-    the client.  ``chosen`` is the server, and ``retries`` are those that are tried after it, each if all
-    before cannot be reached.  ``likely`` has the share of each server among many such clients.  A client
-    that gets no server is closed for ``reason``, of which ``detail`` says more.
+    the client.  ``affinity`` is what clients are remembered by; this one is not.  ``chosen`` is the server,
+    and ``retries`` are those that are tried after it, each if all before cannot be reached.  ``likely`` has
+    the share of each server among many such clients.  A client that gets no server is closed for
+    ``reason``, of which ``detail`` says more.
     """
 
     listener: str
@@ -93,6 +94,7 @@ class Explanation:
     balance: str = ""
     panic: bool = False
     key: str = ""
+    affinity: str = ""
     servers: tuple[ServerStep, ...] = ()
     chosen: str = ""
     retries: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ def explain(
     steps = tuple(_server_step(pool, server) for server in pool.servers)
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
-    balance = pools[name].balance
+    balance, affinity = pools[name].balance, pools[name].affinity
     return evolve(
         start,
         routes=routes,
@@ -143,6 +145,7 @@ def explain(
         balance=balance.name,
         panic=pool.panic,
         key=client_key(balance)(supposed.arrival).decode(errors="backslashreplace") if keyed else "",
+        affinity=affinity.key if affinity is not None else "",
         servers=steps,
         chosen="" if none else walk[0].name,
         retries=tuple(server.name for server in walk[1:]),
@@ -221,6 +224,8 @@ def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed)
 
 def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
     """The pool in the state that is supposed."""
+    # Without affinity: the client is one that is not remembered, and so is each of many such.
+    spec = evolve(spec, affinity=None, affinity_failback=False)
     pool = Pool(spec, make_balancer(spec.balance, random, lambda: 0.0))
     servers = {server.name: server for server in pool.servers}
     for name in (*supposed.states, *supposed.weights, *supposed.open):

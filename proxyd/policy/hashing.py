@@ -221,6 +221,14 @@ class BoundedLoad(Hashed):
             self._open += 1
         return server
 
+    def take(self, server: Server) -> bool:
+        if server not in self._fit:
+            return True  # of another tier, which is not counted
+        if not self._has_room(server):
+            return False
+        self._open += 1
+        return True
+
     def released(self, server: Server, moved: int) -> None:
         if server in self._fit:
             self._open -= 1

@@ -108,6 +108,9 @@ class LeastBytes(TwoDraws):
         now = self._fading.now()
         return one if self._load(one, now) * other.share <= self._load(other, now) * one.share else other
 
+    def take(self, server: Server) -> bool:
+        return True
+
     def released(self, server: Server, moved: int) -> None:
         now = self._fading.now()
         self._fading.set(server, self._fading.of(server, now) + moved, now)

@@ -22,6 +22,7 @@ from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
+from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
@@ -97,6 +98,7 @@ class Pool:
 
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
+    ``affinity`` is what the pool remembers of its clients, if it does.
 
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
@@ -117,18 +119,26 @@ class Pool:
         self._serving = False
         self.released: Optional[Callable[[Server, int], None]] = None
         self.timed: Optional[Callable[[Server, float], None]] = None
+        self.affinity: Optional[Affinity] = None
+        self._take: Optional[Callable[[Server], bool]] = None
         if IKeyed.providedBy(balancer):
             self.by_client = True
             balancer.lay_out(self.servers)
         if ICounting.providedBy(balancer):
             self.released = balancer.released
+            self._take = balancer.take
         if ITiming.providedBy(balancer):
             self.timed = balancer.timed
         self._watchers: list[Watcher] = []
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when
         self._ejected: set[Server] = set()
+        if spec.affinity is not None:
+            self.by_client = True
+            self.affinity = Affinity(spec.affinity, spec.affinity_failback)
         self._tiers = self._fit()
         self._see_to_the_queue()
+        self._named: dict[str, Server] = {}  # those in the tiers, by their names and addresses
+        self._named_of: list[list[Server]] = []  # the tiers that these are of
 
     def _make(self, spec: ServerSpec) -> Server:
         return Server(
@@ -144,16 +154,48 @@ class Pool:
             origin=spec.origin,
         )
 
-    def pick(self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None) -> Optional[Server]:
+    def pick(
+        self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None, now: float = 0.0
+    ) -> Optional[Server]:
         """
         Choose a server that has not been tried yet, or None when no such server is up.
 
         Backups get connections only when too few others are left, as in HAProxy and nginx.  While no server
         is up, those that have not been checked yet count as up: a start must not refuse what it could have
         served; and when there are none of these, those that are ejected.  One that is full is not down, so
-        backups do not stand in for it (HAProxy): `is_full` tells.  ``arrival`` is needed only if the pool
-        goes by it.
+        backups do not stand in for it (HAProxy): `is_full` tells.  ``arrival`` and ``now`` are needed only if
+        the pool goes by the client.
         """
+        if self.affinity is None or arrival is None:
+            return self._balance(tried, arrival)
+        return self._pick_again(self.affinity, tried, arrival, now)
+
+    def _pick_again(
+        self, affinity: Affinity, tried: Collection[Server], arrival: Arrival, now: float
+    ) -> Optional[Server]:
+        """The server that the client had before, or else another."""
+        key = affinity.key(arrival)
+        if not key:
+            return self._balance(tried, arrival)
+        if self._named_of is not self._tiers:
+            self._named_of = self._tiers
+            fit = [server for tier in self._tiers for server in tier]
+            self._named = {str(server.address): server for server in fit}
+            self._named.update({server.name: server for server in fit})
+        full = False
+        for name in affinity.servers(key, arrival, now):
+            server = self._named.get(name)
+            if server is not None and server not in tried:
+                if server not in self._full and (self._take is None or self._take(server)):
+                    affinity.kept(key, server.name, now)
+                    return server
+                full = True
+        server = self._balance(tried, arrival)
+        if server is not None:
+            affinity.chosen(key, server.name, full, bool(tried), now)
+        return server
+
+    def _balance(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
         full = self._full
         avoid = full.union(tried) if full else tried
         for tier in self._tiers:

@@ -165,7 +165,7 @@ class Simulation:
         arrival = logged.arrival() if pool.by_client else None
         tried: list[Server] = []
         while len(tried) <= pool.spec.retries:
-            server = pool.pick(tried, arrival)
+            server = pool.pick(tried, arrival, self._time)
             if server is None:
                 break
             self._retries += bool(tried)

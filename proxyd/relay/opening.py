@@ -22,8 +22,10 @@ from twisted.internet.defer import Deferred
 from proxyd.config.listener import PASSTHROUGH, ListenerSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.errors import Malformed, Reason, Refused
-from proxyd.wire import clienthello, proxyprotocol
+from proxyd.policy.arrival import Arrival
+from proxyd.wire import clienthello, proxyprotocol, rdp
 from proxyd.wire.proxyprotocol import End, ProxyHeader
+from proxyd.wire.rdp import ConnectionRequest
 from proxyd.wire.sniff import Speaks, sniff
 
 Parsed = TypeVar("Parsed")
@@ -35,7 +37,8 @@ class Opening:
     What is known of a client before a server is chosen; what nobody has said is empty.
 
     ``address`` is the client's own.  If a PROXY header told it, ``via`` is whom that came from.  ``speaks``
-    is a word of `proxyd.wire.sniff.Speaks`, and ``route`` the route that was taken.
+    is a word of `proxyd.wire.sniff.Speaks`, and ``route`` the route that was taken.  ``tls_session`` is the
+    session that it would resume, ``rdp`` what an RDP client asks for.
     """
 
     address: Any
@@ -45,6 +48,22 @@ class Opening:
     sni: str = ""
     alpn: tuple[bytes, ...] = ()
     route: str = ""
+    tls_session: bytes = b""
+    rdp: Optional[ConnectionRequest] = None
+
+
+def arrival_of(opening: Opening) -> Arrival:
+    """The client, for a pool that goes by it."""
+    address, via, told = opening.address, opening.via or opening.address, opening.rdp
+    return Arrival(
+        "" if isinstance(address, UNIXAddress) else address.host,
+        0 if isinstance(address, UNIXAddress) else address.port,
+        opening.sni,
+        "" if isinstance(via, UNIXAddress) else via.host,
+        opening.tls_session,
+        told.cookie if told is not None else b"",
+        told.server if told is not None else "",
+    )
 
 
 class Holding(Protocol):
@@ -95,12 +114,17 @@ class Early:
 
 
 async def read_opening(
-    spec: ListenerSpec, opening: Opening, early: Early, judge: Callable[[Any, Any], None]
+    spec: ListenerSpec,
+    opening: Opening,
+    early: Early,
+    judge: Callable[[Any, Any], None],
+    reads_rdp: bool = False,
 ) -> None:
     """
     Find out what the listener needs to know of a client, as far as it gets; raises `Refused`.
 
-    ``judge`` is told who has sent a PROXY header and who its client is, before anything else is read.
+    ``judge`` is told who has sent a PROXY header and who its client is, before anything else is read.  With
+    ``reads_rdp`` one of the pools goes by what an RDP client asks for.
     """
     if spec.proxy_protocol is not None:
         sender = opening.address
@@ -109,9 +133,11 @@ async def read_opening(
     if spec.tls == PASSTHROUGH:
         opening.speaks = Speaks.TLS.value
         await _read_client_hello(opening, early)
-    elif spec.routes:
+    elif spec.routes or reads_rdp:
         speaks = await _what_it_speaks(early)
         opening.speaks = speaks.value
+        if speaks is Speaks.RDP and reads_rdp:
+            await _read_connection_request(opening, early)
         if speaks is Speaks.TLS and spec.reads_hello:
             await _read_client_hello(opening, early)
 
@@ -156,6 +182,14 @@ async def _read_client_hello(opening: Opening, early: Early) -> None:
     hello = await _parsed(clienthello.parse, early, "ClientHello", Reason.TLS_MALFORMED)
     opening.sni = hello.sni
     opening.alpn = hello.alpn
+    opening.tls_session = hello.session_id
+
+
+async def _read_connection_request(opening: Opening, early: Early) -> None:
+    """What it asks for; one that does not finish its request is led somewhere all the same."""
+    opening.rdp = rdp.parse(early.bytes)
+    while opening.rdp is None and await early.more():
+        opening.rdp = rdp.parse(early.bytes)
 
 
 async def _parsed(

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from proxyd.config.address import Address
+from proxyd.config.affinity import RDP_COOKIE
 from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
@@ -33,11 +34,12 @@ from proxyd.policy.pool import Pool, Server
 from proxyd.policy.queue import Ticket
 from proxyd.policy.route import Routes
 from proxyd.relay.admission import Gate, Unwelcome
+from proxyd.relay.affinity import LearningClient, Lesson
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
-from proxyd.relay.opening import Early, Opening, read_opening
+from proxyd.relay.opening import Early, Opening, arrival_of, read_opening
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
 from proxyd.relay.refusal import Exit, hear_out, words
 from proxyd.relay.streams import address_of, round_trip, tcp_info
@@ -60,6 +62,7 @@ class Session(Pair):
         "_early",
         "_first_byte",
         "_handshake",
+        "_lesson",
         "_story",
         "_tcp",
         "_waiting",
@@ -84,6 +87,8 @@ class Session(Pair):
             self.server = TimedClient(self)
         elif factory.may_end_tls:
             self.client = TLSProxyServer(self)
+        if factory.learns:
+            self.server = LearningClient(self)
         self.factory = factory
         self.address = address  # where it has come from; the opening may tell of another
         self.opening: Optional[Opening] = None
@@ -101,6 +106,7 @@ class Session(Pair):
         self._handshake: Optional[Deferred[None]] = None
         self._first_byte: Optional[FirstByte] = None
         self._tcp = _NOTHING_NOTED
+        self._lesson: Optional[Lesson] = None
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -192,7 +198,8 @@ class Session(Pair):
         self._early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            await read_opening(spec, opening, self._early, self.factory.gate.judge)
+            gate = self.factory.gate
+            await read_opening(spec, opening, self._early, gate.judge, self.factory.reads_rdp)
         finally:
             self._early = None
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
@@ -211,12 +218,10 @@ class Session(Pair):
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
         while len(tried) <= pool.spec.retries:
-            if pool.queue is not None and pool.has_to_wait():
-                await self._wait_for_room(pool)
-            server = pool.pick(tried, self._arrival() if pool.by_client else None)
-            while server is None and pool.is_full(tried):
-                await self._wait_for_room(pool)
-                server = pool.pick(tried, self._arrival() if pool.by_client else None)
+            if pool.queue is None:
+                server = self._pick(pool, tried)
+            else:
+                server = await self._pick_in_turn(pool, tried)
             if server is None:
                 break
             self.picked = server
@@ -232,6 +237,8 @@ class Session(Pair):
                 self.connect_seconds = self.factory.seconds() - began
                 if pool.timed is not None:
                     self._time(pool, server, self.connect_seconds)
+                if self.factory.learns:
+                    self._learn(pool)
                 return
             except DialFailed as this:
                 failed = this
@@ -256,6 +263,21 @@ class Session(Pair):
             pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
         if pool.timed is not None:
             pool.timed(server, pool.spec.connect_timeout)
+
+    def _pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+        if not pool.by_client:
+            return pool.pick(tried)
+        return pool.pick(tried, self._arrival(), self.factory.seconds())
+
+    async def _pick_in_turn(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+        """The same where servers may be full: wait as long as they are, or others are before us."""
+        if pool.has_to_wait():
+            await self._wait_for_room(pool)
+        server = self._pick(pool, tried)
+        while server is None and pool.is_full(tried):
+            await self._wait_for_room(pool)
+            server = self._pick(pool, tried)
+        return server
 
     async def _wait_for_room(self, pool: Pool) -> None:
         """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
@@ -291,12 +313,21 @@ class Session(Pair):
         return dial(self.server_address, self.server, server.tcp, self._arrival().source)
 
     def _arrival(self) -> Arrival:
-        """The client, for a pool that goes by it."""
-        opening = self.opening or Opening(self.address)
-        address = opening.address
-        if isinstance(address, UNIXAddress):
-            return Arrival(sni=opening.sni)
-        return Arrival(address.host, address.port, opening.sni)
+        return arrival_of(self.opening or Opening(self.address))
+
+    def _learn(self, pool: Pool) -> None:
+        """Listen to the server for the id of its TLS session with the client, if the pool goes by that."""
+        learns = pool.affinity is not None and pool.affinity.learns
+        if learns and self.opening is not None and self.opening.speaks == Speaks.TLS.value:
+            assert isinstance(self.server, LearningClient)
+            self._lesson = self.server.lesson = Lesson(self._learned)
+
+    def _learned(self, session_id: bytes) -> None:
+        self._lesson = None
+        if self.pool is not None and self.pool.affinity is not None and self.picked is not None:
+            self.pool.affinity.learn(session_id, self.picked.name, self.factory.seconds())
+        if self.client.connected and self.server.connected:
+            self.start_pumping()
 
     def _time(self, pool: Pool, server: Server, connect_seconds: float) -> None:
         """Tell a pool that goes by it how long the server takes, now or when it has spoken."""
@@ -319,7 +350,7 @@ class Session(Pair):
             self.start_pumping()
 
     def start_pumping(self) -> None:
-        if self._first_byte is None:
+        if self._first_byte is None and self._lesson is None:
             super().start_pumping()
 
     def _introduce(self) -> None:
@@ -415,6 +446,8 @@ class Session(Pair):
                     picked.failures = 0
             elif came_to_nothing(reason, self.client.received > 0) and self.pool is not None:
                 self.pool.failed(picked, f"{reason.code} without a byte", factory.seconds())
+        if self._lesson is not None:
+            self._lesson.ended()
         record = Record(
             started=self.started,
             listener=factory.spec.name,
@@ -461,7 +494,10 @@ class ProxyFactory(ServerFactory):
         self.spec = spec
         self.pools = pools
         self.pool = pools[spec.pool] if spec.pool else None
-        self.reads_opening = spec.reads_opening
+        affinities = [pools[name].affinity for name in spec.pools]
+        self.reads_rdp = any(one is not None and one.spec.key == RDP_COOKIE for one in affinities)
+        self.learns = any(one is not None and one.learns for one in affinities)
+        self.reads_opening = spec.reads_opening or self.reads_rdp
         self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
         self.routes = Routes(spec.routes)
         self.notes_tcp = spec.tcp_info

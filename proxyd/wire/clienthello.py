@@ -21,6 +21,7 @@ from typing import Optional
 from attrs import frozen
 
 from proxyd.errors import Malformed
+from proxyd.wire.fields import MAX_LISTED, Fields, extensions_of
 from proxyd.wire.sniff import Speaks, sniff
 
 # A message as long as the longest record can carry whole: what nginx's ssl_preread takes too.  Real ones have
@@ -29,15 +30,14 @@ MAX_MESSAGE = 2**14
 # Real clients use one record, those that hide from censors a few.  More would only cost us: each byte that
 # arrives has the headers walked through again.
 MAX_RECORDS = 32
-# Extensions, and names in ALPN: clients have some 20 of the first and 3 of the second.  Thousands would
-# fit, and take milliseconds to read in which nobody else is served.
-MAX_LISTED = 128
 # After so many bytes `parse` has an answer.
 MAX_LENGTH = MAX_MESSAGE + MAX_RECORDS * 5
 
 _HANDSHAKE = 22
 _RECORDS = {20: "change_cipher_spec", 21: "alert", 23: "application_data"}
 _MAX_FRAGMENT = 2**14  # TLSPlaintext.length, RFC 8446 5.1
+
+_MESSAGE = "ClientHello"
 
 _SERVER_NAME = 0
 _ALPN = 16
@@ -58,7 +58,8 @@ class ClientHello:
 
     ``sni`` is lower case and without a dot at its end, "" if the client names no server.  ``alpn`` is in the
     client's order.  ``versions`` are those it offers (0x0304 is TLS 1.3), or only the highest if it is too
-    old to list them.  ``length`` is how many bytes of the connection carried the message.
+    old to list them.  ``length`` is how many bytes of the connection carried the message.  ``session_id`` is
+    the session that it would resume; a client of TLS 1.3 makes one up each time.
 
     With ``ech`` the true name and protocols may be encrypted in an inner hello, and ``sni`` and ``alpn`` are
     what the outer one shows to the public.  It may as well be GREASE, which browsers send to everyone; then
@@ -70,6 +71,7 @@ class ClientHello:
     versions: tuple[int, ...]
     ech: bool
     length: int
+    session_id: bytes = b""
 
 
 def parse(data: bytes) -> Optional[ClientHello]:
@@ -143,57 +145,19 @@ def _message_length(message: bytearray) -> Optional[int]:
     return length
 
 
-class _Fields:
-    """Fields that are read one after the other; one that runs over the end is malformed."""
-
-    __slots__ = ("_data", "_name", "_place")
-
-    def __init__(self, data: bytes, name: str) -> None:
-        self._data = data
-        self._name = name
-        self._place = 0
-
-    def more(self) -> bool:
-        """Whether anything is left to read."""
-        return self._place < len(self._data)
-
-    def take(self, length: int) -> bytes:
-        """The next bytes."""
-        start, self._place = self._place, self._place + length
-        if self._place > len(self._data):
-            raise Malformed(f"ClientHello: {self._name} cut short")
-        return self._data[start : self._place]
-
-    def number(self, width: int) -> int:
-        """The next number of so many bytes."""
-        return int.from_bytes(self.take(width), "big")
-
-    def vector(self, width: int, name: str, least: int = 0, most: int = 2**16 - 1, unit: int = 1) -> bytes:
-        """The next vector (RFC 8446 3.4), whose length in bytes is a number of so many bytes before it."""
-        length = self.number(width)
-        if not least <= length <= most or length % unit:
-            raise Malformed(f"ClientHello: {name} of {length} bytes")
-        return self.take(length)
-
-    def finish(self) -> None:
-        """Nothing may be left."""
-        if self.more():
-            raise Malformed(f"ClientHello: more bytes than {self._name} may have")
-
-
 def _client_hello(body: bytes, length: int) -> ClientHello:
     """The value of a whole message without its header; it was carried by so many bytes."""
-    fields = _Fields(body, "the message")
+    fields = Fields(body, "the message", _MESSAGE)
     legacy_version = fields.number(2)
     if legacy_version >> 8 != 3:
         raise Malformed(f"ClientHello: version {legacy_version:#06x}")
     fields.take(32)
-    fields.vector(1, "session_id", most=32)
+    session_id = fields.vector(1, "session_id", most=32)
     fields.vector(2, "cipher_suites", least=2, unit=2)
     fields.vector(1, "compression_methods", least=1)
     extensions = {}
     if fields.more():  # TLS 1.2 and below may end here
-        extensions = _extensions(fields.vector(2, "extensions"))
+        extensions = extensions_of(fields.vector(2, "extensions"), _MESSAGE)
         fields.finish()
     return ClientHello(
         sni=_server_name(extensions.get(_SERVER_NAME)),
@@ -201,25 +165,8 @@ def _client_hello(body: bytes, length: int) -> ClientHello:
         versions=_versions(extensions.get(_SUPPORTED_VERSIONS), legacy_version),
         ech=_is_outer(extensions.get(_ENCRYPTED_CLIENT_HELLO)),
         length=length,
+        session_id=session_id,
     )
-
-
-def _extensions(data: bytes) -> dict[int, bytes]:
-    """What each extension holds, by its type.  Not read by `_Fields`: every hello has a score of them."""
-    found: dict[int, bytes] = {}
-    place = 0
-    while place < len(data):
-        start = place + 4
-        kind = int.from_bytes(data[place : place + 2], "big")
-        place = start + int.from_bytes(data[place + 2 : start], "big")
-        if place > len(data):
-            raise Malformed("ClientHello: an extension cut short")
-        if kind in found:
-            raise Malformed(f"ClientHello: extension {kind} comes twice")
-        if len(found) == MAX_LISTED:
-            raise Malformed(f"ClientHello: more than {MAX_LISTED} extensions")
-        found[kind] = data[start:place]
-    return found
 
 
 def _server_name(data: Optional[bytes]) -> str:
@@ -232,8 +179,8 @@ def _server_name(data: Optional[bytes]) -> str:
     """
     if data is None:
         return ""
-    fields = _Fields(data, "server_name")
-    names = _Fields(fields.vector(2, "server_name", least=1), "server_name")
+    fields = Fields(data, "server_name", _MESSAGE)
+    names = Fields(fields.vector(2, "server_name", least=1), "server_name", _MESSAGE)
     fields.finish()
     if names.number(1) != 0:
         raise Malformed("ClientHello: server_name is not a host_name")
@@ -253,8 +200,8 @@ def host_name(name: bytes) -> str:
 def _protocols(data: Optional[bytes]) -> tuple[bytes, ...]:
     if data is None:
         return ()
-    fields = _Fields(data, "ALPN")
-    names = _Fields(fields.vector(2, "ALPN", least=1), "ALPN")
+    fields = Fields(data, "ALPN", _MESSAGE)
+    names = Fields(fields.vector(2, "ALPN", least=1), "ALPN", _MESSAGE)
     fields.finish()
     found: list[bytes] = []
     while names.more():
@@ -267,7 +214,7 @@ def _protocols(data: Optional[bytes]) -> tuple[bytes, ...]:
 def _versions(data: Optional[bytes], legacy_version: int) -> tuple[int, ...]:
     if data is None:
         return (legacy_version,)
-    fields = _Fields(data, "supported_versions")
+    fields = Fields(data, "supported_versions", _MESSAGE)
     listed = fields.vector(1, "supported_versions", least=2, unit=2)
     fields.finish()
     numbers = (int.from_bytes(listed[place : place + 2], "big") for place in range(0, len(listed), 2))
@@ -278,7 +225,7 @@ def _is_outer(data: Optional[bytes]) -> bool:
     """Whether this encrypted_client_hello carries an inner hello, and is not the mark of an inner one."""
     if data is None:
         return False
-    fields = _Fields(data, "encrypted_client_hello")
+    fields = Fields(data, "encrypted_client_hello", _MESSAGE)
     kind = fields.number(1)
     if kind > 1:
         raise Malformed(f"ClientHello: encrypted_client_hello of type {kind}")

@@ -1,8 +1,9 @@
 """
 Which protocol does a client speak that speaks first?
 
-Its first bytes tell, 24 at most: a TLS record, an HTTP request line, SSH's banner, or a PostgreSQL startup
-packet.  So several protocols share a port, as with sslh, HAProxy's ``req.payload`` or caddy-l4's matchers.
+Its first bytes tell, 24 at most: a TLS record, an HTTP request line, SSH's banner, a PostgreSQL startup
+packet, or an RDP Connection Request.  So several protocols share a port, as with sslh, HAProxy's
+``req.payload`` or caddy-l4's matchers.
 
 What cannot be told: a client that waits for the server to speak (SMTP, MySQL, FTP) is silent, and what
 borrows HTTP's request line (RTSP and SIP have OPTIONS, a Redis command typed by hand GET) is taken for HTTP.
@@ -10,13 +11,16 @@ TLS may turn out to be malformed, or to carry any of the others: its ALPN says m
 (`proxyd.wire.clienthello`).
 
 Sources: RFC 8446 5.1; IANA's registry of HTTP methods (RFC 9110 16.1), with QUERY; RFC 9113 3.4; RFC 4253
-4.2; PostgreSQL's "Message Formats" (SSLRequest, GSSENCRequest, CancelRequest, StartupMessage).
+4.2; PostgreSQL's "Message Formats" (SSLRequest, GSSENCRequest, CancelRequest, StartupMessage);
+MS-RDPBCGR 2.2.1.1.
 """
 
 from __future__ import annotations
 
 import enum
 from typing import Optional
+
+from proxyd.wire import rdp
 
 
 class Speaks(enum.Enum):
@@ -26,6 +30,7 @@ class Speaks(enum.Enum):
     HTTP = "http"
     SSH = "ssh"
     POSTGRESQL = "postgresql"
+    RDP = "rdp"
     SILENT = "silent"
     OTHER = "other"
 
@@ -71,6 +76,9 @@ def sniff(data: bytes) -> Optional[Speaks]:
     """
     if data[:1] == b"\x00":
         return _startup(data)
+    if data[:1] == b"\x03":
+        found = rdp.begins(data)
+        return found if found is None else Speaks.RDP if found else Speaks.OTHER
     for length in range(1, len(data) + 1):
         speaks = _BEGINNINGS.get(data[:length], Speaks.OTHER)
         if speaks is not None:

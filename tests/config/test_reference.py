@@ -8,6 +8,7 @@ from typing import Any, Iterator
 import attrs
 
 from proxyd.config import reference
+from proxyd.config.affinity import AffinitySpec
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
@@ -29,6 +30,7 @@ from tests.support.case import Case
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "route": RouteSpec}
 PARAMETER_SPECS = {
+    "affinity": AffinitySpec,
     "balance": BalanceSpec,
     "check": CheckSpec,
     "queue": QueueSpec,

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 import proxyd
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.interfaces import AffinitySnapshot, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
 from proxyd.ops.metrics import CONNECT_BOUNDS, CONNECTION_BOUNDS, Durations, Metrics, metrics_site
 from tests.ops.exchange import Answer, exchange
 from tests.ops.records import record, refused
@@ -199,6 +199,17 @@ class WhatIs(MetricsCase):
     def test_weight(self) -> None:
         """Weights are shown."""
         self.assertEqual(self.samples()["proxyd_server_weight"], {("web", "a"): 2, ("web", "b"): 1})
+
+    def test_affinity(self) -> None:
+        """What a pool remembers, and what came of it."""
+        web = AffinitySnapshot("web", entries=7, hits=6, misses=5, moved=4, spilled=3, evicted=2, expired=1)
+        self.now = attrs.evolve(NOW, affinities=(web,))
+        samples = self.samples()
+        self.assertEqual(samples["proxyd_affinity_entries"], {("web",): 7})
+        for value, name in enumerate(("expired", "evicted", "spilled", "moved", "misses", "hits"), 1):
+            self.assertEqual(samples[f"proxyd_affinity_{name}_total"], {("web",): value})
+        self.now = NOW
+        self.assertNotIn("proxyd_affinity_entries", self.samples())
 
     def test_lag(self) -> None:
         """How late the event loop runs is there for an alert."""

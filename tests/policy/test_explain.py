@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
+from proxyd.config.affinity import AffinitySpec
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.listener import ListenerSpec
@@ -282,6 +283,11 @@ class Chosen(Case):
             likely = of(pool(1, 3, balance=name)).likely
             self.assertLess(abs(likely["b"] - 0.75), 0.05, name)
         self.assertEqual(of(pool(1, 1, balance="leastconn"), open={"a": 3}).likely, {"b": 1.0})
+
+    def test_affinity(self) -> None:
+        """The client is one that is not remembered, and so is each of many such."""
+        found = of(pool(1, 3, balance="roundrobin", affinity=AffinitySpec("source")))
+        self.assertEqual((found.affinity, len(found.likely)), ("source", 2))
 
     def test_key(self) -> None:
         """A balancer that goes by the client tells by what; then there is one server and no chance."""

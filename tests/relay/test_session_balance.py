@@ -47,6 +47,10 @@ class Curious:
         self.arrivals.append(arrival)
         return next((server for server in servers if server not in avoid), None)
 
+    def take(self, server: Server) -> bool:
+        self.heard.append(("take", server.name))
+        return True
+
     def released(self, server: Server, moved: int) -> None:
         self.heard.append(("released", server.name, server.open, moved))
 
@@ -114,8 +118,8 @@ class Clients(BalanceCase):
         """A balancer that goes by the client gets its address and port, of either family."""
         factory = self.factory([1])
         for address, arrival in [
-            (CLIENT, Arrival("10.9.9.9", 4711)),
-            (IPv6Address("TCP", "2001:db8::7", 99), Arrival("2001:db8::7", 99)),
+            (CLIENT, Arrival("10.9.9.9", 4711, via="10.9.9.9")),
+            (IPv6Address("TCP", "2001:db8::7", 99), Arrival("2001:db8::7", 99, via="2001:db8::7")),
             (UNIXAddress(None), Arrival()),
         ]:
             self.connect(factory, address)
@@ -126,7 +130,9 @@ class Clients(BalanceCase):
         client = self.connect(self.factory([1], tls=PASSTHROUGH))
         client.send(hello("www.example"))
         self.network.flush()
-        self.assertEqual(self.curious.arrivals, [Arrival("10.9.9.9", 4711, "www.example")])
+        self.assertEqual(
+            self.curious.arrivals, [Arrival("10.9.9.9", 4711, "www.example", "10.9.9.9", bytes(32))]
+        )
 
     def test_behind_another_proxy(self) -> None:
         """Behind a proxy the client is the one that the PROXY header tells of."""
@@ -134,12 +140,12 @@ class Clients(BalanceCase):
         client = self.connect(self.factory([1], proxy_protocol=trusted))
         client.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 5555 443\r\n")
         self.network.flush()
-        self.assertEqual(self.curious.arrivals, [Arrival("192.0.2.7", 5555)])
+        self.assertEqual(self.curious.arrivals, [Arrival("192.0.2.7", 5555, via="10.9.9.9")])
 
     def test_each_try(self) -> None:
         """A retry is for the same client."""
         self.connect(self.factory([2, 1]))
-        self.assertEqual(self.curious.arrivals, [Arrival("10.9.9.9", 4711)] * 2)
+        self.assertEqual(self.curious.arrivals, [Arrival("10.9.9.9", 4711, via="10.9.9.9")] * 2)
 
     def test_sticks(self) -> None:
         """With `balance = source` a client comes back to its server, others go elsewhere."""

@@ -10,7 +10,8 @@ from attrs import evolve
 
 from proxyd.errors import Malformed
 from proxyd.wire import clienthello
-from proxyd.wire.clienthello import MAX_LENGTH, MAX_LISTED, MAX_MESSAGE, MAX_RECORDS, ClientHello, parse
+from proxyd.wire.clienthello import MAX_LENGTH, MAX_MESSAGE, MAX_RECORDS, ClientHello, parse
+from proxyd.wire.fields import MAX_LISTED
 from tests.support.case import Case
 from tests.support.hello import (
     ALPN,
@@ -250,7 +251,18 @@ class Meaning(Case):
     def test_right(self) -> None:
         """Names, protocols and versions of real and of unusual clients are what they have sent."""
         for data, sni, alpn, versions, ech in RIGHT:
-            self.assertEqual(parse(data), ClientHello(sni, alpn, versions, ech, len(data)), data[:100])
+            found = parse(data)
+            assert found is not None
+            self.assertEqual(
+                evolve(found, session_id=b""), ClientHello(sni, alpn, versions, ech, len(data)), data[:100]
+            )
+
+    def test_session(self) -> None:
+        """The session that a client would resume is in its hello, or none is."""
+        for session_id in (b"", b"x", bytes(range(32))):
+            found = parse(whole(body([], session_id=session_id)))
+            assert found is not None
+            self.assertEqual(found.session_id, session_id)
 
     def test_openssl_agrees(self) -> None:
         """A server with OpenSSL reads the same name: nobody is routed by one and served by another."""
@@ -299,7 +311,8 @@ class Arrival(Case):
         for sizes in ((1,), (1, 1, 1, 1, 1), (3, 1), (4,), (5, 100, 2)):
             data = hello("a.example", [b"h2"], records=sizes)
             self.assertEqual(byte_by_byte(data), (parse(data), len(data)))
-            self.assertEqual(parse(data), ClientHello("a.example", (b"h2",), OFFERS_BOTH, False, len(data)))
+            expected = ClientHello("a.example", (b"h2",), OFFERS_BOTH, False, len(data), bytes(32))
+            self.assertEqual(parse(data), expected)
 
     def test_read_once(self) -> None:
         """A client that sends one byte at a time has its fields read once, when they are all there."""

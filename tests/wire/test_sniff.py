@@ -69,6 +69,13 @@ SPOKEN = [
     (startup(11, 80877102), Speaks.OTHER, 5),
     (b"\x00\x01", Speaks.OTHER, 2),
     (b"\x00\x00\x28", Speaks.OTHER, 3),
+    (b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00", Speaks.RDP, 6),
+    (b"\x03\x00\x01\x03\xfe\xe0", Speaks.RDP, 6),
+    (b"\x03\x01", Speaks.OTHER, 2),
+    (b"\x03\x00\x02", Speaks.OTHER, 3),
+    (b"\x03\x00\x00\x13\x0d", Speaks.OTHER, 5),
+    (b"\x03\x00\x00\x0a\x05", Speaks.OTHER, 5),
+    (b"\x03\x00\x00\x13\x0e\xf0", Speaks.OTHER, 6),
     (b"*1\r\n$4\r\nPING\r\n", Speaks.OTHER, 1),
     (b"EHLO example.com\r\n", Speaks.OTHER, 1),
     (b"\x10\x1f\x00\x04MQTT", Speaks.OTHER, 1),
@@ -109,7 +116,7 @@ class Sniffing(Case):
 
     def test_words(self) -> None:
         """The words are those that a route's speaks = takes."""
-        words = {"tls", "http", "ssh", "postgresql", "silent", "other"}
+        words = {"tls", "http", "ssh", "postgresql", "rdp", "silent", "other"}
         self.assertEqual({speaks.value for speaks in Speaks}, words)
 
     def test_every_first_byte(self) -> None:

@@ -1,0 +1,179 @@
+"""
+Which server did this client have before?
+
+A pool with affinity keeps a table: by what a client is known, the server that it had, and until when that
+counts.  Whoever comes back in time gets the same server, as long as that may be chosen at all.  If it may
+not, the client gets another, silently, and has that one from then on; only ``affinity_failback`` leads it
+back.  A server that is full is passed over for this one connection, and nothing moves.
+
+It is HAProxy's stick table, with two differences: a client is remembered when its server is chosen, and not
+when that has answered, so connections that come at once stay together; and a server with weight 0 gets
+nobody.
+
+What is remembered by the id of a TLS session is learned from the server, which gives the id out
+(`proxyd.wire.serverhello`); it stays with the server that has the session, and does not move.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Callable, Sequence
+
+from attrs import frozen
+
+from proxyd.config.affinity import RDP_COOKIE, SNI, SOURCE, TLS_SESSION, VIA, AffinitySpec
+from proxyd.interfaces import AffinitySnapshot
+from proxyd.policy.arrival import Arrival, name_of, network_of, network_text
+from proxyd.policy.table import MOST_USES, Row, Table
+
+
+@frozen
+class Entry:
+    """One entry for people: the client, its server, the seconds that it still has, and its connections."""
+
+    key: str
+    server: str
+    left: float
+    uses: int
+
+
+class Affinity:
+    """
+    What a pool remembers of its clients.
+
+    ``now`` is always the time in seconds.  `Pool.pick` asks `servers` whom a client had, and says by `kept`
+    or `chosen` whom it has got.
+    """
+
+    def __init__(self, spec: AffinitySpec, failback: bool) -> None:
+        self.spec = spec
+        self.failback = failback
+        self.learns = spec.key == TLS_SESSION  # who tells it which server a key has is the server
+        self._by_token = spec.key == RDP_COOKIE
+        self.table = Table(spec.size, spec.ttl)
+        self.key = key_of(spec)
+        self.hits = 0
+        self.misses = 0
+        self.moved = 0
+        self.spilled = 0
+
+    def servers(self, key: bytes, arrival: Arrival, now: float) -> Sequence[str]:
+        """
+        The names of the servers that the client may come back to, the best first.
+
+        An RDP client that brings the token of a session names the server by its address.
+        """
+        names: tuple[str, ...] = ()
+        found = self.table.find(key, now)
+        if found is not None:
+            server, home = found
+            names = (home, server) if self.failback and home != server else (server,)
+        return (arrival.rdp_server, *names) if self._by_token and arrival.rdp_server else names
+
+    def kept(self, key: bytes, server: str, now: float) -> None:
+        """The client has got one of these servers."""
+        self.hits += 1
+        self.table.use(key, server, now)
+
+    def chosen(self, key: bytes, server: str, full: bool, again: bool, now: float) -> None:
+        """
+        The client has got this server from the balancer.
+
+        ``full``: because the one it had was full, ``again``: because the one it was given cannot be reached.
+        """
+        if again:
+            if not self.learns and not full:
+                self.moved += self.table.retry(key, server, now)
+        elif full:
+            self.spilled += 1
+        elif self.learns:
+            self.misses += 1
+        elif self.table.use(key, server, now):
+            self.moved += 1
+        else:
+            self.misses += 1
+
+    def learn(self, key: bytes, server: str, now: float) -> None:
+        """This server has given out this key."""
+        if key and self.table.use(key, server, now):
+            self.moved += 1
+
+    def entries(self, now: float, most: int) -> list[Entry]:
+        """So many entries for people, those that were used last."""
+        return [
+            Entry(shown(self.spec, key), server, left, uses)
+            for key, server, _, left, uses in islice(self.table.rows(now), most)
+        ]
+
+    def snapshot(self, pool: str) -> AffinitySnapshot:
+        """What has passed, and how many entries there are."""
+        return AffinitySnapshot(
+            pool=pool,
+            entries=len(self.table),
+            hits=self.hits,
+            misses=self.misses,
+            moved=self.moved,
+            spilled=self.spilled,
+            evicted=self.table.evicted,
+            expired=self.table.expired,
+        )
+
+    def dump(self, now: float) -> dict[str, Any]:
+        """All that is remembered, of plain values, for `restore` in another process."""
+        rows = [[key.decode("latin-1"), *rest] for key, *rest in self.table.rows(now)]
+        return {"key": self._what(), "rows": rows}
+
+    def restore(self, dumped: Any, now: float) -> int:
+        """
+        Take back what `dump` gave, and return how many entries; what makes no sense is left out.
+
+        If clients are remembered by something else by now, it is all left out.
+        """
+        if not isinstance(dumped, dict) or dumped.get("key") != self._what():
+            return 0
+        found = dumped.get("rows")
+        rows: list[Row] = [
+            (row[0].encode("latin-1"), *row[1:])
+            for row in (found if isinstance(found, list) else ())
+            if _is_row(row)
+        ]
+        self.table.restore(rows, now)
+        return len(rows)
+
+    def _what(self) -> str:
+        spec = self.spec
+        return f"{spec.key}/{spec.prefix4}/{spec.prefix6}" if spec.key in (SOURCE, VIA) else spec.key
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 5
+        and all(isinstance(text, str) for text in row[:3])
+        and all(ord(letter) < 256 for letter in row[0])
+        and isinstance(row[3], (int, float))
+        and row[3] > 0
+        and isinstance(row[4], int)
+        and 1 <= row[4] <= MOST_USES
+    )
+
+
+def key_of(spec: AffinitySpec) -> Callable[[Arrival], bytes]:
+    """What makes of an arrival that by which it is remembered; b"" for one that has no such thing."""
+    prefix4, prefix6 = spec.prefix4, spec.prefix6
+    return {
+        SOURCE: lambda arrival: network_of(arrival.source, prefix4, prefix6),
+        VIA: lambda arrival: network_of(arrival.via, prefix4, prefix6),
+        SNI: name_of,
+        TLS_SESSION: lambda arrival: arrival.tls_session,
+        RDP_COOKIE: lambda arrival: arrival.rdp_cookie,
+    }[spec.key]
+
+
+def shown(spec: AffinitySpec, key: bytes) -> str:
+    """A key as people know it."""
+    if spec.key in (SOURCE, VIA):
+        return network_text(key, spec.prefix4, spec.prefix6)
+    if spec.key == TLS_SESSION:
+        return key.hex()
+    return key.decode("utf-8", "backslashreplace")
