@@ -230,7 +230,11 @@ class AffinitySnapshot:
 
 @frozen
 class Snapshot:
-    """What the daemon is doing at this moment; ``lag_seconds`` is how late its reactor ran of late."""
+    """
+    What the daemon is doing at this moment.
+
+    ``lag_seconds`` is how late its reactor ran of late, ``bans`` how many addresses and networks are banned.
+    """
 
     listeners: tuple[ListenerSnapshot, ...]
     servers: tuple[ServerSnapshot, ...]
@@ -238,6 +242,7 @@ class Snapshot:
     queues: tuple[QueueSnapshot, ...] = ()
     affinities: tuple[AffinitySnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
+    bans: int = 0
 
 
 TakeSnapshot = Callable[[], Snapshot]

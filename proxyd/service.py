@@ -42,15 +42,16 @@ from proxyd.interfaces import (
 from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.admin import AdminFactory
-from proxyd.ops.commands import Steered
+from proxyd.ops.command import Steered
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
 from proxyd.ops.state import StateLog
 from proxyd.policy.admission import Admission
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.bans import Bans
+from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
+from proxyd.relay.admission import cut_banned
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.failover import Failover
@@ -59,7 +60,7 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
 from proxyd.relay.tcp import degraded_towards
-from proxyd.upkeep.bans import BanSweep
+from proxyd.upkeep.bans import BanSweep, carry_over_bans
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.names import Names
@@ -173,8 +174,14 @@ class ProxyService(Service):
             listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
             max_connections=self.capacity.most,
             names=self._names.snapshots,
+            bans=self.bans,
+            cut=self._cut_banned,
         )
         return AdminFactory(steered, self._reactor)
+
+    def _cut_banned(self, ban: Ban) -> int:
+        sessions = [session for frontend in self.frontends for session in frontend.sessions]
+        return cut_banned(sessions, ban, self._reactor.seconds())
 
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
@@ -257,6 +264,7 @@ class ProxyService(Service):
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
+        carry_over_bans(self._state, self.bans, self._reactor.seconds())
         for listener in self._admin_listeners + self._metrics_listeners + self._demo_listeners:
             listener.startListening()
         self._state.start()
@@ -374,6 +382,7 @@ class ProxyService(Service):
                 pool.affinity.snapshot(pool.name) for pool in self.pools.values() if pool.affinity is not None
             ),
             names=self._names.snapshots(),
+            bans=len(self.bans),
         )
 
 

@@ -19,7 +19,7 @@ from typing import Iterable, NoReturn, Optional
 from twisted.logger import Logger
 from twisted.python import usage
 
-from proxyd.config import load
+from proxyd.config import list_problems, load
 from proxyd.config.document import Config
 from proxyd.config.summary import summary
 from proxyd.errors import ConfigError, StartError
@@ -65,6 +65,9 @@ class Options(usage.Options):
         except ConfigError as error:
             fail(error.problems)
         if self["check"]:
+            problems = list_problems(self.config)
+            if problems:
+                fail(problems)
             print("ok")
             print(summary(self.config))
             raise SystemExit(0)

@@ -12,10 +12,11 @@ import io
 import sys
 from typing import Optional, Sequence
 
-from proxyd.cli import check, explain, show, simulate, steer
+from proxyd.cli import bans, check, explain, show, simulate, steer
 from proxyd.native import version
 
-COMMANDS = (*check.COMMANDS, *explain.COMMANDS, *simulate.COMMANDS, *show.COMMANDS, *steer.COMMANDS)
+_OFFLINE = (*check.COMMANDS, *explain.COMMANDS, *simulate.COMMANDS)
+COMMANDS = (*_OFFLINE, *show.COMMANDS, *steer.COMMANDS, *bans.COMMANDS)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

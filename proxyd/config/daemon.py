@@ -105,8 +105,8 @@ OPTIONS = (
         "state",
         Folder(),
         "Keep here what the next process should know: which servers are down, draining, in maintenance or "
-        "ejected, since when and why, and the weights that operators gave them. The folder must be there, "
-        "and writable for the user that proxyd runs as.",
+        "ejected, since when and why, the weights that operators gave them, and who is banned. The folder "
+        "must be there, and writable for the user that proxyd runs as.",
         "state = /var/lib/proxyd",
         otherwise="after a restart every server is as the configuration has it",
     ),

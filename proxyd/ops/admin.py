@@ -26,7 +26,8 @@ from zope.interface import implementer
 
 from proxyd.config.options import unknown
 from proxyd.config.words import quoted
-from proxyd.ops.commands import COMMANDS, Caller, Command, Declined, Steered
+from proxyd.ops.command import Caller, Command, Declined, Steered
+from proxyd.ops.commands import COMMANDS
 
 LONGEST_REQUEST = 16 * 1024  # bytes of a line; the longest that makes sense has a few hundred
 

@@ -10,101 +10,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any, Callable, Iterable, Mapping, Optional
+from typing import Callable, Optional
 
-from attrs import frozen
 from twisted.logger import Logger
 
-from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.words import printable, quoted
-from proxyd.interfaces import NameSnapshot
 from proxyd.native import version
+from proxyd.ops import bans
+from proxyd.ops.command import (
+    LONGEST_REASON,
+    NOBODY_KNOWN,
+    Answer,
+    Caller,
+    Command,
+    Declined,
+    Given,
+    Parameter,
+    Steered,
+)
 from proxyd.policy.pool import Pool, Server
 
-LONGEST_REASON = 200  # letters
-
-NOBODY_KNOWN = "somebody"  # the kernel of this host does not tell who has connected
-
 log = Logger()
-
-
-class Declined(Exception):
-    """A request that is not done: a ``code`` for programs, and for people what would be right."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-@frozen
-class Caller:
-    """Who asks: a user, and the process that connected."""
-
-    uid: int
-    pid: int
-
-    def __str__(self) -> str:
-        return f"uid {self.uid}"
-
-
-@frozen
-class Steered:
-    """
-    What there is to see and to steer.
-
-    ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
-    listener with the number of its open connections, ``max_connections`` is how many there may be in all,
-    ``names`` what is known of the names of servers.
-    """
-
-    pools: Mapping[str, Pool]
-    seconds: Callable[[], float]
-    started: float = 0.0
-    listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
-    max_connections: int = 0
-    names: Callable[[], Iterable[NameSnapshot]] = tuple
-
-
-@frozen
-class Parameter:
-    """A parameter of a command; ``kind`` is str or int, and ``doc`` says what it is, with an example."""
-
-    name: str
-    doc: str
-    kind: type = str
-    required: bool = False
-
-
-Given = Mapping[str, Any]
-Answer = dict[str, Any]
-Run = Callable[[Steered, Given, Optional[Caller]], Answer]
-
-
-@frozen
-class Command:
-    """One thing that can be asked."""
-
-    name: str
-    doc: str
-    run: Run
-    parameters: tuple[Parameter, ...] = ()
-
-    def given(self, request: Mapping[str, Any]) -> Given:
-        """The values of the parameters in a request.  Raises `Declined`."""
-        known = {parameter.name: parameter for parameter in self.parameters}
-        for name, value in request.items():
-            if name not in known:
-                raise Declined("unknown_parameter", f"{self.name}: {unknown(name, known)}")
-            if type(value) is not known[name].kind:  # and not isinstance: true is no number
-                shape = "a text" if known[name].kind is str else "a whole number"
-                raise Declined("bad_parameter", f"{self.name}: {name} is {shape}: {known[name].doc}")
-        for parameter in self.parameters:
-            if parameter.required and parameter.name not in request:
-                text = f"{self.name}: {parameter.name} is missing: {parameter.doc}"
-                raise Declined("missing_parameter", text)
-        return request
 
 
 # To see
@@ -329,5 +257,6 @@ COMMANDS = {
             _weight,
             (SERVER, Parameter("weight", f"0 to {HEAVIEST}", int, required=True), REASON),
         ),
+        *bans.COMMANDS,
     )
 }

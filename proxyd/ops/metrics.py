@@ -283,7 +283,10 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
     lag.add_metric((), snapshot.lag_seconds)
-    yield from (listeners, held, opened, up, state, since, weight, effective, waiting, length, evicted, lag)
+    bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
+    bans.add_metric((), snapshot.bans)
+    yield from (listeners, held, opened, up, state, since, weight, effective)
+    yield from (waiting, length, evicted, lag, bans)
 
 
 def _names(snapshot: Snapshot) -> Iterator[Metric]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 import ipaddress
 import math
-from typing import Any, Iterable, Iterator, Optional
+from typing import Callable, Iterable, Iterator, Optional
 
-from attrs import frozen
+from attrs import field, frozen
 
 from proxyd.config.options import Duration, show_duration
 from proxyd.config.proxyprotocol import Network
@@ -32,10 +32,15 @@ class Ban:
     network: Network
     until: float
     reason: str = ""
+    line: str = field(init=False, eq=False, repr=False)  # made once: a full table is written each minute
 
-    def __str__(self) -> str:
+    @line.default
+    def _line(self) -> str:
         until = NEVER if self.until == math.inf else str(math.ceil(self.until))
         return f"{show_network(self.network)} {until} {self.reason}".rstrip()
+
+    def __str__(self) -> str:
+        return self.line
 
     def lasts(self, now: float) -> str:
         """How long it still holds, for people."""
@@ -52,6 +57,7 @@ class Bans:
     def __init__(self, most: int) -> None:
         self.most = most
         self.dropped = 0  # bans that had to make room
+        self.changed: Callable[[], object] = lambda: None  # called when one is made or ended by somebody
         self._bans: dict[Network, Ban] = {}
         self._by_length: dict[
             tuple[int, int], dict[int, Ban]
@@ -91,6 +97,7 @@ class Bans:
             self._ends = [entry for entry in self._ends if self._bans.get(entry[2].network) is entry[2]]
             heapq.heapify(self._ends)
         heapq.heappush(self._ends, (ban.until, self._made, ban))
+        self.changed()
 
     def remove(self, network: Network) -> bool:
         """Let a network in again; whether it was banned.  Bans of larger and smaller ones stay."""
@@ -102,6 +109,7 @@ class Bans:
         del table[place]
         if not table:
             del self._by_length[key]
+        self.changed()
         return True
 
     def sweep(self, now: float) -> int:
@@ -121,32 +129,28 @@ class Bans:
             if self._bans.get(ban.network) is ban:
                 return ban
 
-    def dump(self) -> list[list[Any]]:
-        """All bans as JSON can hold them."""
-        return [
-            [show_network(ban.network), None if ban.until == math.inf else ban.until, ban.reason]
-            for ban in self
-        ]
+    def dump(self) -> str:
+        """All bans as text, a line each: what the next process is to know, quickly made."""
+        return "\n".join([ban.line for ban in self._bans.values()])
 
     def restore(self, dumped: object, now: float) -> int:
-        """Take up what `dump` has given, but for what has ended or cannot be read; how many were taken."""
-        taken = 0
-        for row in dumped if isinstance(dumped, list) else ():
-            try:
-                text, until, reason = row
-                ban = Ban(read_network(text), math.inf if until is None else float(until), str(reason))
-            except (TypeError, ValueError, Invalid):
-                continue
-            if ban.until > now:
-                self.add(ban)
-                taken += 1
-        return taken
+        """Take up what `dump` has given, but for what is over; how many are left.  Raises ValueError."""
+        if not isinstance(dumped, str):
+            raise ValueError("it is not lines of bans")
+        bans, wrong = read_bans(dumped.split("\n"), now)
+        for ban in bans:
+            self.add(ban)
+        if wrong:
+            raise ValueError(
+                f"line {wrong[0][0]}: {wrong[0][1]}; taken were {len(bans)} bans, {len(wrong)} not"
+            )
+        return len(self)
 
 
-def read_bans(lines: Iterable[str], now: float) -> tuple[list[Ban], list[str]]:
-    """The bans on lines of text, and what is wrong with the others, each by the number of its line."""
+def read_bans(lines: Iterable[str], now: float) -> tuple[list[Ban], list[tuple[int, str]]]:
+    """The bans on lines of text, but for those that are over; and the numbers of wrong lines, with why."""
     bans: list[Ban] = []
-    wrong: list[str] = []
+    wrong: list[tuple[int, str]] = []
     for number, line in enumerate(lines, 1):
         words = line.split(None, 2)
         if not words or words[0][0] in "#;":
@@ -156,7 +160,7 @@ def read_bans(lines: Iterable[str], now: float) -> tuple[list[Ban], list[str]]:
                 raise Invalid(f"{quoted(line.strip())} has no end; write {words[0]} 10m, for example")
             ban = make_ban(words[0], words[1], words[2].strip() if len(words) > 2 else "", now)
         except Invalid as why:
-            wrong.append(f"line {number}: {why}")
+            wrong.append((number, str(why)))
             continue
         if ban.until > now:
             bans.append(ban)

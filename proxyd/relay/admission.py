@@ -10,15 +10,16 @@ whoever connects, and for the client as well.
 from __future__ import annotations
 
 import socket
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.proxyprotocol import ProxyIn
-from proxyd.errors import Refused
+from proxyd.errors import Reason, Refused
 from proxyd.policy.admission import Admission, Refusal
+from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.lists import client_bytes
 from proxyd.relay.opening import trusts
 
@@ -47,6 +48,20 @@ class Gate:
 
     def _speaks_for_others(self, address: Any) -> bool:
         return self._senders is not None and trusts(self._senders, address)
+
+
+def cut_banned(sessions: Iterable[Any], ban: Ban, now: float) -> int:
+    """End the open connections of whom the ban names, as client or as balancer; how many there were."""
+    table = Bans(1)
+    table.add(ban)
+    cut = 0
+    for session in list(sessions):
+        opening = session.opening
+        addresses = [session.address] if opening is None else [session.address, opening.address]
+        if any(table.find(client_of(address), now) for address in addresses):
+            session.cut(Reason.BANNED, str(ban))
+            cut += 1
+    return cut
 
 
 @implementer(IProtocol)

@@ -27,6 +27,16 @@ class CheckTests(ShellCase):
         self.assertEqual((status, out), (1, ""))
         self.assertEqual([line.split(" ")[0] for line in err.splitlines()], [f"{path}:2:", f"{path}:6:"])
 
+    def test_check_reads_lists(self) -> None:
+        """The files of lists are read as well, each once, and what is wrong in them is told."""
+        path = self.write(f"{MINIMAL}[list a]\nnetworks = file:bad.txt\n")
+        bad = self.write("10.0.0.0/8\nten\n", "bad.txt")
+        status, out, err = self.run_it("check", path)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual([line.split(" ")[0] for line in err.splitlines()], [f"{bad}:2:"])
+        self.write("10.0.0.0/8\n", "bad.txt")
+        self.assertEqual(self.run_it("check", path)[0], 0)
+
     def test_check_of_nothing(self) -> None:
         """A file that is not there is a fault like any other."""
         status, out, err = self.run_it("check", os.path.join(self.folder, "no.ini"))

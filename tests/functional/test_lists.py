@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any, Optional
 
 from proxyd.wire import proxyprotocol
@@ -11,26 +10,21 @@ from tests.support.certificate import key_and_certificate
 from tests.support.daemon import Daemon, DaemonCase
 from tests.support.peer import SocketPeer
 from tests.support.services import redis
-from tests.support.stage import PATIENCE, Place
+from tests.support.stage import Place
 
 PING = b"PING\r\n"
 PONG = b"+PONG\r\n"
 SELF = "127.0.0.1"
 
 
-class ListCase(DaemonCase):
-    """The server is Redis, because one word makes it answer."""
+class Visits(DaemonCase):
+    """Clients from addresses of their own.  The server is Redis, because one word makes it answer."""
 
-    async def serve(self, listener: str, front: Optional[Place] = None, **how: Any) -> Daemon:
-        self.daemon = await self.relay((await redis(self.stage)).place, listener=listener, front=front, **how)
-        return self.daemon
+    daemon: Daemon
 
-    def come(self, source: str = "", front: Optional[Place] = None, first: bytes = b"") -> SocketPeer:
+    def come(self, source: str = "", first: bytes = b"") -> SocketPeer:
         """A client from this address, who asks."""
-        place = front or self.daemon.front
-        skt = socket.create_connection((place.host, place.port), PATIENCE, (source, 0) if source else None)
-        peer = SocketPeer(self.stage.reactor, skt)
-        self.addCleanup(peer.close)
+        peer = self.stage.connect(self.daemon.front, source=source)
         peer.send(first + PING)
         return peer
 
@@ -48,6 +42,14 @@ class ListCase(DaemonCase):
         except ConnectionResetError:
             return  # so soon that connect(2) tells of it
         self.assertEqual(await peer.sees_either(), b"")
+
+
+class ListCase(Visits):
+    """A daemon with lists."""
+
+    async def serve(self, listener: str, front: Optional[Place] = None) -> Daemon:
+        self.daemon = await self.relay((await redis(self.stage)).place, listener=listener, front=front)
+        return self.daemon
 
     async def refused(self, count: int) -> list[str]:
         """The details of the records of those who were denied."""

@@ -19,7 +19,7 @@ from proxyd.ops.admin import (
     AdminFactory,
     caller_at,
 )
-from proxyd.ops.commands import Caller, Command, Parameter, Steered
+from proxyd.ops.command import Caller, Command, Parameter, Steered
 from tests.support.case import Case
 from tests.support.peer import Ended
 from tests.support.streams import FakePeer, Network

@@ -10,7 +10,8 @@ from twisted.logger import capturedLogs, formatEvent
 from proxyd.config import load
 from proxyd.interfaces import NameSnapshot
 from proxyd.native import version
-from proxyd.ops.commands import COMMANDS, LONGEST_REASON, Caller, Declined, Steered
+from proxyd.ops.command import LONGEST_REASON, Caller, Declined, Steered
+from proxyd.ops.commands import COMMANDS
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State

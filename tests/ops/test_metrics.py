@@ -215,6 +215,10 @@ class WhatIs(MetricsCase):
         """How late the event loop runs is there for an alert."""
         self.assertEqual(self.samples()["proxyd_reactor_lag_seconds"], {(): 0.25})
 
+    def test_bans(self) -> None:
+        """So is how many are banned."""
+        self.assertEqual(self.samples()["proxyd_bans"], {(): 0})
+
     def test_process(self) -> None:
         """The version and the process's own numbers are there."""
         samples = self.samples()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from ipaddress import ip_address, ip_network
 from random import Random
@@ -123,26 +122,31 @@ class BansTests(Case):
         self.assertLessEqual(len(bans._ends), 2 * len(bans) + 101)
 
     def test_restart(self) -> None:
-        """What is dumped as JSON is there again after a restart, but for what has ended meanwhile."""
+        """What is dumped is there again after a restart, but for what is over meanwhile."""
         self.bans.add(ban("10.0.0.0/8", 60, "too loud"))
         self.bans.add(ban("10.0.0.1/32", 10))
         self.bans.add(Ban(ip_network("2001:db8::/64"), math.inf, "for ever"))
-        dumped = json.loads(json.dumps(self.bans.dump()))
         after = Bans(5)
-        self.assertEqual(after.restore(dumped, NOW + 30), 2)
+        self.assertEqual(after.restore(self.bans.dump(), NOW + 30), 2)
         self.assertEqual(list(after), [one for one in self.bans if one.until > NOW + 30])
+        self.assertEqual(Bans(5).restore(Bans(5).dump(), NOW), 0)
 
     def test_damaged(self) -> None:
-        """Of what is no dump as much is taken as can be understood."""
-        good = ["10.0.0.0/8", NOW + 5, "x"]
-        for dumped in (
-            None,
-            7,
-            {"a": 1},
-            [good, 1, ["10.0.0.0/8"], ["ten", NOW + 5, ""], ["::1", "soon", ""]],
-        ):
-            bans = Bans(5)
-            self.assertEqual(bans.restore(dumped, NOW), 1 if isinstance(dumped, list) else 0)
+        """Of what is no dump as much is taken as can be understood, and it is said what cannot."""
+        for dumped in (None, 7, ["10.0.0.0/8 never"]):
+            self.assertRaises(ValueError, Bans(5).restore, dumped, NOW)
+        error = self.assertRaises(ValueError, self.bans.restore, "ten never\n10.0.0.1 never\n", NOW)
+        self.assertEqual(self.texts(), ["10.0.0.1/32"])
+        self.assertIn("line 1", str(error))
+
+    def test_changed(self) -> None:
+        """Whoever keeps the table is told when there is something new in it."""
+        told: list[int] = []
+        self.bans.changed = lambda: told.append(len(self.bans))
+        self.bans.add(ban("10.0.0.0/8"))
+        self.bans.remove(ip_network("10.0.0.0/8"))
+        self.bans.remove(ip_network("10.0.0.0/8"))
+        self.assertEqual(told, [1, 0])
 
 
 class TextTests(Case):
@@ -175,9 +179,9 @@ class TextTests(Case):
         )
         self.assertEqual(bans, [ban("10.0.0.2", 600)])
         self.assertEqual(wrong, [
-            'line 5: "ten" is neither a network nor an address; write 192.0.2.7, for example',
-            'line 6: "10.0.0.3" has no end; write 10.0.0.3 10m, for example',
-            'line 7: "soon" is no end of a ban; write 10m, for example, seconds since the epoch, or never',
+            (5, '"ten" is neither a network nor an address; write 192.0.2.7, for example'),
+            (6, '"10.0.0.3" has no end; write 10.0.0.3 10m, for example'),
+            (7, '"soon" is no end of a ban; write 10m, for example, seconds since the epoch, or never'),
         ])  # fmt: skip
 
     def test_ends(self) -> None:

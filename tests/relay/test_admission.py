@@ -11,7 +11,7 @@ from proxyd.config.address import EndpointBind
 from proxyd.errors import Reason
 from proxyd.interfaces import Record
 from proxyd.policy.bans import Ban, Bans
-from proxyd.relay.admission import Unwelcome, client_of
+from proxyd.relay.admission import Unwelcome, client_of, cut_banned
 from proxyd.wire import proxyprotocol
 from tests.relay.test_opening import BEHIND, CLIENT, FRONT, OPTIONAL, TRUSTED, OpeningCase
 from tests.support.admission import admission
@@ -172,6 +172,20 @@ class BehindProxies(GateCase):
         self.notebook.records.clear()
         self.assertTrue(self.factory.sends_away(Socket(), peer_of(CLIENT)))
         self.assertEqual(self.only_record().detail, "10.9.9.9 60")
+
+
+class Cut(GateCase):
+    def test_cut(self) -> None:
+        """Who is banned with a cut is ended, as a client or as its balancer, and nobody else is."""
+        for network, cut in (("192.0.2.7", 1), ("10.9.9.9", 1), ("192.0.2.8", 0), ("10.0.0.0/8", 1)):
+            self.only()
+            self.connect(proxy_protocol=TRUSTED).send(HEADER)
+            self.network.flush()
+            ban = Ban(ip_network(network), 60.0, "x")
+            self.assertEqual(cut_banned(self.factory.sessions, ban, 0.0), cut, network)
+            self.network.flush()
+            self.assertEqual([record.reason for record in self.notebook.records], [Reason.BANNED] * cut)
+            self.assertEqual(cut_banned(self.factory.sessions, ban, 0.0), 0)
 
 
 class ClientOf(Case):

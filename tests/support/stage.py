@@ -62,14 +62,14 @@ class Place:
             return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def socket(self) -> socket.socket:
-        """A blocking socket that is connected to it."""
+    def socket(self, source: str = "") -> socket.socket:
+        """A blocking socket that is connected to it, from this address if one is given."""
         if not self.port:
             skt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             skt.settimeout(PATIENCE)
             skt.connect(self.host)
             return skt
-        return socket.create_connection((self.host, self.port), PATIENCE)
+        return socket.create_connection((self.host, self.port), PATIENCE, (source, 0) if source else None)
 
 
 @frozen
@@ -230,9 +230,9 @@ class Stage:
             shutil.chown(made, user, user)
         return made
 
-    def connect(self, place: Place, keep: bool = True) -> SocketPeer:
-        """A client of the place; it is closed with the stage."""
-        peer = SocketPeer(self.reactor, place.socket(), keep)
+    def connect(self, place: Place, keep: bool = True, source: str = "") -> SocketPeer:
+        """A client of the place, with this address if one is given; it is closed with the stage."""
+        peer = SocketPeer(self.reactor, place.socket(source), keep)
         self.add_cleanup(peer.close)
         return peer
 

@@ -1,13 +1,20 @@
-"""Does a ban that has ended leave the table?"""
+"""Does a ban that is over leave the table, and does the next process know of the others?"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from ipaddress import ip_network
+from typing import Callable
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.policy.bans import Ban, Bans
-from proxyd.upkeep.bans import SWEEP_SECONDS, BanSweep
+from proxyd.upkeep.bans import SWEEP_SECONDS, BanSweep, carry_over_bans
+from proxyd.upkeep.statefile import StateFolder, replace
 from tests.support.case import Case
 
 
@@ -23,3 +30,45 @@ class BanSweepTests(Case):
         self.assertEqual([str(ban) for ban in bans], ["10.0.0.1 100"])
         self.successResultOf(sweep.stop())
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class CarryOver(Case):
+    """A process that ends, and the next one."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.path = tempfile.mkdtemp(prefix="p-")
+        self.addCleanup(shutil.rmtree, self.path)
+
+    def process(self) -> tuple[StateFolder, Bans]:
+        folder = StateFolder(self.path, self.clock, self.at_once)
+        bans = Bans(10)
+        carry_over_bans(folder, bans, self.clock.seconds())
+        folder.start()
+        return folder, bans
+
+    def at_once(self, work: Callable[[], None]) -> Deferred[None]:
+        return maybeDeferred(work)
+
+    def test_restart(self) -> None:
+        """Who was banned is banned after a restart, or after the process was killed, until the same end."""
+        folder, bans = self.process()
+        bans.add(Ban(ip_network("10.0.0.1"), 1100.0, "too loud"))
+        bans.add(Ban(ip_network("10.0.0.2"), 1010.0))
+        self.clock.advance(2)  # nobody stops it
+        self.clock.advance(50)
+        folder, bans = self.process()
+        self.assertEqual([str(ban) for ban in bans], ["10.0.0.1 1100 too loud"])
+        bans.remove(ip_network("10.0.0.1"))
+        self.successResultOf(folder.stop())
+        self.assertEqual(len(self.process()[1]), 0)
+
+    def test_damaged(self) -> None:
+        """What cannot be read is told, and the daemon begins without it."""
+        text = b'{"format": "proxyd state 1", "section": "bans", "written": 1, "content": 7}'
+        replace(os.path.join(self.path, "bans.json"), text)
+        with capturedLogs() as events:
+            self.assertEqual(len(self.process()[1]), 0)
+        [event] = events
+        self.assertIn("bans.json is left out: it is not lines of bans", str(formatEvent(event)))

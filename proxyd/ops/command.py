@@ -1,0 +1,99 @@
+"""What is a command of the running daemon: its name, its parameters, and what it is given to steer?"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Mapping, Optional
+
+from attrs import Factory, frozen
+
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.options import unknown
+from proxyd.interfaces import NameSnapshot
+from proxyd.policy.bans import Ban, Bans
+from proxyd.policy.pool import Pool
+
+LONGEST_REASON = 200  # letters
+
+SHAPES = {str: "a text", int: "a whole number", bool: "true or false"}
+
+NOBODY_KNOWN = "somebody"  # the kernel of this host does not tell who has connected
+
+
+class Declined(Exception):
+    """A request that is not done: a ``code`` for programs, and for people what would be right."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@frozen
+class Caller:
+    """Who asks: a user, and the process that connected."""
+
+    uid: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f"uid {self.uid}"
+
+
+@frozen
+class Steered:
+    """
+    What there is to see and to steer.
+
+    ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
+    listener with the number of its open connections, ``max_connections`` is how many there may be in all.
+    ``names`` is what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
+    returns how many there were.
+    """
+
+    pools: Mapping[str, Pool]
+    seconds: Callable[[], float]
+    started: float = 0.0
+    listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
+    max_connections: int = 0
+    names: Callable[[], Iterable[NameSnapshot]] = tuple
+    bans: Bans = Factory(lambda: Bans(1))
+    cut: Callable[[Ban], int] = lambda ban: 0
+
+
+@frozen
+class Parameter:
+    """A parameter of a command; ``kind`` is one of `SHAPES`, and ``doc`` says what it is, with an example."""
+
+    name: str
+    doc: str
+    kind: type = str
+    required: bool = False
+
+
+Given = Mapping[str, Any]
+Answer = dict[str, Any]
+Run = Callable[[Steered, Given, Optional[Caller]], Answer]
+
+
+@frozen
+class Command:
+    """One thing that can be asked."""
+
+    name: str
+    doc: str
+    run: Run
+    parameters: tuple[Parameter, ...] = ()
+
+    def given(self, request: Mapping[str, Any]) -> Given:
+        """The values of the parameters in a request.  Raises `Declined`."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name, value in request.items():
+            if name not in known:
+                raise Declined("unknown_parameter", f"{self.name}: {unknown(name, known)}")
+            if type(value) is not known[name].kind:  # and not isinstance: true is no number
+                shape = SHAPES[known[name].kind]
+                raise Declined("bad_parameter", f"{self.name}: {name} is {shape}: {known[name].doc}")
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in request:
+                text = f"{self.name}: {parameter.name} is missing: {parameter.doc}"
+                raise Declined("missing_parameter", text)
+        return request
