@@ -38,7 +38,7 @@ def compiled(commands: set[str]) -> dict[str, Any]:
         # What pip is to put at our disposal: mypy as we check with it, and all that we import, for its types.
         needed = config["options"]["install_requires"].split("\n")
         checks = config["options.extras_require"]["dev"].split("\n")
-        needed += [check for check in checks if check.startswith("mypy")]
+        needed += [check for check in checks if check.startswith(("mypy", "types-"))]
         return {"setup_requires": [*needed, "mypy >= {}.{}".format(*LEAST)]}
     if commands & BUILDS:
         from mypy.version import __version__ as version
