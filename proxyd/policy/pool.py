@@ -48,7 +48,8 @@ class Server:
     has been away, and has not been up since.
 
     ``failures`` are connections in a row that came to nothing, ``ejections`` how often it was ejected lately,
-    and ``returned`` when it came back from the last one.
+    and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
+    longer leads there.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Server:
     failures: int = 0
     ejections: int = 0
     returned: float = 0.0
+    leaving: bool = False
     origin: Optional[TcpAddress] = None
 
     def __attrs_post_init__(self) -> None:
@@ -419,12 +421,14 @@ class Pool:
         fixed = self.spec.balance.name in FIXED_WEIGHTS
         return 0 <= weight <= HEAVIEST and (not fixed or weight in (0, server.configured))
 
-    def resume(self) -> None:
-        """Go on with the states and weights that the servers have been given; before the pool is used."""
-        for server in self.servers:
+    def resume(self, servers: Collection[Server]) -> None:
+        """Go on with the states and weights that these servers have been given; nobody has used them yet."""
+        for server in servers:
+            self._leave_timers(server)
             server.share = server.weight * FULL
             server.cold = server.state not in (State.UP, State.CHECKING)
-        self._ejected = {server for server in self.servers if server.state is State.EJECTED}
+            if server.state is State.EJECTED:
+                self._ejected.add(server)
         self._lay_out()
         self._tiers = self._fit()
 

@@ -2,7 +2,7 @@
 What of the servers is worth knowing in the next process, and what of it still holds there?
 
 `remember` makes plain values of the servers of all pools, for a section of `proxyd.upkeep.statefile`;
-`restore` takes them back, for each server that has the same pool, name and address as before.  What
+`Pasts` takes them back, for each server that has the same pool, name and address as before.  What
 operators have done holds for ever, an ejection until its time is over, and what checks have found only if it
 was written lately; the first check decides anew, but until then clients are led by it.  HAProxy has this as
 ``load-server-state-from-file``.
@@ -10,7 +10,7 @@ was written lately; the first check decides anew, but until then clients are led
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, Optional, Sequence
 
 from attrs import frozen
 
@@ -66,29 +66,39 @@ def remember(pools: Iterable[Pool]) -> list[dict[str, Any]]:
         }
         for pool in pools
         for server in pool.servers
+        if not server.leaving
     ]
 
 
-def restore(pools: Iterable[Pool], content: Any, written: float, now: float) -> list[Server]:
-    """
-    Put servers back into the states and weights that they had when ``content`` was written.
+class Pasts:
+    """What the process before has known of the servers; each is taken back once."""
 
-    To be called before the pools are used.  Returns those that are not as the configuration has them.  Raises
-    ValueError, and changes nothing, if the content is not what `remember` makes.
-    """
-    if not isinstance(content, list):
-        raise ValueError("it is no list of servers")
-    pasts = {(past.pool, past.name): past for past in map(_past, content)}
-    found = []
-    for pool in pools:
-        for server in pool.servers:
-            past = pasts.get((pool.name, server.name))
-            if past is not None and past.address == _place(server):
-                _take_back(pool, server, past, 0 <= now - written < FRESH, now)
-                if server.state not in (State.UP, State.CHECKING) or server.weight != server.configured:
-                    found.append(server)
-        pool.resume()
-    return found
+    def __init__(self, content: Any, written: float) -> None:
+        """Raises ValueError if the content is not what `remember` makes; it was written at that time."""
+        if not isinstance(content, list):
+            raise ValueError("it is no list of servers")
+        self._pasts = {(past.pool, past.name): past for past in map(_past, content)}
+        self._written = written
+
+    def take_back(self, pool: Pool, servers: Sequence[Server], now: float) -> list[Server]:
+        """
+        Put servers, that nobody has used yet, back into the states and weights that they had.
+
+        Returns those that are not as the configuration has them.
+        """
+        known = [server for server in servers if (pool.name, server.name) in self._pasts]
+        fresh = 0 <= now - self._written < FRESH
+        for server in known:
+            past = self._pasts.pop((pool.name, server.name))
+            if past.address == _place(server):
+                _take_back(pool, server, past, fresh, now)
+        if known:
+            pool.resume(known)
+        return [
+            server
+            for server in known
+            if server.state not in (State.UP, State.CHECKING) or server.weight != server.configured
+        ]
 
 
 def _place(server: Server) -> str:

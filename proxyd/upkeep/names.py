@@ -238,6 +238,7 @@ class _Line:
         pool.revise([(here[name], spec) for name, spec in wanted.items() if name in here], why, now)
         for server, drained in back.values():
             if drained and server.state is State.DRAINING:
+                server.leaving = False
                 pool.enable(server, f"{self._spec.address} leads there again", now)
         new = [spec for name, spec in wanted.items() if name not in here and not self._is_taken(name)]
         # What is there at the first answer has not come back from anywhere.
@@ -248,6 +249,7 @@ class _Line:
             if name not in wanted:
                 drained = server.open > 0 and server.state not in OUT
                 if drained:
+                    server.leaving = True
                     pool.drain(server, f"{self._spec.address} no longer leads there", now)
                 self._leaving[name] = server, drained
         self.let_go()

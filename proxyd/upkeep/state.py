@@ -7,8 +7,9 @@ from typing import Any, Sequence
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from proxyd.policy.pool import Pool
-from proxyd.policy.statefile import SECTION, remember, restore
+from proxyd.policy.pool import Pool, Server
+from proxyd.policy.state import Change, Event
+from proxyd.policy.statefile import SECTION, Pasts, remember
 from proxyd.upkeep.statefile import StateFolder
 
 _log = Logger()
@@ -44,22 +45,41 @@ class Turns:
 
 
 def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
-    """Put the servers where the process before has left them, and from now on keep where they are."""
+    """
+    Put the servers where the process before has left them, and from now on keep where they are.
+
+    Those that a pool gets later, since their addresses have to be looked up, are put there when they come.
+    """
+    pasts = _pasts(folder)
+
+    def changed(change: Change) -> None:
+        if change.event is Event.ADD:
+            take_back(change.pool, [change.server], change.at)
+        folder.changed(SECTION)
+
+    def take_back(pool: Pool, servers: Sequence[Server], at: float) -> None:
+        for server in pasts.take_back(pool, servers, at):
+            _log.info(
+                "[pool {pool}] server {server} ({address}) is {state} as before, weight {weight}: {why}",
+                pool=server.pool,
+                server=server.name,
+                address=str(server.address),
+                state=server.state.value,
+                weight=server.weight,
+                why=server.why,
+            )
+
+    for pool in pools:
+        take_back(pool, pool.servers, now)
+        pool.watch(changed)
+    folder.keep(SECTION, lambda: remember(pools))
+
+
+def _pasts(folder: StateFolder) -> Pasts:
     kept = folder.read(SECTION)
     if kept is not None:
         try:
-            for server in restore(pools, *kept, now):
-                _log.info(
-                    "[pool {pool}] server {server} ({address}) is {state} as before, weight {weight}: {why}",
-                    pool=server.pool,
-                    server=server.name,
-                    address=str(server.address),
-                    state=server.state.value,
-                    weight=server.weight,
-                    why=server.why,
-                )
+            return Pasts(*kept)
         except ValueError as error:
             folder.refuse(SECTION, str(error))
-    folder.keep(SECTION, lambda: remember(pools))
-    for pool in pools:
-        pool.watch(lambda change: folder.changed(SECTION))
+    return Pasts([], 0.0)

@@ -7,9 +7,10 @@ from typing import Any, Optional
 
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
+from proxyd.config.pool import ServerSpec
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import State
-from proxyd.policy.statefile import FRESH, remember, restore
+from proxyd.policy.statefile import FRESH, Pasts, remember
 from tests.policy.pools import fit, make, named
 from tests.support.case import Case
 
@@ -35,7 +36,7 @@ class Remembered(Case):
     ) -> tuple[Pool, dict[str, Server], list[str]]:
         options.setdefault("check", CheckSpec())
         again, _ = make(*words, **options)
-        told = restore([again], through_a_file(pool), 100.0, 100.0 + later)
+        told = Pasts(through_a_file(pool), 100.0).take_back(again, again.servers, 100.0 + later)
         return again, {server.name: server for server in again.servers}, [server.name for server in told]
 
     def test_operators(self) -> None:
@@ -124,6 +125,28 @@ class Remembered(Case):
         _, now, _ = self.after(self.before("a", "b"), "a", "b")
         self.assertEqual((now["a"].state, now["a"].effective_weight), (State.UP, 1.0))
 
+    def test_a_server_that_comes_later(self) -> None:
+        """It is where it was, once; what it does from then on is its own."""
+        pool = self.before("a", "b", check=None)
+        pool.drain(pool.servers[1], "upgrade", 50.0)
+        again, _ = make("a")
+        pasts = Pasts(through_a_file(pool), 100.0)
+        self.assertEqual(pasts.take_back(again, again.servers, 110.0), [])
+        address = pool.servers[1].address
+        for expected in (State.DRAINING, State.UP):
+            (b,) = again.add([ServerSpec("b", address)], "", 111.0)
+            pasts.take_back(again, [b], 111.0)
+            self.assertIs(b.state, expected)
+            again.remove([b], "", 112.0)
+
+    def test_leaving(self) -> None:
+        """One that drains because its name leads elsewhere is not drained when its name leads there again."""
+        pool = self.before("a", "b")
+        pool.servers[1].leaving = True
+        pool.drain(pool.servers[1], "its name no longer leads there", 50.0)
+        again, now, _ = self.after(pool, "a", "b")
+        self.assertIs(now["b"].state, State.CHECKING)
+
     def test_foreign(self) -> None:
         """What is not of our making is refused, and nothing is changed."""
         pool = self.before("a", "b")
@@ -146,5 +169,5 @@ class Remembered(Case):
         for content in wrong:
             again, _ = make("a", "b", check=CheckSpec())
             with self.assertRaises(ValueError):
-                restore([again], content, 100.0, 110.0)
+                Pasts(content, 100.0).take_back(again, again.servers, 110.0)
             self.assertEqual(fit(again), "ab", content)

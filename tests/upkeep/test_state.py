@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.lots import Random
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import Change, State
-from proxyd.upkeep.state import Turns
+from proxyd.upkeep.state import Turns, carry_over
+from proxyd.upkeep.statefile import StateFolder
 from tests.support.case import Case
 
 
@@ -56,3 +61,56 @@ class Time(Case):
     def test_never_begun(self) -> None:
         """A stop without a start is none."""
         self.turns.stop()
+
+
+class CarriedOver(Case):
+    """From one process to the next."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = self.mktemp()
+        os.mkdir(self.path)
+
+    def process(self, *names: str) -> tuple[Pool, StateFolder]:
+        """A process begins that has these servers."""
+        servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in names)
+        pool = Pool(PoolSpec("web", servers), Random(lambda: 0.0))
+        folder = StateFolder(self.path, self.clock, maybeDeferred)
+        carry_over(folder, [pool], self.clock.seconds())
+        folder.start()
+        return pool, folder
+
+    def test_drained(self) -> None:
+        """A server that was drained is drained, also if it comes later, and a line of the log says so."""
+        pool, folder = self.process("a", "b")
+        pool.drain(pool.servers[1], "upgrade", 1.0)
+        self.successResultOf(folder.stop())
+        for names in (("a", "b"), ("a",)):
+            with capturedLogs() as events:
+                pool, folder = self.process(*names)
+                if "b" not in names:
+                    pool.add([ServerSpec("b", TcpAddress("10.0.0.1", 80))], "its name leads there", 2.0)
+            self.assertIs(pool.servers[1].state, State.DRAINING)
+            self.assertEqual(
+                [formatEvent(event) for event in events],
+                ["[pool web] server b (10.0.0.1:80) is draining as before, weight 1: upgrade"],
+            )
+            self.successResultOf(folder.stop())
+
+    def test_foreign(self) -> None:
+        """A file that has something else is told, left out, and written anew."""
+        folder = StateFolder(self.path, self.clock, maybeDeferred)
+        folder.keep("servers", lambda: ["nobody"])
+        folder.start()
+        self.successResultOf(folder.stop())
+        with capturedLogs() as events:
+            pool, folder = self.process("a")
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [f"{self.path}/servers.json is left out: 'nobody' is no server"],
+        )
+        self.assertIs(pool.servers[0].state, State.UP)
+        self.successResultOf(folder.stop())
+        kept = folder.read("servers")
+        assert kept is not None
+        self.assertEqual([server["name"] for server in kept[0]], ["a"])
