@@ -30,13 +30,19 @@ class Column:
 
 @frozen
 class View:
-    """One thing that can be shown: the rows of an answer, as a table."""
+    """
+    One thing that can be shown: the rows of an answer, as a table.
+
+    ``rows`` is what the answer calls them; one without them is a single row.
+    """
 
     name: str
     help: str
     columns: tuple[Column, ...]
+    rows: str = ""
     options: Callable[[ArgumentParser], object] = lambda parser: None
     given: Callable[[Namespace], dict[str, Any]] = lambda arguments: {}
+    example: str = ""
 
     def show(self, arguments: Namespace) -> int:
         """Ask the daemon, and print what it says."""
@@ -44,7 +50,7 @@ class View:
         if arguments.json:
             print(json.dumps(result, indent=2))
         else:
-            for line in table(self.columns, result.get(self.name, [result])):
+            for line in table(self.columns, result[self.rows] if self.rows else [result]):
                 print(line)
         return 0
 
@@ -74,6 +80,11 @@ def weight(row: Row) -> str:
     return str(row["weight"]) if effective == row["weight"] else f"{effective:g}/{row['weight']}"
 
 
+def _of(count: int, most: int) -> str:
+    """How many there are, and how many there may be, if that has a limit."""
+    return f"{count}/{most}" if most else str(count)
+
+
 def _states(row: Row) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in row["states"].items())
     return counts + (" (panic: all get connections)" if row["panic"] else "")
@@ -92,12 +103,14 @@ VIEWS = (
             Column("STATE", lambda row: row["state"]),
             Column("FOR", lambda row: age(row["for_seconds"]), right=True),
             Column("WEIGHT", weight, right=True),
-            Column("OPEN", lambda row: row["open"], right=True),
+            Column("OPEN", lambda row: _of(row["open"], row["max_connections"]), right=True),
             Column("ADDRESS", lambda row: row["address"]),
             Column("WHY", lambda row: row["why"]),
         ),
-        _of_one_pool,
-        lambda arguments: {"pool": arguments.pool},
+        rows="servers",
+        options=_of_one_pool,
+        given=lambda arguments: {"pool": arguments.pool},
+        example="--pool db",
     ),
     View(
         "pools",
@@ -107,8 +120,10 @@ VIEWS = (
             Column("BALANCE", lambda row: row["balance"]),
             Column("CHECK", lambda row: row["check"] or "none"),
             Column("OPEN", lambda row: row["open"], right=True),
+            Column("QUEUE", lambda row: _of(row["waiting"], row["queue_length"]), right=True),
             Column("SERVERS", _states),
         ),
+        rows="pools",
     ),
     View(
         "listeners",
@@ -119,6 +134,7 @@ VIEWS = (
             Column("BINDS", lambda row: " ".join(row["binds"])),
             Column("POOLS", lambda row: " ".join(row["pools"])),
         ),
+        rows="listeners",
     ),
     View(
         "names",
@@ -130,6 +146,7 @@ VIEWS = (
             Column("ADDRESSES", lambda row: " ".join(row["addresses"])),
             Column("TROUBLE", lambda row: row["trouble"]),
         ),
+        rows="names",
     ),
     View(
         "info",
@@ -138,8 +155,7 @@ VIEWS = (
             Column("VERSION", lambda row: row["version"]),
             Column("PID", lambda row: row["pid"], right=True),
             Column("UP", lambda row: age(row["up_seconds"]), right=True),
-            Column("OPEN", lambda row: row["open"], right=True),
-            Column("MOST", lambda row: row["max_connections"], right=True),
+            Column("OPEN", lambda row: _of(row["open"], row["max_connections"]), right=True),
         ),
     ),
 )
@@ -152,7 +168,7 @@ def _takes_view(parser: ArgumentParser) -> None:
             view.name,
             help=view.help,
             description=f"Show {view.help}.",
-            epilog=f"example: proxyctl show {view.name} --json",
+            epilog=f"example: proxyctl show {view.name} {view.example or '--json'}",
         )
         view.options(one)
         takes_socket(one)

@@ -43,9 +43,10 @@ def _steer(arguments: Namespace) -> int:
 def _command(name: str, help: str, description: str, example: str) -> Command:
     takes = _takes_weight if name == "weight" else _takes_server
     more = (
-        " It holds until the daemon ends. The exit status is 0 if it is done, 1 if the daemon has refused, "
+        "It holds until the daemon ends, and longer if [proxyd] has state. The exit status is 0 if it is "
+        "done, 1 if the daemon has refused, 3 if it cannot be reached."
     )
-    return Command(name, help, f"{description}{more}3 if it cannot be reached.", example, takes, _steer)
+    return Command(name, help, f"{description} {more}", example, takes, _steer)
 
 
 COMMANDS = (
@@ -60,7 +61,7 @@ COMMANDS = (
         "disable",
         "take a server into maintenance",
         "Take a server of the running daemon into maintenance: it gets no new connections, and is not "
-        "checked. It keeps the connections that it has.",
+        "checked. It keeps the connections that it has, unless its pool has on_down.",
         "proxyctl disable db/a --reason 'new disk'",
     ),
     _command(

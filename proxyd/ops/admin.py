@@ -106,8 +106,9 @@ class AdminConnection(Protocol):
         self._held = True
 
     def resumeProducing(self) -> None:
-        """They are."""
+        """They are, and that counts as life."""
         self._held = False
+        self._moved()
         self._serve()
 
     def stopProducing(self) -> None:

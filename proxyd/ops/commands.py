@@ -51,6 +51,8 @@ def _pool_row(pool: Pool) -> Answer:
         "states": dict(Counter(server.state.value for server in pool.servers)),
         "panic": pool.panic,
         "open": sum(server.open for server in pool.servers),
+        "waiting": len(pool.queue) if pool.queue is not None else 0,
+        "queue_length": pool.queue.length if pool.queue is not None else 0,
     }
 
 

@@ -20,7 +20,7 @@ class WhichTests(AskingCase):
     def test_environment(self) -> None:
         """The environment names the socket for all commands."""
         self.answering({"pools": []})
-        self.assertEqual(self.ask(), (0, "POOL  BALANCE  CHECK  OPEN  SERVERS\n", ""))
+        self.assertEqual(self.ask(), (0, "POOL  BALANCE  CHECK  OPEN  QUEUE  SERVERS\n", ""))
         self.assertEqual(self.asked, [{"command": "show pools"}])
 
     def test_option(self) -> None:

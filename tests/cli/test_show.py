@@ -21,6 +21,7 @@ def server(**other: Any) -> dict[str, Any]:
         "why": "",
         "weight": 1,
         "open": 0,
+        "max_connections": 0,
     }
     return {**row, **other}
 
@@ -34,7 +35,7 @@ class ShowTests(AskingCase):
     def test_servers(self) -> None:
         """A line for each server, in columns."""
         rows = [
-            server(weight=100, effective_weight=2.5, open=7),
+            server(weight=100, effective_weight=2.5, open=7, max_connections=90),
             server(name="spare", state="down", why="refused the connection"),
         ]
         self.answering({"servers": rows})
@@ -42,7 +43,7 @@ class ShowTests(AskingCase):
             self.show("servers"),
             [
                 "SERVER    STATE    FOR   WEIGHT  OPEN  ADDRESS        WHY",
-                "db/a      up     1m01s  2.5/100     7  10.0.0.1:5432  -",
+                "db/a      up     1m01s  2.5/100  7/90  10.0.0.1:5432  -",
                 "db/spare  down   1m01s        1     0  10.0.0.1:5432  refused the connection",
             ],
         )
@@ -83,13 +84,15 @@ class ShowTests(AskingCase):
             "open": 3,
             "states": {"up": 2, "down": 1},
         }
-        self.answering({"pools": [{**row, "panic": False}, {**row, "panic": True}]})
+        calm = {**row, "panic": False, "waiting": 0, "queue_length": 0}
+        busy = {**row, "panic": True, "waiting": 5, "queue_length": 90}
+        self.answering({"pools": [calm, busy]})
         self.assertEqual(
             self.show("pools"),
             [
-                "POOL  BALANCE  CHECK  OPEN  SERVERS",
-                "db    p2c      none      3  2 up, 1 down",
-                "db    p2c      none      3  2 up, 1 down (panic: all get connections)",
+                "POOL  BALANCE  CHECK  OPEN  QUEUE  SERVERS",
+                "db    p2c      none      3      0  2 up, 1 down",
+                "db    p2c      none      3   5/90  2 up, 1 down (panic: all get connections)",
             ],
         )
 
@@ -110,9 +113,7 @@ class ShowTests(AskingCase):
     def test_info(self) -> None:
         """The daemon in a line."""
         self.answering({"version": "0.1", "pid": 5, "up_seconds": 61.5, "open": 1, "max_connections": 9})
-        self.assertEqual(
-            self.show("info"), ["VERSION  PID     UP  OPEN  MOST", "0.1        5  1m01s     1     9"]
-        )
+        self.assertEqual(self.show("info"), ["VERSION  PID     UP  OPEN", "0.1        5  1m01s   1/9"])
 
     def test_usage(self) -> None:
         """What cannot be shown, or not so, is told in a word."""

@@ -214,13 +214,16 @@ class Seeing(AdminCase):
             ),
             (
                 "pools",
-                [r"POOL     BALANCE     CHECK  OPEN  SERVERS", r"servers  roundrobin  none      1  2 up"],
+                [
+                    r"POOL     BALANCE     CHECK  OPEN  QUEUE  SERVERS",
+                    r"servers  roundrobin  none      1      0  2 up",
+                ],
             ),
             (
                 "listeners",
                 [r"LISTENER  OPEN  BINDS .*POOLS", rf"front        1  {daemon.front.bind}  servers"],
             ),
-            ("info", [r"VERSION .*", rf"\S+ .* +{pid} +\d+s +1 +\d+"]),
+            ("info", [r"VERSION .*", rf"\S+ .* +{pid} +\d+s +1/\d+"]),
         ]:
             out = await self.does("show", view)
             for line, expected in zip(out.splitlines(), lines):

@@ -29,7 +29,7 @@ server a = 10.0.0.1:5432 weight=2
 server b = unix:/run/b.sock backup
 [pool web]
 balance = static-rr
-server a = 10.0.0.3:80
+server a = 10.0.0.3:80 max_connections=7
 """
 
 ROOT = Caller(0, 99)
@@ -92,7 +92,7 @@ class Seeing(CommandCase):
                     "effective_weight": 1.0,
                     "configured_weight": 1,
                     "open": 3,
-                    "max_connections": 0,
+                    "max_connections": 7,
                     "backup": False,
                     "priority": 0,
                 }
@@ -130,6 +130,8 @@ class Seeing(CommandCase):
                     "states": {"checking": 2},
                     "panic": False,
                     "open": 3,
+                    "waiting": 0,
+                    "queue_length": 0,
                 },
                 {
                     "name": "web",
@@ -139,6 +141,8 @@ class Seeing(CommandCase):
                     "states": {"up": 1},
                     "panic": False,
                     "open": 0,
+                    "waiting": 0,
+                    "queue_length": 28,
                 },
             ],
         )
