@@ -185,7 +185,7 @@ class ProxyService(Service):
 
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
-        wrong: list[str] = []
+        wrong = self._checks.faults()
         lane = self._datapaths["lane"]
         try:
             self._state.check()

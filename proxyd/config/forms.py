@@ -15,6 +15,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)  # RFC 9110,
 _PATH = re.compile(r"/[!-~]{0,2000}", re.ASCII)
 _STATUSES = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 _OURS = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
+_CLASS = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
 _LONGEST_PATTERN = 1000
 _HELO = re.compile(r"[A-Za-z0-9.-]{1,255}|\[[0-9A-Za-z.:]{1,64}\]", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:([rnt0\\])|x([0-9A-Fa-f]{2})|)")
@@ -111,6 +112,31 @@ class HeaderField(Secret):
         if not value.isprintable():
             raise Invalid(f"{name} has a value with control characters")
         return name, value.strip()
+
+
+@frozen
+class ClassPath(OneWord):
+    """Where a class of Python is."""
+
+    shape: ClassVar[str] = "a module, a dot, and the name of a class in it"
+
+    def read(self, word: Word) -> str:
+        if not _CLASS.fullmatch(word.text):
+            raise Invalid(f"{quoted(word.text)} is not the path of a class, such as probes.queue.Length")
+        return word.text
+
+
+@frozen
+class NamedValue(Secret):
+    """A name and what it stands for."""
+
+    shape: ClassVar[str] = "a name, `=` and a value, which no message and no log repeats"
+
+    def read(self, word: Word) -> tuple[str, str]:  # type: ignore[override]
+        name, equals, value = word.text.partition("=")
+        if not equals or not name.isidentifier():
+            raise Invalid("is not a name, = and a value")
+        return name, value
 
 
 @frozen

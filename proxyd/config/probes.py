@@ -12,11 +12,13 @@ from attrs import field, frozen
 
 from proxyd.config.address import File
 from proxyd.config.forms import (
+    ClassPath,
     Expect,
     HeaderField,
     Helo,
     HexStep,
     Method,
+    NamedValue,
     Path,
     Pattern,
     PatternStep,
@@ -135,6 +137,22 @@ class LdapAsk:
 
     user: str = ""
     password: str = field(default="", repr=False)
+
+
+@frozen
+class CommandAsk:
+    """Whether a program exits with 0; ``{address}`` and the like in its arguments stand for the server's."""
+
+    path: str
+    arguments: tuple[str, ...] = ()
+
+
+@frozen
+class PythonAsk:
+    """Whether a class's method ``probe`` raises nothing; the class is named by its path."""
+
+    probe: str
+    parameters: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @frozen
@@ -402,6 +420,53 @@ KINDS = {
             Option("password", Secret(), "The password.", "password=${PROBE_PASSWORD}", otherwise="none"),
         ),
         _user_and_password,
+    ),
+    "command": Kind(
+        CommandAsk,
+        "A program must exit with 0; otherwise the last line that it writes is the reason. It finds the "
+        "server in `PROXYD_SERVER_ADDR`, `PROXYD_SERVER_PORT`, `PROXYD_SERVER_NAME` and `PROXYD_POOL_NAME`. "
+        "There is no shell. When the time is over it is killed, with all that it has started. At most 16 run "
+        "at a time.",
+        (
+            Option(
+                "path",
+                File(),
+                "The program.",
+                "path=/usr/local/bin/probe",
+                required=True,
+            ),
+            Option(
+                "arg",
+                Text(),
+                "An argument. `{address}`, `{port}`, `{server}` and `{pool}` in it stand for the server's.",
+                "arg=--host={address}",
+                otherwise="no arguments",
+                into="arguments",
+            ),
+        ),
+    ),
+    "python": Kind(
+        PythonAsk,
+        "A class of Python must find nothing wrong: it is made with the reactor, the address and a dict of "
+        "the parameters, and its method `probe`, which may be an `async def`, must not raise anything. It "
+        "runs in the daemon itself, so it must not block.",
+        (
+            Option(
+                "probe",
+                ClassPath(),
+                "The class; it is imported at the start.",
+                "probe=ourprobes.Queue",
+                required=True,
+            ),
+            Option(
+                "parameter",
+                NamedValue(),
+                "Something that the class is told.",
+                "parameter=most=100",
+                otherwise="an empty dict",
+                into="parameters",
+            ),
+        ),
     ),
 }
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Callable, Coroutine, Optional, Sequence
+from typing import Any, Callable, Coroutine, Iterator, Optional, Sequence
 
 from twisted.internet import error
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
     DeferredList,
+    DeferredSemaphore,
     TimeoutError,
     gatherResults,
     succeed,
@@ -33,7 +34,7 @@ from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes import ftp, http, ldap, mysql, pgsql, redis, script, smtp, tcp, tls
+from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 
 _OURS = frozenset(
@@ -58,8 +59,18 @@ class HealthChecks:
         self._random = random
         self._pools = pools
         self._watched: dict[Server, _Watched] = {}
+        self._processes = DeferredSemaphore(command.MOST_PROCESSES)
         self._stopped = False
         self._ending: set[Deferred[Any]] = set()  # of those that are forgotten
+
+    def faults(self) -> list[str]:
+        """Why checks could not be made here; a line for each that the daemon should not start with."""
+        return [
+            f"[pool {pool.name}] {f'check {check.name}'.strip()}: {fault}"
+            for pool in self._pools
+            for check in pool.spec.checks
+            for fault in FAULTS.get(check.kind, _no_faults)(check.ask)
+        ]
 
     def start(self) -> None:
         """Begin to check; every server is looked at once within a fifth of the interval."""
@@ -71,7 +82,9 @@ class HealthChecks:
     def watch(self, pool: Pool, server: Server) -> None:
         """Begin to check a server, if its pool has checks and it is not checked yet."""
         if pool.spec.checks and server not in self._watched and not self._stopped:
-            watched = self._watched[server] = _Watched(self._reactor, self._random, pool, server)
+            watched = self._watched[server] = _Watched(
+                self._reactor, self._random, pool, server, self._processes
+            )
             watched.start()
 
     def forget(self, server: Server) -> Deferred[Any]:
@@ -118,9 +131,17 @@ class _Watched:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, random: Callable[[], float], pool: Pool, server: Server) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        random: Callable[[], float],
+        pool: Pool,
+        server: Server,
+        processes: DeferredSemaphore,
+    ) -> None:
         self.pool = pool
         self.server = server
+        self.processes = processes
         self._reactor = reactor
         self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
         self._state = State.CHECKING
@@ -221,9 +242,16 @@ class _Check:
 
     async def _look(self) -> tuple[Optional[bool], str]:
         """Whether the server passed, or None when nothing was learnt about it; and why."""
-        server, target = self._watched.server, self._spec.target
+        watched, target = self._watched, self._spec.target
+        server = watched.server
         call = Call(
-            self._reactor, target(server.address), self._greeting, target(server.origin or server.address)
+            self._reactor,
+            target(server.address),
+            self._greeting,
+            target(server.origin or server.address),
+            pool=watched.pool.name,
+            server=server.name,
+            processes=watched.processes,
         )
         try:
             probe = Deferred.fromCoroutine(self._probe(call, self._spec.ask))
@@ -287,6 +315,10 @@ def _greeting(pool: Pool, spec: CheckSpec) -> bytes:
     return own_header(header)
 
 
+def _no_faults(ask: Any) -> Iterator[str]:
+    return iter(())
+
+
 def _timed_out(result: Any, timeout: float) -> Any:
     """
     What a probe says that was cancelled because its time was over.
@@ -327,4 +359,9 @@ PROBES: dict[str, Probe] = {
     "smtp": smtp.probe,
     "ftp": ftp.probe,
     "ldap": ldap.probe,
+    "command": command.probe,
+    "python": python.probe,
 }
+
+# What is wrong with what a check needs here, before it is made for the first time.
+FAULTS: dict[str, Callable[[Any], Iterator[str]]] = {"command": command.faults, "python": python.faults}

@@ -26,6 +26,9 @@ REFUSED = [
         "ldap password=p",
         "password means nothing without a user; write user=cn=probe,dc=example,dc=com, for example",
     ),
+    ("command arg=x", "path is missing; write path=/usr/local/bin/probe, for example"),
+    ("python probe=C", 'probe: "C" is not the path of a class, such as probes.queue.Length'),
+    ("python probe=a.C parameter=hidden", "parameter: is not a name, = and a value"),
     ("tcp port=0", 'port: "0" is not a port; ports are 1 to 65535'),
     (
         "tcp port=81 address=10.0.0.1:81",

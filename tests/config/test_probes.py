@@ -10,12 +10,14 @@ from proxyd.config.forms import Expect, Send
 from proxyd.config.options import Secret
 from proxyd.config.probes import (
     KINDS,
+    CommandAsk,
     FtpAsk,
     HttpAsk,
     HttpsAsk,
     LdapAsk,
     MysqlAsk,
     PgsqlAsk,
+    PythonAsk,
     RedisAsk,
     ScriptAsk,
     SmtpAsk,
@@ -52,6 +54,10 @@ ASKED: list[tuple[str, Any]] = [
     ("smtp helo=[::1]", SmtpAsk("[::1]")),
     ("ftp", FtpAsk()),
     ("ldap", LdapAsk()),
+    ("command path=/bin/probe", CommandAsk("/bin/probe")),
+    ("command path=/bin/probe arg=-H arg={address}", CommandAsk("/bin/probe", ("-H", "{address}"))),
+    ("python probe=a.b.C", PythonAsk("a.b.C")),
+    ("python probe=a.C parameter=b=c=d parameter=e=", PythonAsk("a.C", (("b", "c=d"), ("e", "")))),
     ("ldap user=cn=a,dc=b password=p", LdapAsk("cn=a,dc=b", "p")),
 ]
 

@@ -23,7 +23,7 @@ from tests.support.services import (
     redis,
     slapd,
 )
-from tests.support.stage import Place, program
+from tests.support.stage import PYTHONPATH, Place, program
 
 EVERY = "interval=200ms timeout=150ms fast=100ms fall=2"
 
@@ -338,3 +338,72 @@ class LdapChecks(ChecksCase):
             await daemon.child.says(rb"server a \S+ is " + outcome)
             self.assertNotIn(password, await daemon.stop())
             shutil.rmtree(daemon.folder)
+
+
+CLASS = """
+from twisted.internet.defer import Deferred
+
+class Flag:
+    def __init__(self, reactor, address, parameters):
+        self.path = parameters["path"]
+
+    async def probe(self):
+        try:
+            with open(self.path) as file:
+                text = file.read()
+        except FileNotFoundError:
+            raise ValueError("no flag") from None
+        if text:
+            await Deferred()
+"""
+
+
+class OwnChecks(ChecksCase):
+    """Checks that operators have written themselves; the server is up while there is a file."""
+
+    async def follows(self, check: str, why: bytes, **how: Any) -> Daemon:
+        """The server is up, down when the file is gone, and up when it is back."""
+        server = await redis(self.stage)
+        self.flag = self.stage.folder / "flag"
+        self.flag.write_text("")
+        daemon = await self.relay(server.place, pool=f"check = {check} {EVERY}", **how)
+        await self.is_up(daemon)
+        self.flag.unlink()
+        await self.is_down(daemon, why)
+        self.flag.write_text("")
+        await daemon.child.says(rb"server a \S+ is up: check passed \(2 checks in a row\)")
+        return daemon
+
+    async def test_command(self) -> None:
+        """A program of one's own decides, and its last line is the reason."""
+        script = self.stage.folder / "probe"
+        script.write_text(
+            '#!/bin/sh\n[ -e "$1" ] && exit 0\necho "no flag for $PROXYD_SERVER_NAME"; exit 3\n'
+        )
+        script.chmod(0o755)
+        check = f"command path={script} arg={self.stage.folder}/flag"
+        await self.follows(check, rb"exited with 3: no flag for a \(2 checks in a row\)")
+
+    async def test_class(self) -> None:
+        """So does a class of one's own; one that does not end in time is down, and the daemon serves."""
+        (self.stage.folder / "ourprobes.py").write_text(CLASS)
+        check = f"python probe=ourprobes.Flag parameter=path={self.stage.folder}/flag"
+        paths = {"PYTHONPATH": f"{self.stage.folder}:{PYTHONPATH}"}
+        daemon = await self.follows(check, rb"no flag \(2 checks in a row\)", environment=paths)
+        self.flag.write_text("hang")
+        await self.is_down(daemon, rb"no end of the probe within 0.15s")
+
+    async def test_both(self) -> None:
+        """Of two checks that must both pass, one that fails takes the server down, and is named."""
+        server = await redis(self.stage)
+        flag = self.stage.folder / "flag"
+        checks = f"check one = redis {EVERY}\ncheck two = command path=/bin/ls arg={flag} {EVERY}"
+        daemon = await self.relay(server.place, pool=checks)
+        await daemon.child.says(rb"server a \S+ is down: two: exited with 2: .*flag': No such file")
+        flag.write_text("")
+        await daemon.child.says(rb"server a \S+ is up: two: check passed \(2 checks in a row\)")
+        service = server.child
+        service.signal("STOP")
+        await daemon.child.says(rb"server a \S+ is down: one: no answer to PING within 0.15s")
+        os.kill(service.pid, signal.SIGCONT)
+        await daemon.child.says(rb"server a \S+ is up: one: check passed")

@@ -67,6 +67,21 @@ class Refused(DaemonCase):
         self.assertIn("fd:77", lines[2])
         self.assertRaises(ConnectionRefusedError, free.socket)
 
+    async def test_checks_of_ones_own(self) -> None:
+        """A check that needs a program or a class which cannot be had is told before the daemon starts."""
+        text = (
+            f"[listener a]\nbind = {self.stage.tcp().bind}\npool = b\n[pool b]\nserver c = 127.0.0.1:1\n"
+            "check one = command path=missing\ncheck two = python probe=no_such.Probe\n"
+        )
+        self.assertEqual(
+            await self.refused(text, "-n"),
+            [
+                "[pool b] check one: missing is not a program that can be run",
+                "[pool b] check two: no_such cannot be imported: "
+                "ModuleNotFoundError: No module named 'no_such'",
+            ],
+        )
+
     async def test_mistakes(self) -> None:
         """Every mistake in a file is told with its place, and with what was probably meant."""
         lines = await self.refused(

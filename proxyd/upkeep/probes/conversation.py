@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, TypeVar
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IAddress,
@@ -51,17 +51,28 @@ class Call:
     """
     One check of one server: where, which bytes it begins with, and what the server is called.
 
-    ``awaited`` is what the server owes us at the moment, so that one who gives up can name it.
+    ``awaited`` is what the server owes us at the moment, so that one who gives up can name it.  ``pool`` and
+    ``server`` are names; of ``processes`` whoever starts one takes one.
     """
 
     def __init__(
-        self, reactor: Any, address: Address, greeting: bytes = b"", called: Optional[Address] = None
+        self,
+        reactor: Any,
+        address: Address,
+        greeting: bytes = b"",
+        called: Optional[Address] = None,
+        pool: str = "",
+        server: str = "",
+        processes: Optional[DeferredSemaphore] = None,
     ) -> None:
         """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
         self.address = address
         self.greeting = greeting
         self.called = called or address
+        self.pool = pool
+        self.server = server
+        self.processes = processes or DeferredSemaphore(1)
         self.awaited = "answer"
 
     def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
