@@ -6,4 +6,6 @@ right status and body, `smtp` and `ftp` whether they greet, `ldap` whether a bin
 sent and expected. `fast` and `slow` are intervals for servers that are changing and that are down; `port` and
 `address` check them elsewhere. Several checks of a server have names, and `checks` says what they must be together:
 `checks = (lag and role) or forced`. A server that keeps changing needs more and more checks to come up, up to
-`max_rise`. After the first check of each server, checks are spread over the whole interval.
+`max_rise`. After the first check of each server, checks are spread over the whole interval. With `agent_check` an
+agent of each server tells its weight and whether it is up, drained or in maintenance, as with HAProxy; what an
+operator has taken out it leaves alone.

@@ -121,6 +121,15 @@ _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
 _ONLY_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
 
 
+def at_port(server: Address, port: Optional[int]) -> Address:
+    """Another port of the same server; a unix socket has none, and None is the port that it has."""
+    if port is None or isinstance(server, (UnixAddress, SrvAddress)):
+        return server
+    if isinstance(server, Addresses):
+        return Addresses(tuple(TcpAddress(each.host, port) for each in server.each))
+    return TcpAddress(server.host, port)
+
+
 @frozen
 class ServerAddress(OneWord):
     """Where a server lives: ``HOST:PORT``, ``[IPv6]:PORT``, ``unix:PATH``, or ``srv:NAME`` if that can be."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Optional, Sequence
 
 from attrs import evolve, frozen
 
-from proxyd.config.address import Address, Addresses, Port, ServerAddress, SrvAddress, TcpAddress, UnixAddress
+from proxyd.config.address import Address, Port, ServerAddress, at_port
 from proxyd.config.options import (
     Count,
     Duration,
@@ -53,13 +53,7 @@ class CheckSpec:
 
     def target(self, server: Address) -> Address:
         """Where a server is checked."""
-        if self.address is not None:
-            return self.address
-        if self.port is None or isinstance(server, (UnixAddress, SrvAddress)):
-            return server
-        if isinstance(server, Addresses):
-            return Addresses(tuple(TcpAddress(each.host, self.port) for each in server.each))
-        return TcpAddress(server.host, self.port)
+        return at_port(server, self.port) if self.address is None else self.address
 
     @property
     def elsewhere(self) -> bool:

@@ -8,6 +8,8 @@ from attrs import frozen
 
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
 from proxyd.config.affinity import TLS_SESSION, Affinity, AffinitySpec
+from proxyd.config.agent import AgentCheck, AgentSpec
+from proxyd.config.agent import unfit as unfit_agent
 from proxyd.config.balance import RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
@@ -79,6 +81,7 @@ class PoolSpec:
     panic_threshold: int = 0  # percent
     queue: QueueSpec = QueueSpec()
     combination: Optional[Combination] = None
+    agent_check: Optional[AgentSpec] = None
     eject: Optional[EjectSpec] = EjectSpec()
     on_down: Optional[float] = None  # seconds until connections are closed
     on_up: str = KEEP
@@ -214,6 +217,17 @@ OPTIONS = (
         otherwise="all of them",
     ),
     Option(
+        "agent_check",
+        AgentCheck(),
+        "Ask an agent of each server, too, as HAProxy does: who connects is told one line of words. `75%` is "
+        "its weight, in per cent of the one given here, `maxconn:30` its `max_connections`; `drain` and "
+        "`maint` take it out, until the agent says `ready`, and what an operator has taken out it leaves "
+        "alone; with `down`, `fail` or `stopped` it is down, whatever its checks say, until the agent says "
+        "`up`. What follows a `#` is the reason. An agent that does not answer changes nothing.",
+        "agent_check = port=8404 interval=2s",
+        otherwise="no agent is asked",
+    ),
+    Option(
         "connect_timeout",
         Duration(),
         "A server that has not accepted a connection by then is given up, and another is tried.",
@@ -308,8 +322,11 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     servers = given.get("server", {})
     if "queue" in given and servers and not any("max_connections" in server for server in servers.values()):
         yield "queue", "nobody will ever wait; no server has max_connections"
+    agent: Optional[AgentSpec] = given.get("agent_check")
     for name, server in servers.items():
         yield from ((f"server {name}", text) for text in unfit(server, given))
+        if agent is not None and unfit_agent(agent, server["address"]):
+            yield "agent_check", f"{unfit_agent(agent, server['address'])}, as {name} is"
         for title, check in _titled(checks):
             if check.port is not None and isinstance(server["address"], UnixAddress):
                 yield title, f"port={check.port} means nothing for server {name}, which is a unix socket"

@@ -288,11 +288,11 @@ class Pool:
 
     def drain(self, server: Server, why: str, now: float) -> None:
         """Give it no new connections; it keeps those that it has, and its checks go on (HAProxy's drain)."""
-        self._move(server, Event.DRAIN, why, now)
+        self._move(server, Event.DRAIN, why, now, news=server.why != why)
 
     def disable(self, server: Server, why: str, now: float) -> None:
         """Take it into maintenance: it gets no new connections, and is not checked (HAProxy's maint)."""
-        self._move(server, Event.DISABLE, why, now)
+        self._move(server, Event.DISABLE, why, now, news=server.why != why)
 
     def enable(self, server: Server, why: str, now: float) -> None:
         """
@@ -340,6 +340,16 @@ class Pool:
         self._share(server, now)
         self._lay_out()
         self._changed(server, Event.WEIGH, server.state, why, now)
+
+    def limit(self, server: Server, most: int, now: float) -> None:
+        """Give it another ``max_connections``, of which 0 is none; the connections that it has go on."""
+        server.max_connections = most
+        if 0 < most <= server.open:
+            self._full.add(server)
+        else:
+            self._full.discard(server)
+        self._see_to_the_queue()
+        self.admit(now)
 
     def add(self, specs: Sequence[ServerSpec], why: str, now: float, cold: bool = True) -> list[Server]:
         """
@@ -467,6 +477,8 @@ class Pool:
                 server.cold = True
         elif not news:
             return
+        elif event in (Event.DRAIN, Event.DISABLE):
+            server.why = why  # of two who take it out, the second keeps it out
         self._changed(server, event, before, why, now)
 
     def _leave_timers(self, server: Server) -> None:

@@ -9,46 +9,30 @@ server keeps its state: an error in checking must never take down what works.
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import Any, Callable, Coroutine, Iterator, Optional, Sequence
 
-from twisted.internet import error
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
     DeferredList,
     DeferredSemaphore,
-    TimeoutError,
     gatherResults,
     succeed,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from proxyd.config.address import named
 from proxyd.config.health import CheckSpec
-from proxyd.errors import Malformed
+from proxyd.policy.agent import heed
 from proxyd.policy.health import RiseFall, combined
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
+from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
-from proxyd.upkeep.probes.conversation import Call, Failed, Unable
-
-_OURS = frozenset(
-    {
-        errno.EMFILE,  # no descriptor left, in the process or the system
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-        errno.EADDRNOTAVAIL,  # no local port left
-        errno.EACCES,  # not allowed by our own host
-        errno.EPERM,
-        errno.EAFNOSUPPORT,  # a host without IPv6
-    }
-)
+from proxyd.upkeep.probes.asking import ask
+from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
+from proxyd.wire.agent import Report
 
 
 class HealthChecks:
@@ -80,8 +64,12 @@ class HealthChecks:
             pool.watch(self._changed)
 
     def watch(self, pool: Pool, server: Server) -> None:
-        """Begin to check a server, if its pool has checks and it is not checked yet."""
-        if pool.spec.checks and server not in self._watched and not self._stopped:
+        """Begin to check a server and to ask its agent, if its pool says so and it is not done yet."""
+        if (
+            (pool.spec.checks or pool.spec.agent_check is not None)
+            and server not in self._watched
+            and not self._stopped
+        ):
             watched = self._watched[server] = _Watched(
                 self._reactor, self._random, pool, server, self._processes
             )
@@ -144,7 +132,12 @@ class _Watched:
         self.processes = processes
         self._reactor = reactor
         self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
-        self._state = State.CHECKING
+        self._tasks = [check.periodic for check in self._checks]
+        if pool.spec.agent_check is not None:
+            self._tasks.append(Agent(reactor, random, self, pool.spec.agent_check).periodic)
+        self._unchecked = State.CHECKING if self._checks else State.UP
+        self._state = self._unchecked
+        self._objection = ""  # why the agent says that it is down
 
     @property
     def lost(self) -> bool:
@@ -152,11 +145,11 @@ class _Watched:
         return any(check.lost for check in self._checks)
 
     def start(self) -> None:
-        for check in self._checks:
-            check.periodic.start()
+        for task in self._tasks:
+            task.start()
 
     def stop(self) -> Deferred[Any]:
-        return gatherResults([check.periodic.stop() for check in self._checks], consumeErrors=True)
+        return gatherResults([task.stop() for task in self._tasks], consumeErrors=True)
 
     @property
     def in_maintenance(self) -> bool:
@@ -165,21 +158,40 @@ class _Watched:
 
     def begin_anew(self) -> None:
         """The server has been away, so what its checks said once no longer counts."""
-        self._state = State.CHECKING
+        self._state = self._unchecked
         for check in self._checks:
             check.forget()
 
     def turned(self, check: _Check, passes: bool, why: str) -> None:
         """A check has changed its mind; the pool is told if that decides, and the log if it does not."""
-        states = {one.name: one.state for one in self._checks}
-        now = combined(states, self.pool.spec.combination)
-        if now in (self._state, State.CHECKING):
+        if not self._decide(f"{check.name}: {why}" if check.name else why):
+            what = f"check {check.name}" if check.name else "its check"
             verb = "passes" if passes else "fails"
-            self.say(f"{verb} check {check.name}, and stays {{state}}: {{why}}", why=why)
-            return
+            self.say(f"{verb} {what}, and stays {{state}}: {{why}}", why=why)
+
+    def told(self, report: Report) -> str:
+        """The agent has told something; what could not be done of it is returned, for people."""
+        if report.up is not None:
+            said = f"agent: {report.health}"
+            if report.text:
+                said += f" ({shown(report.text)})"
+            self._objection = "" if report.up else said
+            self._decide(said)
+        return heed(self.pool, self.server, report, self._reactor.seconds())
+
+    def _decide(self, why: str) -> bool:
+        """Whether the server is now another than it was, by its checks and its agent."""
+        states = {one.name: one.state for one in self._checks}
+        now = combined(states, self.pool.spec.combination) if states else State.UP
+        if self._objection:
+            now = State.DOWN
+        # Without a check, one that comes back from maintenance is up before its agent is asked again.
+        known = now is self._state and (now is State.UP or self.server.state is not State.UP)
+        if known or now is State.CHECKING:
+            return False
         self._state = now
-        named = f"{check.name}: {why}" if check.name else why
-        self.pool.turned(self.server, now, named, self._reactor.seconds())
+        self.pool.turned(self.server, now, why, self._reactor.seconds())
+        return True
 
     def say(self, text: str, warn: bool = False, **values: Any) -> None:
         """Log a line about the server."""
@@ -254,23 +266,11 @@ class _Check:
             processes=watched.processes,
         )
         try:
-            probe = Deferred.fromCoroutine(self._probe(call, self._spec.ask))
-            remark = await probe.addTimeout(self._spec.timeout, self._reactor, _timed_out)
-        except (CancelledError, error.ConnectingCancelledError):
-            return None, "the check was cancelled"
-        except error.DNSLookupError as failed:
-            return None, f"its name did not resolve ({failed})"
-        except TimeoutError:
-            return False, f"no {call.awaited} within {self._spec.timeout:g}s"
+            remark = await ask(call, self._probe(call, self._spec.ask), self._spec.timeout)
         except Unable as trouble:
             return None, str(trouble)
         except Failed as failed:
             return False, str(failed)
-        except Malformed as failed:
-            return False, f"sent {failed}"
-        except (error.ConnectError, error.ConnectionClosed, OSError) as failed:
-            ours = _errno(failed) in _OURS or isinstance(failed, error.ConnectBindError)
-            return None if ours else False, _say(failed)
         self._tell_remark(remark)
         return True, "check passed"
 
@@ -317,30 +317,6 @@ def _greeting(pool: Pool, spec: CheckSpec) -> bytes:
 
 def _no_faults(ask: Any) -> Iterator[str]:
     return iter(())
-
-
-def _timed_out(result: Any, timeout: float) -> Any:
-    """
-    What a probe says that was cancelled because its time was over.
-
-    Endpoints have an error of their own for that.  One that was still looking up a name reports that the
-    name was not found, and is left to say so.
-    """
-    if isinstance(result, Failure) and result.check(CancelledError, error.ConnectingCancelledError):
-        return Failure(TimeoutError(timeout, "Deferred"))
-    return result
-
-
-def _errno(failed: Exception) -> Optional[int]:
-    code = failed.osError if isinstance(failed, error.ConnectError) else getattr(failed, "errno", None)
-    return code if isinstance(code, int) else None
-
-
-def _say(failed: Exception) -> str:
-    """The system's own word for it, as ``connection refused``."""
-    code = _errno(failed)
-    text = str(failed).rstrip(".") if code is None else os.strerror(code)
-    return text[:1].lower() + text[1:]
 
 
 # Connects, sees to it that nothing stays behind, and raises what went wrong; what it returns is a remark

@@ -9,6 +9,7 @@ import attrs
 
 from proxyd.config import reference
 from proxyd.config.affinity import AffinitySpec
+from proxyd.config.agent import AgentSpec
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
@@ -32,6 +33,7 @@ SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "rout
 PARAMETER_SPECS = {
     "affinity": AffinitySpec,
     "balance": BalanceSpec,
+    "agent_check": AgentSpec,
     "check": CheckSpec,
     "queue": QueueSpec,
     "eject": EjectSpec,

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.mail.smtp import ESMTP
 from twisted.protocols.ftp import FTP
 
@@ -407,3 +407,41 @@ class OwnChecks(ChecksCase):
         await daemon.child.says(rb"server a \S+ is down: one: no answer to PING within 0.15s")
         os.kill(service.pid, signal.SIGCONT)
         await daemon.child.says(rb"server a \S+ is up: one: check passed")
+
+
+class AgentChecks(ChecksCase):
+    async def test_agent(self) -> None:
+        """What an agent says in HAProxy's words is done within its interval; it is asked for its server."""
+        line, asked = [b"up 50%\n"], []
+
+        class Answering(Protocol):
+            transport: Any
+
+            def dataReceived(self, data: bytes) -> None:
+                asked.append(data)
+                self.transport.write(line[0])
+                self.transport.loseConnection()
+
+        server = await redis(self.stage)
+        agent = self.stage.tcp()
+        endpoint = TCP4ServerEndpoint(self.stage.reactor, agent.port, interface=agent.host)
+        port = await endpoint.listen(Factory.forProtocol(Answering))
+        self.addCleanup(port.stopListening)
+        daemon = await self.relay(
+            server.place,
+            pool=f"check = redis {EVERY}\n"
+            f"agent_check = address={agent} interval=200ms timeout=150ms send='a\\n'",
+        )
+        await self.is_up(daemon)
+        for said, awaited in (
+            (b"drain\n", rb"is draining: agent: drain"),
+            (b"ready\n", rb"is up: agent: ready"),
+            (b"down #moving house\n", rb"is down: agent: down \(moving house\)"),
+            (b"up\n", rb"is up: agent: up"),
+            (b"maint\n", rb"is in maintenance: agent: maint"),
+            (b"ready 300% maxconn:30\n", rb"has weight 3: agent: 300%"),
+        ):
+            line[0] = said
+            await daemon.child.says(rb"server a \S+ " + awaited)
+        self.assertEqual(set(asked), {b"a\n"})
+        await self.is_up(daemon)

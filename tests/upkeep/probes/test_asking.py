@@ -1,0 +1,67 @@
+"""Is it told apart whose fault it is that there is no answer?"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from proxyd.config.address import TcpAddress
+from proxyd.errors import Malformed
+from proxyd.upkeep.probes.asking import ask
+from proxyd.upkeep.probes.conversation import Call, Failed, Unable
+from tests.support.case import Case
+
+OURS = [
+    (CancelledError(), "the check was cancelled"),
+    (error.DNSLookupError("no such name"), "its name did not resolve (DNS lookup failed: no such name.)"),
+    (error.ConnectError(errno.EMFILE, ""), "too many open files"),
+    (error.ConnectBindError(errno.EADDRINUSE, ""), "address already in use"),
+    (OSError(errno.EACCES, ""), "permission denied"),
+    (Unable("no class"), "no class"),
+]
+
+THEIRS = [
+    (error.ConnectionRefusedError(errno.ECONNREFUSED, ""), "connection refused"),
+    (error.ConnectionLost("gone."), "connection to the other side was lost in a non-clean fashion: gone"),
+    (Malformed("b'x', which is no reply"), "sent b'x', which is no reply"),
+    (Failed("is replica, not master"), "is replica, not master"),
+]
+
+
+class AskingTests(Case):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.answer: Deferred[str] = Deferred()
+
+    def asked(self) -> Deferred[Any]:
+        async def question() -> str:
+            return await self.answer
+
+        call = Call(self.clock, TcpAddress("10.0.0.1", 80))
+        return Deferred.fromCoroutine(ask(call, question(), 2.0))
+
+    def test_answer(self) -> None:
+        """An answer is passed on, and no timer is left."""
+        asked = self.asked()
+        self.answer.callback("fine")
+        self.assertEqual(self.successResultOf(asked), "fine")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_answer(self) -> None:
+        """What is the server's fault is told apart from what is ours or the name service's, in words."""
+        for faults, kind in ((OURS, Unable), (THEIRS, Failed)):
+            for fault, why in faults:
+                self.setUp()
+                asked = self.asked()
+                self.answer.errback(fault)
+                self.assertEqual(str(self.failureResultOf(asked, kind).value), why)
+
+    def test_too_late(self) -> None:
+        """When the time is over the server has failed, and it is named what it owed us."""
+        asked = self.asked()
+        self.clock.advance(2.0)
+        self.assertEqual(str(self.failureResultOf(asked, Failed).value), "no answer within 2s")
