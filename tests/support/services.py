@@ -47,19 +47,37 @@ async def postgresql(stage: Stage) -> Service:
         "--locale=C", "--pgdata", folder / "data",
         user="postgres",
     )  # fmt: skip
-    child = stage.spawn(
-        postgres_program("postgres"), "-D", folder / "data", "-p", str(place.port),
-        "-c", f"listen_addresses={place.host}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off",
-        user="postgres",
-    )  # fmt: skip
+    child = _postgres(stage, place, folder)
     await child.says(rb"database system is ready to accept connections")
     return Service(place, child, folder)
 
 
-async def mariadb(stage: Stage) -> Service:
+async def postgresql_replica(stage: Stage, primary: Service) -> Service:
+    """A standby of that PostgreSQL, which replicates from it by streaming, and answers queries."""
+    place = stage.tcp()
+    folder = stage.subfolder("postgresql-replica", "postgres")
+    await stage.check(
+        postgres_program("pg_basebackup"), "--pgdata", folder / "data", "--write-recovery-conf", "--no-sync",
+        "--checkpoint=fast", "-h", primary.place.host, "-p", str(primary.place.port), "-U", "postgres",
+        user="postgres",
+    )  # fmt: skip
+    child = _postgres(stage, place, folder)
+    await child.says(rb"started streaming WAL from primary")
+    return Service(place, child, folder)
+
+
+def _postgres(stage: Stage, place: Place, folder: Path) -> Child:
+    return stage.spawn(
+        postgres_program("postgres"), "-D", folder / "data", "-p", str(place.port),
+        "-c", f"listen_addresses={place.host}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off",
+        user="postgres",
+    )  # fmt: skip
+
+
+async def mariadb(stage: Stage, *options: str, name: str = "mariadb") -> Service:
     """MariaDB, with a user ``probe`` whose password is ``secret``, and a database ``test``."""
     place = stage.tcp()
-    folder = stage.subfolder("mariadb", "mysql")
+    folder = stage.subfolder(name, "mysql")
     await stage.check(
         program("mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=mysql", "--skip-test-db",
         "--auth-root-authentication-method=normal", f"--datadir={folder}/data",
@@ -72,6 +90,7 @@ async def mariadb(stage: Stage) -> Service:
         program("mariadbd", "mariadb-server"), "--no-defaults", f"--datadir={folder}/data",
         f"--socket={folder}/sock", f"--bind-address={place.host}", f"--port={place.port}",
         f"--init-file={first}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
+        *options,
         user="mysql",
     )  # fmt: skip
     await child.says(rb"ready for connections")
