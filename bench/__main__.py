@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from bench.load import BUILD, HERE, Load, Result, cores, keep_to
-from bench.proxies import PROXIES, ROOT, NotRunning, Proxy, version
+from bench.proxies import CHECKED, PROXIES, ROOT, NotRunning, Proxy, version
 from bench.report import Line, lines, number, page, terminal
 from bench.rows import GROUPS, ROWS, Row
 
 SECONDS = 3.0
 ROUNDS = 5
+CHECKS_SECONDS = 6.0  # then all checks are in flight, and spread over their interval
 WARMUP = 0.1  # of the seconds that count, at least 0.3 s
 
 DISTURBED = 0.03  # of the time, that proxy or load waited for a core that another process had
@@ -85,6 +86,8 @@ class Bench:
     def run(self, row: Row, rounds: int) -> list[Line]:
         """Measure a row on all proxies in turn."""
         names = [name for name in self._proxies if row.bulk or name != "haproxy-splice"]
+        if row.checked:
+            names = [name for name in names if name in CHECKED]
         results: dict[str, list[Result]] = {name: [] for name in names}
         for turn in range(rounds):
             for name in names if turn % 2 == 0 else reversed(names):
@@ -103,7 +106,7 @@ class Bench:
     def _note_what_failed(self, row: Row, name: str, result: Result) -> None:
         if result["errors"]:
             self._note(f"{row.name} on {name}: {result['errors']} connections failed")
-        if result.get("left"):
+        if result.get("left") and not row.checked:  # the checks are connections, too
             self._note(f"{row.name} on {name}: {result['left']} connections did not end")
         if any(one.compared and one.read(result) <= 0 for one in row.figures):
             self._note(f"{row.name} on {name}: nothing was measured")
@@ -126,8 +129,10 @@ class Bench:
         return [f"DISTURBED for {100 * lost:.0f} %"]
 
     def _measure(self, row: Row, name: str) -> Result:
+        warmup = max(0.3, WARMUP * self._seconds)
+        if row.checked:
+            return self._measure_checked(row, name, warmup)
         if not row.fresh:
-            warmup = max(0.3, WARMUP * self._seconds)
             return row.measure(self._load, self._proxies[name], self._seconds, warmup)
         proxy = self._start(name, fresh=True)
         try:
@@ -135,9 +140,20 @@ class Bench:
         finally:
             proxy.stop()
 
-    def _start(self, name: str, fresh: bool = False) -> Proxy:
+    def _measure_checked(self, row: Row, name: str, warmup: float) -> Result:
+        """The load beside servers that are checked, and the same without them."""
+        proxy = self._start(name, fresh=True, checked=row.checked)
+        try:
+            time.sleep(CHECKS_SECONDS)
+            result = row.measure(self._load, proxy, self._seconds, warmup)
+        finally:
+            proxy.stop()
+        beside = row.measure(self._load, self._proxies[name], self._seconds, warmup)
+        return {**result, "beside": beside}
+
+    def _start(self, name: str, fresh: bool = False, checked: int = 0) -> Proxy:
         folder = self._folder / ("fresh" if fresh else "running")
-        return Proxy(name, folder, self._load.servers, self._core)
+        return Proxy(name, folder, self._load.servers, self._core, checked)
 
     def _note(self, what: str) -> None:
         self.wrong.append(what)

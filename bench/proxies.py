@@ -40,14 +40,18 @@ Command = Sequence[str]
 class Proxy:
     """A running proxy, that leads from ``port`` to the servers."""
 
-    def __init__(self, name: str, folder: Path, servers: Sequence[str], core: int) -> None:
-        """Start it on a core, and wait until it relays."""
+    def __init__(self, name: str, folder: Path, servers: Sequence[str], core: int, checked: int = 0) -> None:
+        """Start it on a core, and wait until it relays; so many servers it only checks."""
         self.name = name
         self.folder = folder / name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.port = free_port()
         command = PROXIES[name](self.folder, self.port, servers)
+        if checked:
+            name_of_file, text = CHECKED[name](servers, checked)
+            with open(self.folder / name_of_file, "a", encoding="utf-8") as config:
+                config.write(text)
         with open(self.folder / "out.log", "wb") as out:
             self._process = subprocess.Popen(
                 command,
@@ -218,6 +222,26 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
     return [program, "-p", str(folder), "-e", "error.log", "-c", str(config)]
 
 
+def proxyd_checked(servers: Sequence[str], count: int) -> tuple[str, str]:
+    """
+    The file and the lines for a pool whose checks last until their time is over.
+
+    They wait for what an echo never says, for all but a tenth of a second of their interval.
+    """
+    lines = [f"server s{number} = {servers[number % len(servers)]}\n" for number in range(count)]
+    check = "check = script expect=nothing interval=5s timeout=4900ms\n"
+    return "proxy.ini", "[pool checked]\n" + check + "".join(lines)
+
+
+def haproxy_checked(servers: Sequence[str], count: int) -> tuple[str, str]:
+    """The same for HAProxy."""
+    lines = [
+        f"  server s{number} {servers[number % len(servers)]} check inter 5s\n" for number in range(count)
+    ]
+    check = "  option tcp-check\n  tcp-check expect string nothing\n  timeout check 4900ms\n"
+    return "haproxy.cfg", "backend checked\n" + check + "".join(lines)
+
+
 def version(name: str) -> Optional[str]:
     """What a peer says of its version, or None if it is not there."""
     try:
@@ -237,6 +261,14 @@ PROXIES: Mapping[str, Callable[[Path, int, Sequence[str]], Command]] = {
     "haproxy": haproxy,
     "haproxy-splice": haproxy_splice,
     "nginx": nginx,
+}
+
+# nginx has no checks of its own.
+CHECKED: Mapping[str, Callable[[Sequence[str], int], tuple[str, str]]] = {
+    "proxyd": proxyd_checked,
+    "stock": proxyd_checked,
+    "compiled": proxyd_checked,
+    "haproxy": haproxy_checked,
 }
 
 PEERS = ("haproxy", "haproxy-splice", "nginx")

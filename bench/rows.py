@@ -45,6 +45,7 @@ class Row:
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
     beside: Mapping[str, int] = {}  # a load on the same proxy that this one is compared with
+    checked: int = 0  # servers that are only checked; compared with the same load on a proxy without them
 
     @property
     def bulk(self) -> bool:
@@ -152,6 +153,17 @@ UNDER_BULK = (
     Figure("bulk from the server", "Gbit/s", gigabits("bytes_down"), compared=False),
 )
 
+
+def without(what: str) -> Callable[[Result], float]:
+    """A number of the load beside it."""
+    return lambda result: float(result["beside"][what])
+
+
+def of_that_without(what: str) -> Callable[[Result], float]:
+    """What a number of the load beside it is to this one."""
+    return lambda result: float(result["beside"][what] / result[what]) if result[what] else 0.0
+
+
 ROWS = {
     row.name: row
     for row in (
@@ -225,6 +237,18 @@ ROWS = {
                 Figure("connections", "/s", rate("connects"), compared=False),
             ),
             {"exchangers": 8, "rate": 1000},
+        ),
+        Row(
+            "checks",
+            "64-byte exchanges on 8 connections while 1,000 checks are in flight, 200 new ones a second",
+            (
+                latency("p99", 0.7),
+                latency("p50"),
+                Figure("p99 without checks", "µs", without("p99"), less_is_better=True, compared=False),
+                Figure("p99 without to with", "ratio", of_that_without("p99"), 0.8, itself_a_ratio=True),
+            ),
+            {"exchangers": 8},
+            checked=1000,
         ),
     )
 }
