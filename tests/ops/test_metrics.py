@@ -14,7 +14,14 @@ from zope.interface.verify import verifyObject
 
 import proxyd
 from proxyd.errors import Reason
-from proxyd.interfaces import AffinitySnapshot, IObserver, ListenerSnapshot, ServerSnapshot, Snapshot
+from proxyd.interfaces import (
+    AffinitySnapshot,
+    IObserver,
+    ListenerSnapshot,
+    NameSnapshot,
+    ServerSnapshot,
+    Snapshot,
+)
 from proxyd.ops.metrics import CONNECT_BOUNDS, CONNECTION_BOUNDS, Durations, Metrics, metrics_site
 from tests.ops.exchange import Answer, exchange
 from tests.ops.records import record, refused
@@ -25,7 +32,7 @@ B = ServerSnapshot("web", "b", "10.0.0.2:80", "down", 1, False, 0, "refused")
 WEB = ListenerSnapshot("web", 3)
 NOW = Snapshot((WEB,), (A, B), 0.25)
 
-LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "state", "version", "le")
+LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "state", "version", "le", "name")
 
 
 class MetricsCase(Case):
@@ -143,6 +150,25 @@ class Bytes(MetricsCase):
         found = self.samples().get("proxyd_bytes_total", {})
         return found.get(("web", "web", "a", "in"), 0), found.get(("web", "web", "a", "out"), 0)
 
+    def test_servers_that_are_no_more(self) -> None:
+        """What has passed with them is dropped when they have gone, or names would make series for ever."""
+        self.metrics.closed(record(bytes_in=5, retries=1))
+        self.metrics.closed(record(server="b"))
+        self.metrics.closed(refused())
+        self.samples()
+        self.now = attrs.evolve(NOW, servers=(B,))
+        found = self.samples()
+        for name in "proxyd_connections_total", "proxyd_bytes_total", "proxyd_connect_seconds_count":
+            self.assertEqual({labels for labels in found[name] if "a" in labels}, set(), name)
+            self.assertTrue({labels for labels in found[name] if "b" in labels}, name)
+        self.assertIn(("web", "web", "", "no_server", "server"), found["proxyd_connections_total"])
+
+    def test_connections_of_servers_that_go(self) -> None:
+        """As long as one is open, what passes on it is counted."""
+        self.let_flow(7, 9)
+        self.now = attrs.evolve(self.now, servers=(B,))
+        self.assertEqual(self.samples()["proxyd_bytes_total"]["web", "web", "a", "in"], 7)
+
     def test_closed(self) -> None:
         """What passed on connections that have ended is counted in both directions."""
         self.metrics.closed(record())
@@ -210,6 +236,22 @@ class WhatIs(MetricsCase):
             self.assertEqual(samples[f"proxyd_affinity_{name}_total"], {("web",): value})
         self.now = NOW
         self.assertNotIn("proxyd_affinity_entries", self.samples())
+
+    def test_names(self) -> None:
+        """Each name that servers are given by: what it has, and whether it resolves."""
+        fine = NameSnapshot("db.example", (("web", "a"),), ("10.0.0.1", "::1"), 40.0, "", 3, 1)
+        failing = NameSnapshot("srv:_x._tcp.example", trouble="timeout", lookups=2, failures=2)
+        self.now = attrs.evolve(NOW, names=(fine, failing))
+        found = self.samples()
+        for name, values in (
+            ("addresses", (2, 0)),
+            ("ttl_seconds", (40, 0)),
+            ("failing", (0, 1)),
+            ("lookups_total", (3, 2)),
+            ("failures_total", (1, 2)),
+        ):
+            wanted = dict(zip([(fine.name,), (failing.name,)], values))
+            self.assertEqual(found[f"proxyd_name_{name}"], wanted)
 
     def test_lag(self) -> None:
         """How late the event loop runs is there for an alert."""
