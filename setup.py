@@ -35,7 +35,7 @@ def compiled(commands: set[str]) -> dict[str, Any]:
     if sys.version_info < (3, 10):
         raise SystemExit("PROXYD_COMPILE=1: Python 3.10 or later is needed, for mypy 1.20")
     if "egg_info" in commands:
-        # What pip is to put at our disposal: mypy as we check with it, and all that we import, for its types.
+        # What pip is to put at our disposal: mypy and stubs as we check with them, and what we import.
         needed = config["options"]["install_requires"].split("\n")
         checks = config["options.extras_require"]["dev"].split("\n")
         needed += [check for check in checks if check.startswith(("mypy", "types-"))]
