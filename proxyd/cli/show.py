@@ -33,12 +33,13 @@ class View:
     """
     One thing that can be shown: the rows of an answer, as a table.
 
-    ``rows`` is what the answer calls them; one without them is a single row.
+    ``rows`` is what the answer calls them; one without them is a single row.  Without ``columns`` the answer
+    says which there are.
     """
 
     name: str
     help: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
     rows: str = ""
     options: Callable[[ArgumentParser], object] = lambda parser: None
     given: Callable[[Namespace], dict[str, Any]] = lambda arguments: {}
@@ -50,7 +51,8 @@ class View:
         if arguments.json:
             print(json.dumps(result, indent=2))
         else:
-            for line in table(self.columns, result[self.rows] if self.rows else [result]):
+            columns = self.columns or [_column(name) for name in result["columns"]]
+            for line in table(columns, result[self.rows] if self.rows else [result]):
                 print(line)
         return 0
 
@@ -74,6 +76,14 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
+def _column(name: str) -> Column:
+    """A column that the daemon has named; one that ends in ``_seconds`` is a duration."""
+    title, is_duration, _ = name.partition("_seconds")
+    if is_duration:
+        return Column(title.upper(), lambda row: age(row[name]), right=True)
+    return Column(title.upper(), lambda row: row[name])
+
+
 def weight(row: Row) -> str:
     """The weight of a server; before it what it comes to at the moment, if the server starts slowly."""
     effective = row["effective_weight"]
@@ -92,6 +102,13 @@ def _states(row: Row) -> str:
 
 def _of_one_pool(parser: ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="the servers of this pool alone")
+
+
+def _of_one_table(parser: ArgumentParser) -> None:
+    parser.add_argument("table", metavar="TABLE", help="its name, as show tables has it")
+    parser.add_argument(
+        "--limit", metavar="ROWS", type=int, help="so many entries at most (100 if not given)"
+    )
 
 
 VIEWS = (
@@ -147,6 +164,25 @@ VIEWS = (
             Column("TROUBLE", lambda row: row["trouble"]),
         ),
         rows="names",
+    ),
+    View(
+        "tables",
+        "each table of what is remembered: how many entries it has, and how many it may have",
+        (
+            Column("TABLE", lambda row: row["name"]),
+            Column("KIND", lambda row: row["kind"]),
+            Column("ENTRIES", lambda row: row["entries"], right=True),
+            Column("SIZE", lambda row: row["size"], right=True),
+        ),
+        rows="tables",
+    ),
+    View(
+        "table",
+        "the entries of a table, those that were used last first",
+        rows="rows",
+        options=_of_one_table,
+        given=lambda arguments: {"table": arguments.table, "limit": arguments.limit},
+        example="affinity/db --limit 10",
     ),
     View(
         "info",

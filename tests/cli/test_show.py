@@ -110,6 +110,27 @@ class ShowTests(AskingCase):
             ["LISTENER  OPEN  BINDS        POOLS", "l            3  tcp:1 tcp:2  db"],
         )
 
+    def test_tables(self) -> None:
+        """A line for each table, with how full it is."""
+        self.answering({"tables": [{"name": "affinity/db", "kind": "affinity", "entries": 5, "size": 1000}]})
+        self.assertEqual(
+            self.show("tables"),
+            ["TABLE        KIND      ENTRIES  SIZE", "affinity/db  affinity        5  1000"],
+        )
+
+    def test_table(self) -> None:
+        """A line for each entry, in the columns that the daemon names."""
+        columns = ["client", "left_seconds", "server"]
+        row = {"client": "10.1.2.3", "left_seconds": 90.5, "server": "a"}
+        self.answering({"name": "affinity/db", "columns": columns, "rows": [row]})
+        self.assertEqual(
+            self.show("table", "affinity/db", "--limit", "5"),
+            ["CLIENT     LEFT  SERVER", "10.1.2.3  1m30s  a"],
+        )
+        self.assertEqual(self.asked, [{"command": "show table", "table": "affinity/db", "limit": 5}])
+        self.answering({"name": "affinity/db", "columns": columns, "rows": []})
+        self.assertEqual(self.show("table", "affinity/db"), ["CLIENT  LEFT  SERVER"])
+
     def test_info(self) -> None:
         """The daemon in a line."""
         self.answering({"version": "0.1", "pid": 5, "up_seconds": 61.5, "open": 1, "max_connections": 9})

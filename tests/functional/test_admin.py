@@ -231,6 +231,23 @@ class Seeing(AdminCase):
             self.assertEqual(len(out.splitlines()), len(lines))
         await self.leave(client)
 
+    async def test_tables(self) -> None:
+        """What is remembered of clients: how much it is, and of whom."""
+        await self.serve("balance = first\naffinity = source ttl=1h size=1k")
+        await self.shares(3)
+        self.assertEqual(
+            [line.split() for line in (await self.does("show", "tables")).splitlines()],
+            [["TABLE", "KIND", "ENTRIES", "SIZE"], ["affinity/servers", "affinity", "1", "1024"]],
+        )
+        titles, row = (await self.does("show", "table", "affinity/servers")).splitlines()
+        self.assertEqual(titles.split(), ["CLIENT", "SERVER", "LEFT", "CONNECTIONS"])
+        self.assertRegex(row, r"^\S+ +a +(59m5\ds|1h00m) +3$")
+        finished = await self.ctl("show", "table", "affinity/server")
+        self.assertEqual(
+            (finished.status, finished.err),
+            (1, b'proxyctl: table: "affinity/server" is not known; did you mean "affinity/servers"?\n'),
+        )
+
 
 class Holding(AdminCase):
     """The socket is for those who may use it, and stays usable whatever they do."""
