@@ -55,23 +55,34 @@ def _ends(outcome: Outcome) -> Iterator[str]:
         found = outcome.imbalance(measure)
         words.append(f"{name} {found.worst:.3f} (deviation {found.variation:.1%})")
     yield f"the highest for its weight, as a multiple of the mean: {', '.join(words)}"
-    if outcome.retries or outcome.no_server or outcome.unreachable:
+    waiting = outcome.waiting
+    if waiting.clients:
         yield (
-            f"retries {outcome.retries:,}; clients that got no server: {outcome.no_server:,} none was up or "
-            f"had room, {outcome.unreachable:,} none could be reached"
+            f"waited in the queue: {waiting.clients:,} clients ({waiting.clients / outcome.arrivals:.1%}), "
+            f"for {waiting.seconds / waiting.clients:.3f} s on average and {waiting.longest:.3f} s at most"
+        )
+    if outcome.retries or outcome.unserved:
+        yield (
+            f"retries {outcome.retries:,}; clients that got no server: {outcome.no_server:,} none was up, "
+            f"{outcome.unreachable:,} none could be reached, {waiting.refused:,} the queue was full, "
+            f"{waiting.timed_out:,} waited in vain"
         )
 
 
 def _compared(outcomes: Mapping[str, Outcome]) -> str:
-    rows = [["BALANCE", *map(str.upper, _MEASURES), "PEAK OPEN", "RETRIES", "NO SERVER"]]
+    rows = [
+        ["BALANCE", *map(str.upper, _MEASURES), "PEAK OPEN", "WAITED", "MEAN WAIT", "RETRIES", "NO SERVER"]
+    ]
     for name, outcome in outcomes.items():
         rows.append(
             [
                 name,
                 *(f"{outcome.imbalance(measure).worst:.3f}" for measure in _MEASURES.values()),
                 f"{max(load.peak for load in outcome.loads):,}",
+                f"{outcome.waiting.clients:,}",
+                f"{outcome.waiting.seconds / (outcome.waiting.clients or 1):.3f} s",
                 f"{outcome.retries:,}",
-                f"{outcome.no_server + outcome.unreachable:,}",
+                f"{outcome.unserved:,}",
             ]
         )
     return "the highest of a server for its weight, as a multiple of the mean: 1 is even\n" + _table(rows)
@@ -97,6 +108,13 @@ def as_json(pool: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
                 "retries": outcome.retries,
                 "no_server": outcome.no_server,
                 "unreachable": outcome.unreachable,
+                "queue": {
+                    "clients": outcome.waiting.clients,
+                    "seconds": round(outcome.waiting.seconds, 6),
+                    "longest": round(outcome.waiting.longest, 6),
+                    "refused": outcome.waiting.refused,
+                    "timed_out": outcome.waiting.timed_out,
+                },
                 "imbalance": {
                     measured: {
                         "worst": round(outcome.imbalance(measure).worst, 6),

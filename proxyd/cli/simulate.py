@@ -33,13 +33,16 @@ _MADE_UP = ("rate", "lasts", "clients", "skew", "bytes")  # what only --arrivals
 
 def simulate(arguments: Namespace) -> int:
     """Replay the clients of a log, or made up ones, and say how the servers are loaded."""
-    pool = _servers(arguments, _pool(read_config(arguments.file), arguments.pool))
+    config = read_config(arguments.file)
+    pool = _servers(arguments, _pool(config, arguments.pool))
     losses = _losses(arguments.lose, pool)
     ways = _ways(arguments.balance, pool)
     clients = _clients(arguments, pool)
     if clients is None:
         return 1
-    outcomes = _run(clients, [evolve(pool, balance=way) for _, way in ways], losses, arguments.seed)
+    pools = [evolve(pool, balance=way) for _, way in ways]
+    priorities = {listener.name: listener.priority for listener in config.listeners}
+    outcomes = _run(clients, pools, losses, priorities, arguments.seed)
     named = {name: outcome for (name, _), outcome in zip(ways, outcomes)}
     from proxyd.cli import loads
 
@@ -48,7 +51,11 @@ def simulate(arguments: Namespace) -> int:
 
 
 def _run(
-    clients: Iterable[Logged], pools: Sequence[PoolSpec], losses: Sequence[Loss], seed: int
+    clients: Iterable[Logged],
+    pools: Sequence[PoolSpec],
+    losses: Sequence[Loss],
+    priorities: Mapping[str, int],
+    seed: int,
 ) -> list[Outcome]:
     """All pools at the same time, so that the clients need to be read only once; each has its own dice."""
     from random import Random
@@ -56,7 +63,7 @@ def _run(
     from proxyd.cli.progress import Progress
     from proxyd.policy.simulate import Simulation
 
-    simulations = [Simulation(pool, Random(seed).random, losses) for pool in pools]
+    simulations = [Simulation(pool, Random(seed).random, losses, priorities) for pool in pools]
     progress = Progress(sys.stderr, "clients simulated")
     gc.collect()
     gc.disable()  # nothing here makes cycles, and looking for them among all open connections takes long

@@ -32,8 +32,9 @@ class Logged(NamedTuple):
     """
     One connection, in the order by which such are sorted: when it came, in seconds since the epoch.
 
-    ``seconds`` is how long it lasted, ``connect`` how long the server took to be reached, -1.0 if none was.
-    ``client`` is an address with its port.  A tuple, because there are millions of them.
+    ``seconds`` is how long it lasted without its wait in a queue, ``connect`` how long the server took to be
+    reached, -1.0 if none was.  ``client`` is an address with its port.  A tuple, because there are millions
+    of them.
     """
 
     started: float
@@ -74,6 +75,7 @@ def _of_text(line: str) -> Optional[Logged]:
     return _logged(
         started,
         found["total"],
+        _plain(found.get("queue", "-")) or 0.0,
         -1.0 if found["connect"] == "-" else found["connect"],
         found["in"],
         found["out"],
@@ -96,6 +98,7 @@ def _of_json(found: Any) -> Optional[Logged]:
     return _logged(
         started,
         found["total_seconds"],
+        found.get("queue_seconds") or 0.0,
         -1.0 if connect is None else connect,
         found["bytes_in"],
         found["bytes_out"],
@@ -104,11 +107,14 @@ def _of_json(found: Any) -> Optional[Logged]:
 
 
 def _logged(
-    started: float, seconds: Any, connect: Any, bytes_in: Any, bytes_out: Any, words: list[Any]
+    started: float, total: Any, queue: Any, connect: Any, bytes_in: Any, bytes_out: Any, words: list[Any]
 ) -> Optional[Logged]:
-    logged = Logged(started, float(seconds), float(connect), int(bytes_in), int(bytes_out), *words)
-    fit = isfinite(logged.seconds) and logged.seconds >= 0 and isfinite(logged.connect)
-    fit = fit and logged.bytes_in >= 0 and logged.bytes_out >= 0
+    seconds, waited = float(total), float(queue)
+    if not (isfinite(seconds) and seconds >= 0 and isfinite(waited) and waited >= 0):
+        return None
+    seconds = max(0.0, seconds - waited)  # both are rounded
+    logged = Logged(started, seconds, float(connect), int(bytes_in), int(bytes_out), *words)
+    fit = isfinite(logged.connect) and logged.bytes_in >= 0 and logged.bytes_out >= 0
     return logged if fit and all(isinstance(word, str) for word in words) else None
 
 

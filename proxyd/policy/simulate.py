@@ -13,7 +13,8 @@ once, until the checks of its pool have noticed.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Any, Callable, Optional, Sequence
+from math import inf
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from attrs import define, frozen
 
@@ -21,9 +22,11 @@ from proxyd.config.combination import fold
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec
 from proxyd.policy.accesslog import Logged
+from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import Pool, Server
+from proxyd.policy.queue import Ticket
 from proxyd.policy.state import State
 
 Event = tuple[float, int, Callable[[Any], None], Any]  # when, in which order, what, and about whom
@@ -71,6 +74,33 @@ class Open:
     logged: Logged
 
 
+@define(eq=False)
+class Waiting:
+    """
+    What the queue has done: ``clients`` that had to wait, ``seconds`` of all together, and ``longest``.
+
+    ``refused`` found no place or had to make room, and ``timed_out`` have waited in vain.
+    """
+
+    clients: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+    refused: int = 0
+    timed_out: int = 0
+
+
+class Visit:
+    """A client that has not reached a server yet: those that it has tried, and its place in the queue."""
+
+    __slots__ = ("arrival", "logged", "ticket", "tried")
+
+    def __init__(self, logged: Logged, arrival: Optional[Arrival]) -> None:
+        self.logged = logged
+        self.arrival = arrival
+        self.tried: list[Server] = []
+        self.ticket: Optional[Ticket] = None
+
+
 @frozen
 class Imbalance:
     """
@@ -99,6 +129,13 @@ class Outcome:
     retries: int
     no_server: int
     unreachable: int
+    waiting: Waiting
+
+    @property
+    def unserved(self) -> int:
+        """How many clients got no server."""
+        waiting = self.waiting
+        return self.no_server + self.unreachable + waiting.refused + waiting.timed_out
 
     def imbalance(self, measure: Callable[[Load], float]) -> Imbalance:
         """Of the servers that are no backups and not drained, by what is measured of each."""
@@ -117,17 +154,30 @@ class Outcome:
 class Simulation:
     """One pool, and the clients that come to it in the order of their times."""
 
-    def __init__(self, spec: PoolSpec, random: Chance, losses: Sequence[Loss] = ()) -> None:
-        """All servers are up at first.  ``losses`` name servers of the pool."""
+    def __init__(
+        self,
+        spec: PoolSpec,
+        random: Chance,
+        losses: Sequence[Loss] = (),
+        priorities: Mapping[str, int] = {},
+    ) -> None:
+        """
+        All servers are up at first.
+
+        ``losses`` name servers of the pool, and ``priorities`` are those of listeners, by their names.
+        """
         self.pool = Pool(spec, make_balancer(spec.balance, random, self._seconds))
         self.loads = {server: Load(server) for server in self.pool.servers}
         for server in self.pool.servers:
             self.pool.turned(server, State.UP, "assumed", 0.0)
         self._losses = losses
+        self._priorities = priorities
+        self._waiting = Waiting()
         self._lost: set[Server] = set()
         self._events: list[Event] = []
         self._number = 0  # of events so far: those of the same time happen in the order of their making
         self._time = 0.0
+        self._last = inf  # when no more come; what is open then is not counted any further
         self._first: Optional[float] = None
         self._connects: dict[str, float] = {}  # of the servers in the log, the last that was seen
         self._usual = 0.0  # seconds that a connection lasts, of those that were served in the log
@@ -149,32 +199,44 @@ class Simulation:
             self._plan(now)
         events = self._events
         while events and events[0][0] <= now:
-            self._time, _, what, about = heappop(events)
-            what(about)
+            self._happen()
         self._time = now
         self._arrivals += 1
         if logged.connect >= 0:
             self._connects[logged.server] = logged.connect
             self._served += 1
             self._usual += (logged.seconds - self._usual) / min(self._served, _USUAL_OF)
-        self._reach_a_server(logged)
+        self._reach_a_server(Visit(logged, logged.arrival() if self.pool.by_client else None))
 
-    def _reach_a_server(self, logged: Logged) -> None:
-        """Try servers as `proxyd.relay.session` does: one after another, each once at most."""
-        pool = self.pool
-        arrival = logged.arrival() if pool.by_client else None
-        tried: list[Server] = []
+    def _happen(self) -> None:
+        self._time, _, what, about = heappop(self._events)
+        what(about)
+
+    def _reach_a_server(self, visit: Visit, in_turn: bool = False) -> None:
+        """
+        Try servers as `proxyd.relay.session` does: one after another, each once at most.
+
+        ``in_turn`` is one who has waited, and whose turn it is.
+        """
+        pool, tried = self.pool, visit.tried
         while len(tried) <= pool.spec.retries:
-            server = pool.pick(tried, arrival, self._time)
+            if pool.queue is not None and not in_turn and pool.has_to_wait():
+                self._wait(visit)
+                return
+            in_turn = False
+            server = pool.pick(tried, visit.arrival, self._time)
+            if server is None and pool.is_full(tried):
+                self._wait(visit)
+                return
             if server is None:
                 break
             self._retries += bool(tried)
-            if server not in self._lost:
-                self._connected(self.loads[server], logged)
-                return
             pool.opened(server)
+            if server not in self._lost:
+                self._connected(self.loads[server], visit.logged)
+                return
             self.loads[server].failed += 1
-            pool.closed(server)
+            self._closed(server, 0)
             if pool.timed is not None:
                 pool.timed(server, pool.spec.connect_timeout)
             tried.append(server)
@@ -183,9 +245,45 @@ class Simulation:
         else:
             self._no_server += 1
 
+    def _wait(self, visit: Visit) -> None:
+        """Wait in the pool's queue."""
+        queue, logged = self.pool.queue, visit.logged
+        assert queue is not None
+        if visit.ticket is None:
+            self._waiting.clients += 1
+        ticket = visit.ticket = Ticket(
+            network_of(logged.arrival().source, 32, 64),
+            self._priorities.get(logged.listener, 0),
+            lambda: self._admitted(visit),
+            lambda: self._refused(visit),
+        )
+        if queue.enter(ticket, self._time):
+            self._later(self._time + queue.spec.wait, self._timed_out, ticket)
+        else:
+            self._waiting.refused += 1
+
+    def _has_waited(self, ticket: Optional[Ticket]) -> None:
+        assert ticket is not None
+        seconds = self._time - ticket.since
+        self._waiting.seconds += seconds
+        self._waiting.longest = max(self._waiting.longest, seconds)
+
+    def _admitted(self, visit: Visit) -> None:
+        self._has_waited(visit.ticket)
+        self._reach_a_server(visit, in_turn=True)
+
+    def _refused(self, visit: Visit) -> None:
+        self._has_waited(visit.ticket)
+        self._waiting.refused += 1
+
+    def _timed_out(self, ticket: Ticket) -> None:
+        if ticket.waiting and self.pool.queue is not None:
+            self.pool.queue.leave(ticket)
+            self._has_waited(ticket)
+            self._waiting.timed_out += 1
+
     def _connected(self, load: Load, logged: Logged) -> None:
         server, now = load.server, self._time
-        self.pool.opened(server)
         load.connections += 1
         if server.open > load.peak:
             load.peak = server.open
@@ -200,10 +298,14 @@ class Simulation:
 
     def _ended(self, opened: Open) -> None:
         load, logged = opened.load, opened.logged
-        load.open_seconds += self._time - opened.since
+        load.open_seconds += max(0.0, min(self._time, self._last) - opened.since)
         load.bytes_in += logged.bytes_in
         load.bytes_out += logged.bytes_out
-        self.pool.closed(load.server, logged.bytes_in + logged.bytes_out)
+        self._closed(load.server, logged.bytes_in + logged.bytes_out)
+
+    def _closed(self, server: Server, moved: int) -> None:
+        if self.pool.closed(server, moved):
+            self.pool.admit(self._time)
 
     def _timed(self, measured: tuple[Server, float]) -> None:
         assert self.pool.timed is not None
@@ -245,7 +347,7 @@ class Simulation:
         for _, _, _, opened in sorted(cut):
             opened.load.cut += 1
             opened.load.open_seconds += self._time - opened.since
-            self.pool.closed(server)
+            self._closed(server, 0)
 
     def _turn(self, turned: tuple[Server, State]) -> None:
         server, state = turned
@@ -260,14 +362,10 @@ class Simulation:
             self._later(self._time + _TICK, self._tick, until)
 
     def outcome(self) -> Outcome:
-        """What has become of all that came; those that are still open count as they would have ended."""
-        last = self._time
-        for _, _, _, about in self._events:
-            if isinstance(about, Open):
-                about.load.open_seconds += last - about.since
-                about.load.bytes_in += about.logged.bytes_in
-                about.load.bytes_out += about.logged.bytes_out
-        self._events.clear()
+        """What has become of all that came; first those who wait are served, and what is open ends."""
+        last = self._last = self._time
+        while self._events:
+            self._happen()
         return Outcome(
             tuple(self.loads.values()),
             self._arrivals,
@@ -275,6 +373,7 @@ class Simulation:
             self._retries,
             self._no_server,
             self._unreachable,
+            self._waiting,
         )
 
 

@@ -40,7 +40,24 @@ class LoadsTests(Case):
         self.assertNotIn("FAILED", as_text("web", {"x": found(1, 1)}))
         text = as_text("web", {"x": found(1, 1, loss=(Loss("a", 3), Loss("b", 6)))})
         self.assertIn("  FAILED  CUT\n", text)
-        self.assertIn("clients that got no server: 0 none was up or had room, 6 none could be reached", text)
+        self.assertIn(
+            "clients that got no server: 0 none was up, 6 none could be reached, 0 the queue was", text
+        )
+
+    def test_queue(self) -> None:
+        """How long clients have waited is told where some have."""
+        spec = pool(1, balance="roundrobin")
+        spec = evolve(spec, servers=(evolve(spec.servers[0], max_connections=1),))
+        simulation = Simulation(spec, Random(1).random)
+        for number in range(4):
+            simulation.arrive(came(number / 2))
+        simulation.arrive(came(9))
+        outcome = simulation.outcome()
+        text = as_text("web", {"x": outcome})
+        self.assertIn("queue: 3 clients (60.0%), for 1.000 s on average and 1.500 s at most", text)
+        self.assertNotIn("got no server", text)
+        self.assertIn("3    1.000 s", as_text("web", {"x": outcome, "y": outcome}))
+        self.assertEqual(as_json("web", {"x": outcome})["simulations"][0]["queue"]["seconds"], 3.0)
 
     def test_many_servers(self) -> None:
         """Of many servers no table is printed that is wider than any terminal."""

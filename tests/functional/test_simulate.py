@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from math import sqrt
 from statistics import fmean, stdev
+from typing import Any
 
 from proxyd.config.balance import BALANCES
 from tests.cli.shell import proxyctl
@@ -49,6 +50,22 @@ class Replayed(DaemonCase):
             self.assertEqual(sum(real.values()), EACH, way)
             self.compare(way, real, [self.simulated(daemon, way, seed) for seed in range(SEEDS)])
 
+    async def test_queue(self) -> None:
+        """Where clients wait for room, as many wait as long in a simulation."""
+        servers = {name: (await redis(self.stage)).place for name in WEIGHTS}
+        lines = [f"server {name} = {place} max_connections=9" for name, place in servers.items()]
+        front = self.stage.tcp()
+        text = "\n".join([f"[listener p2c]\nbind = {front.bind}\npool = p2c\n[pool p2c]", *lines])
+        daemon = await self.start(text, front)
+        await visit(self.stage, clients([front], EACH, 27 / STAYS, STAYS, seed=1))
+        waits = [record["queue_seconds"] for record in await daemon.records(EACH)]
+        waited = [wait for wait in waits if wait is not None]
+        found = [self.simulation(daemon, "p2c", seed)["queue"] for seed in range(3)]
+        told = f"{len(waited)} waited {sum(waited):.1f} s, simulated {found}"
+        self.assertGreater(len(waited), EACH / 10)
+        self.assertLess(abs(fmean(one["clients"] for one in found) / len(waited) - 1), 0.1, told)
+        self.assertLess(abs(fmean(one["seconds"] for one in found) / sum(waited) - 1), 0.2, told)
+
     def compare(self, way: str, real: Counter[str], simulated: list[dict[str, int]]) -> None:
         """Assert that each server's share is as it is expected to be."""
         for name in WEIGHTS:
@@ -66,10 +83,15 @@ class Replayed(DaemonCase):
 
     def simulated(self, daemon: Daemon, way: str, seed: int) -> dict[str, int]:
         """How many connections each server has in a simulation."""
+        found = self.simulation(daemon, way, seed)
+        return {server["server"]: server["connections"] for server in found["servers"]}
+
+    def simulation(self, daemon: Daemon, way: str, seed: int) -> dict[str, Any]:
+        """What a simulation of a pool finds."""
         path = str(daemon.folder / "proxy.ini")
         log = str(daemon.access_log)
         asked = ("--pool", way, "--log", log, "--seed", str(seed), "--json")
         status, out, err = proxyctl("simulate", path, *asked)
         self.assertEqual(status, 0, err)
-        [found] = json.loads(out)["simulations"]
-        return {server["server"]: server["connections"] for server in found["servers"]}
+        found: list[dict[str, Any]] = json.loads(out)["simulations"]
+        return found[0]

@@ -68,10 +68,16 @@ class ReadLine(Case):
                 found = known(write(record(**told)))
                 self.assertEqual((found.seconds, found.bytes_in, found.server), (1.204113, 517, "a"))
 
+    def test_queue(self) -> None:
+        """The time that a client has waited for a server is none that it has held one."""
+        for write in WRITERS:
+            self.assertEqual(known(write(record(queue_seconds=0.2))).seconds, 1.204113 - 0.2)
+            self.assertEqual(known(write(record(queue_seconds=2.0))).seconds, 0.0)
+
     def test_fields_that_may_come(self) -> None:
         """A field that is not known yet is passed over."""
         line = text_line(record())
-        self.assertEqual(read_line(line.replace(" connect=", " queue=0.2 connect=")), read_line(line))
+        self.assertEqual(read_line(line.replace(" connect=", ' shape="a b" connect=')), read_line(line))
 
     def test_not_ours(self) -> None:
         """A line that is none of an access log, or is cut off, is not read and breaks nothing."""
@@ -85,6 +91,7 @@ class ReadLine(Case):
             text[: len(text) // 2],
             text.replace("total=1.204113", "total=-1.0"),
             text.replace("total=1.204113", "total=nan"),
+            text.replace("queue=-", "queue=-1"),
             text.replace("in=517", "in=-1"),
             text.replace("in=517", "in=many"),
             spoken[: len(spoken) // 2],

@@ -11,6 +11,7 @@ from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.queue import QueueSpec
 from proxyd.policy.accesslog import Logged
 from proxyd.policy.simulate import Imbalance, Loss, Outcome, Simulation
 from proxyd.policy.traffic import Lasting, Traffic, arrivals
@@ -123,13 +124,6 @@ class SimulationTests(Case):
         found = outcome(pool(0, 0), came(0), came(1))
         self.assertEqual((found.no_server, found.unreachable, each(found, "connections")), (2, 0, [0, 0]))
 
-    def test_full(self) -> None:
-        """So are those for whom there is no room, until somebody leaves."""
-        spec = pool(1, balance="first")
-        spec = evolve(spec, servers=(evolve(spec.servers[0], max_connections=2),))
-        found = outcome(spec, came(0, 10), came(1, 10), came(2), came(10.5))
-        self.assertEqual((found.no_server, each(found, "connections"), each(found, "peak")), (1, [3], [2]))
-
     def test_failed_in_the_log(self) -> None:
         """A connection that failed then would have lasted as long as those that did not."""
         found = outcome(pool(1), came(0, 4), came(10, 0.001, connect=-1.0), came(20, 0))
@@ -204,14 +198,71 @@ class LossTests(Case):
                 simulation = Simulation(pool(1, 2, 3, balance=name, checks=checks), Random(1).random, losses)
                 for client in clients:
                     simulation.arrive(client)
-                simulation.arrive(came(clients[-1].started + 1e6, 0))
                 found = simulation.outcome()
                 self.assertEqual(
-                    sum(each(found, "connections")) + found.no_server + found.unreachable,
+                    sum(each(found, "connections")) + found.unserved,
                     found.arrivals,
                     name,
                 )
-                self.assertEqual(sum(load.server.open for load in found.loads), 1, name)
+                self.assertEqual(sum(load.server.open for load in found.loads), 0, name)
+
+
+class QueueTests(Case):
+    def full(self, *weights: int, most: int = 1, **values: Any) -> PoolSpec:
+        """A pool whose servers have so many connections at most."""
+        spec = pool(*weights, **values)
+        return evolve(spec, servers=tuple(evolve(one, max_connections=most) for one in spec.servers))
+
+    def test_waits(self) -> None:
+        """Who finds all servers full waits until one has room, and then stays as long as ever."""
+        found = outcome(self.full(1), came(0, 10), came(4, 2), came(5, 1), came(30, 1))
+        self.assertEqual((each(found, "connections"), each(found, "peak"), found.unserved), ([4], [1], 0))
+        waiting = found.waiting
+        self.assertEqual((waiting.clients, waiting.seconds, waiting.longest), (2, 6.0 + 7.0, 7.0))
+        self.assertEqual(each(found, "open_seconds"), [13.0])
+
+    def test_refused(self) -> None:
+        """So many may wait, and so long; who is left out is counted."""
+        spec = self.full(1, queue=QueueSpec(length=2, wait=5.0))
+        clients = [came(0, 30), *(came(n, client=f"10.0.0.{n}:5") for n in range(1, 6)), came(50, 1)]
+        found = outcome(spec, *clients)
+        self.assertEqual((found.waiting.refused, found.waiting.timed_out, found.unserved), (3, 2, 5))
+        self.assertEqual((found.waiting.seconds, found.waiting.longest), (10.0, 5.0))
+        found = outcome(spec, *clients[:3])
+        self.assertEqual((found.waiting.timed_out, found.unserved, found.seconds), (2, 2, 2.0))
+
+    def test_makes_room(self) -> None:
+        """A client who has most in the queue makes room for another."""
+        spec = self.full(1, queue=QueueSpec(length=2))
+        greedy = [came(n / 10, 3, client=f"10.0.0.1:{n}") for n in range(3)]
+        found = outcome(spec, *greedy, came(1, 3, client="10.0.0.2:5"), came(60, 1))
+        self.assertEqual(
+            (found.waiting.refused, found.waiting.clients, each(found, "connections")), (1, 3, [4])
+        )
+
+    def test_priority(self) -> None:
+        """Clients of a listener of a lower priority come first, as in the daemon."""
+        clients = [came(0, 9), came(1, 9, listener="l"), came(2, 9, listener="first"), came(60, 1)]
+        longest = []
+        for priorities in ({}, {"l": 1}):
+            simulation = Simulation(self.full(1, queue=QueueSpec(wait=60.0)), no_chance, (), priorities)
+            for client in clients:
+                simulation.arrive(client)
+            longest.append(simulation.outcome().waiting.longest)
+        self.assertEqual(longest, [16.0, 17.0])
+
+    def test_goes_on_trying(self) -> None:
+        """Who has waited, and finds the server gone, tries another one; nobody is lost from the count."""
+        clients = list(arrivals(Traffic(600, rate=10, lasting=Lasting("lognormal", 2, 1)), Random(3).random))
+        losses = (Loss("a", 3), Loss("b", 20, 40), Loss("c", 25, 26))
+        for name in BALANCES:
+            for checks in (CHECKS, ()):
+                queue = QueueSpec(length=10)
+                spec = self.full(1, 2, 3, most=6, balance=name, checks=checks, queue=queue)
+                found = outcome(spec, *clients, losses=losses)
+                self.assertEqual(sum(each(found, "connections")) + found.unserved, found.arrivals, name)
+                self.assertLessEqual(max(each(found, "peak")), 6, name)
+                self.assertGreater(found.waiting.clients, 100, name)
 
 
 class ImbalanceTests(Case):
