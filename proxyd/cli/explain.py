@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxyd.policy.admission import Admission
     from proxyd.policy.explain import Explanation, Supposed
 
-_CLIENT = ("listener", "client", "sni", "alpn", "speaks")
+_CLIENT = ("listener", "client", "sni", "alpn", "speaks", "remembered")
 _STATES = ("up", "down", "checking", "draining", "maintenance", "ejected")
 _NUMBERS = {"weight": Count(0, HEAVIEST), "open": Count(0, 1_000_000)}
 _WIDTH = 14  # of the words on the left
@@ -128,6 +128,7 @@ def _supposed(given: dict[str, str]) -> Supposed:
         states=states,
         weights=numbers["weight"],
         open=numbers["open"],
+        remembered=given.get("remembered", ""),
     )
 
 
@@ -175,9 +176,10 @@ def as_text(found: Explanation) -> Iterator[str]:
             yield _line("panic", "fewer are up than panic_threshold, so all get clients")
         yield _line("balance", found.balance + (f", by {printable(found.key)}" if found.key else ""))
         if found.affinity:
-            yield _line(
-                "affinity", f"by {found.affinity}: a client that is remembered gets the server it had"
+            had = (
+                f"this client had {found.remembered}" if found.remembered else "this client is not remembered"
             )
+            yield _line("affinity", f"by {found.affinity}; {had}")
     if found.chosen:
         yield _line("chosen", found.chosen + _odds(found))
         if found.retries:
@@ -206,7 +208,7 @@ def _odds(found: Explanation) -> str:
     return f" this time; of many such clients {', '.join(shares)}"
 
 
-_WORDS = ("listener", "admission", "opening", "pool", "balance", "panic", "key", "affinity")
+_WORDS = ("listener", "admission", "opening", "pool", "balance", "panic", "key", "affinity", "remembered")
 
 
 def _line(word: str, text: str) -> str:
@@ -236,8 +238,9 @@ def _arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         nargs="*",
         help="who comes: listener=NAME client=ADDRESS[:PORT] sni=NAME alpn=h2,http/1.1 "
-        f"speaks={'|'.join(SPEAKS)}; and how the servers are, those that are not named being up: "
-        f"{'= '.join(_STATES[1:])}= and names with commas between, weight.SERVER=N, open.SERVER=N",
+        f"speaks={'|'.join(SPEAKS)} remembered=SERVER, which it had before; and how the servers are, "
+        f"those that are not named being up: {'= '.join(_STATES[1:])}= and names with commas between, "
+        "weight.SERVER=N, open.SERVER=N",
     )
     parser.add_argument(
         "--seed",

@@ -37,7 +37,11 @@ ASSUMED = "assumed"  # why a server is up of which nothing else was said
 
 @frozen
 class Supposed:
-    """What is supposed of a client, and of the servers by their names; those that are not named are up."""
+    """
+    What is supposed of a client, and of the servers by their names; those that are not named are up.
+
+    ``remembered`` is the server that the client had before, for a pool with affinity.
+    """
 
     arrival: Arrival = Arrival()
     speaks: str = ""
@@ -45,6 +49,7 @@ class Supposed:
     states: Mapping[str, State] = {}
     weights: Mapping[str, int] = {}
     open: Mapping[str, int] = {}
+    remembered: str = ""
 
 
 class NotSupposed(Exception):
@@ -80,10 +85,11 @@ class Explanation:
     What was decided, step by step; what was not come to is empty.
 
     ``servers`` are in the order of the configuration.  ``key`` is what the balancer goes by, if it goes by
-    the client.  ``affinity`` is what clients are remembered by; this one is not.  ``chosen`` is the server,
-    and ``retries`` are those that are tried after it, each if all before cannot be reached.  ``likely`` has
-    the share of each server among many such clients.  A client that gets no server is closed for
-    ``reason``, of which ``detail`` says more.
+    the client.  ``affinity`` is what clients are remembered by, and ``remembered`` the server that this one
+    had.  ``chosen`` is the server, and ``retries`` are those that are tried after it, each if all before
+    cannot be reached.  ``likely`` has the share of each server among many such clients, unless this one comes
+    back to the server it had.  A client that gets no server is closed for ``reason``, of which ``detail``
+    says more.
     """
 
     listener: str
@@ -95,6 +101,7 @@ class Explanation:
     panic: bool = False
     key: str = ""
     affinity: str = ""
+    remembered: str = ""
     servers: tuple[ServerStep, ...] = ()
     chosen: str = ""
     retries: tuple[str, ...] = ()
@@ -134,9 +141,12 @@ def explain(
         detail = "no route fits, and the listener has no pool"
         return evolve(start, routes=routes, reason=Reason.NO_ROUTE, detail=detail)
     pool = _pool(pools[name], supposed, random)
+    if supposed.remembered:
+        _remember(pool, supposed)
     steps = tuple(_server_step(pool, server) for server in pool.servers)
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
+    comes_back = bool(walk) and walk[0].name == supposed.remembered
     balance, affinity = pools[name].balance, pools[name].affinity
     return evolve(
         start,
@@ -146,10 +156,13 @@ def explain(
         panic=pool.panic,
         key=client_key(balance)(supposed.arrival).decode(errors="backslashreplace") if keyed else "",
         affinity=affinity.key if affinity is not None else "",
+        remembered=supposed.remembered,
         servers=steps,
         chosen="" if none else walk[0].name,
         retries=tuple(server.name for server in walk[1:]),
-        likely=_likely(_pool(pools[name], supposed, random), supposed.arrival),
+        likely={}
+        if comes_back
+        else _likely(_pool(pools[name], evolve(supposed, remembered=""), random), supposed.arrival),
         reason=Reason.NO_SERVER if none and not pool.is_full() else None,
         detail=_why_none(pool) if none else "",
     )
@@ -224,11 +237,13 @@ def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed)
 
 def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
     """The pool in the state that is supposed."""
-    # Without affinity: the client is one that is not remembered, and so is each of many such.
-    spec = evolve(spec, affinity=None, affinity_failback=False)
+    if not supposed.remembered:
+        # Each of many such clients is one that is not remembered.
+        spec = evolve(spec, affinity=None, affinity_failback=False)
     pool = Pool(spec, make_balancer(spec.balance, random, lambda: 0.0))
     servers = {server.name: server for server in pool.servers}
-    for name in (*supposed.states, *supposed.weights, *supposed.open):
+    remembered = (supposed.remembered,) if supposed.remembered else ()
+    for name in (*supposed.states, *supposed.weights, *supposed.open, *remembered):
         if name not in servers:
             raise NotSupposed(f"pool {spec.name}, where the client is led: {unknown(name, servers)}")
     try:
@@ -241,6 +256,18 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
     except (IllegalMove, ValueError) as why:
         raise NotSupposed(str(why)) from None
     return pool
+
+
+def _remember(pool: Pool, supposed: Supposed) -> None:
+    """The client had this server before."""
+    affinity = pool.affinity
+    if affinity is None:
+        raise NotSupposed(f"pool {pool.name} has no affinity, so it remembers nobody")
+    key = affinity.key(supposed.arrival)
+    if not key:
+        by = affinity.spec.key
+        raise NotSupposed(f"pool {pool.name} remembers clients by {by}, and nothing of that was supposed")
+    affinity.learn(key, supposed.remembered, 0.0)
 
 
 def _put(pool: Pool, server: Server, state: State) -> None:

@@ -7,7 +7,7 @@ the next arrival happens first.  So an hour takes as long as its clients are man
 
 What is not known is assumed: a connection lasts as long and moves as much on whichever server; a server that
 is not the one of the log takes as long to be reached as it took last in the log; one that is lost refuses, at
-once, until the checks of its pool have noticed.
+once, until the checks of its pool have noticed or so many failures have ejected it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from attrs import define, frozen
 from proxyd.config.combination import fold
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec
+from proxyd.errors import Reason
 from proxyd.policy.accesslog import Logged
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.balance import make_balancer
@@ -237,6 +238,9 @@ class Simulation:
                 return
             self.loads[server].failed += 1
             self._closed(server, 0)
+            pool.failed(server, Reason.CONNECT_REFUSED.code, self._time)
+            if server.state is State.EJECTED:
+                self._later(server.until, self._tick, server.until + pool.spec.slow_start)
             if pool.timed is not None:
                 pool.timed(server, pool.spec.connect_timeout)
             tried.append(server)
@@ -301,6 +305,7 @@ class Simulation:
         load.open_seconds += max(0.0, min(self._time, self._last) - opened.since)
         load.bytes_in += logged.bytes_in
         load.bytes_out += logged.bytes_out
+        load.server.failures = 0
         self._closed(load.server, logged.bytes_in + logged.bytes_out)
 
     def _closed(self, server: Server, moved: int) -> None:
@@ -356,7 +361,7 @@ class Simulation:
             self._tick(self._time + self.pool.spec.slow_start)
 
     def _tick(self, until: float) -> None:
-        """Let a slow start go on, until it is over."""
+        """Let servers return, and slow starts go on, until they are over."""
         self.pool.tick(self._time)
         if self._time < until:
             self._later(self._time + _TICK, self._tick, until)

@@ -86,6 +86,14 @@ class ExplainTests(ShellCase):
         out = self.explain("down=a,b", text=CONFIG + "panic_threshold = 50%\nserver z = 10.0.0.3:1\n")[1]
         self.assertIn("panic         fewer are up than panic_threshold, so all get clients\n", out)
 
+    def test_affinity(self) -> None:
+        """What clients are remembered by is told, and the server that this one had."""
+        text = CONFIG.replace("leastconn", "leastconn\naffinity = source")
+        out = self.explain("client=10.1.2.3", text=text)[1]
+        self.assertIn("affinity      by source; this client is not remembered\n", out)
+        out = self.explain("client=10.1.2.3", "remembered=b", text=text)[1]
+        self.assertIn("affinity      by source; this client had b\nchosen        b\n", out)
+
     def test_json(self) -> None:
         """Programs get the same."""
         status, out, err = self.explain("client=10.1.2.3:5", "draining=b", "weight.a=5", "--json")

@@ -285,9 +285,21 @@ class Chosen(Case):
         self.assertEqual(of(pool(1, 1, balance="leastconn"), open={"a": 3}).likely, {"b": 1.0})
 
     def test_affinity(self) -> None:
-        """The client is one that is not remembered, and so is each of many such."""
-        found = of(pool(1, 3, balance="roundrobin", affinity=AffinitySpec("source")))
-        self.assertEqual((found.affinity, len(found.likely)), ("source", 2))
+        """A client that is remembered comes back, as long as its server may be chosen."""
+        spec = pool(1, 3, balance="roundrobin", affinity=AffinitySpec("source"))
+        found = of(spec)
+        self.assertEqual((found.affinity, found.remembered, len(found.likely)), ("source", "", 2))
+        found = of(spec, remembered="a")
+        self.assertEqual((found.chosen, found.retries, found.likely), ("a", ("b",), {}))
+        found = of(spec, remembered="a", states={"a": State.DOWN})
+        self.assertEqual((found.chosen, found.retries, found.likely), ("b", (), {"b": 1.0}))
+        for other, arrival, expected in (
+            (pool(1), CLIENT, "pool web has no affinity, so it remembers nobody"),
+            (spec, Arrival(), "pool web remembers clients by source, and nothing of that was supposed"),
+        ):
+            wrong = self.assertRaises(NotSupposed, of, other, FRONT, arrival, remembered="a")
+            self.assertEqual(str(wrong), expected)
+        self.assertIn('"z" is not known', str(self.assertRaises(NotSupposed, of, spec, remembered="z")))
 
     def test_key(self) -> None:
         """A balancer that goes by the client tells by what; then there is one server and no chance."""

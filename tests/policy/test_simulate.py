@@ -144,6 +144,16 @@ class LossTests(Case):
         self.assertEqual((each(found, "failed"), found.retries), ([0, found.retries], found.loads[1].failed))
         self.assertEqual((found.no_server, found.unreachable), (0, 0))
 
+    def test_ejected(self) -> None:
+        """Without checks a lost server is ejected after some failures, and comes back in time."""
+        clients = [came(n / 2) for n in range(400)]
+        [a, b] = outcome(pool(1, 1), *clients, losses=(Loss("b", 0.2),)).loads
+        self.assertTrue(10 < b.failed < 50, b)
+        kept = outcome(pool(1, 1, eject=None), *clients, losses=(Loss("b", 0.2),))
+        self.assertGreater(kept.loads[1].failed, 150)
+        [a, b] = outcome(pool(1, 1, slow_start=5.0), *clients, losses=(Loss("b", 0.2, 20.0),)).loads
+        self.assertTrue(100 < b.connections < 200, b)
+
     def test_noticed(self) -> None:
         """Checks notice it after as many intervals as they take, and then it is left alone."""
         found = outcome(pool(1, 1, checks=CHECKS), *map(came, range(100)), losses=(Loss("b", 10.5),))
@@ -183,7 +193,7 @@ class LossTests(Case):
 
     def test_all_lost(self) -> None:
         """With nobody left clients are refused; how they were is told apart."""
-        spec = pool(1, 1, checks=CHECKS)
+        spec = pool(1, 1, checks=CHECKS, eject=None)
         found = outcome(spec, *map(came, range(40)), losses=(Loss("a", 10.5), Loss("b", 10.5)))
         self.assertEqual(found.unreachable, 15)
         self.assertEqual(found.no_server, 14)
