@@ -244,15 +244,22 @@ class Stage:
         environment: Optional[Mapping[str, str]] = None,
         fds: Optional[Mapping[int, int]] = None,
         limit: int = 0,
+        network: int = 0,
+        capable: bool = True,
     ) -> Child:
         """
         Start a program, and end it with the stage.
 
         It runs in the folder, as ``user`` if we are root; ``feed`` is its standard input, ``fds`` are
-        further descriptors by the number they get there, ``limit`` is its hard RLIMIT_NOFILE.  Of our
-        environment it sees PATH alone, lest a PGHOST or http_proxy lead it astray.
+        further descriptors by the number they get there, ``limit`` is its hard RLIMIT_NOFILE, ``network``
+        a process in whose network it is (`tests.support.networks`).  Without ``capable`` it has no
+        capability, whoever it is.  Of our environment it sees PATH alone, lest a PGHOST or http_proxy lead
+        it astray.
         """
-        command = ["setpriv", "--pdeathsig", "KILL"]
+        command = ["nsenter", f"--net=/proc/{network}/ns/net"] if network else []
+        command += ["setpriv", "--pdeathsig", "KILL"]
+        if not capable and os.geteuid() == 0:
+            command += ["--inh-caps=-all", "--bounding-set=-all"]
         if user and os.geteuid() == 0:
             command += ["--reuid", user, "--regid", user, "--clear-groups"]
         if limit:
@@ -261,7 +268,7 @@ class Stage:
         child = Child(self.reactor, Path(arguments[0]).name)
         self.reactor.spawnProcess(
             child,
-            program("setpriv", "util-linux"),
+            program(command[0], "util-linux"),
             command,
             env={
                 "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin",
