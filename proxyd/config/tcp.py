@@ -90,6 +90,15 @@ class TcpSpec:
     defer_accept: int = 0
     source: str = ""
 
+    @property
+    def for_checks(self) -> TcpSpec:
+        """
+        What is asked for checks: the same way, but not as somebody else, and with a SYN of their own.
+
+        A connection with Fast Open may look as if it stood before the server was asked.
+        """
+        return evolve(self, fastopen=0, source="" if self.source == CLIENT else self.source)
+
     def segment(self, version: int) -> int:
         """How many bytes ``mss`` stands for, by the version of IP."""
         return self.mss or SEGMENTS[version]
@@ -328,8 +337,8 @@ SERVER_OPTIONS = (
         "fastopen",
         YesNo(),
         "What a client has said goes to a server that has shown a cookie before with the SYN (TCP Fast Open, "
-        "RFC 7413). A server that is not there then looks as if it had reset the connection, and no other is "
-        "tried; and nothing is sent before the client speaks.",
+        "RFC 7413). Only where clients speak first: nothing is sent before they do. A server that is not "
+        "there then looks as if it had reset the connection, and no other is tried.",
         "fastopen = yes",
         default="no",
     ),

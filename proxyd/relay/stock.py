@@ -27,8 +27,8 @@ from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import reach_one, unresolved
 from proxyd.relay.pair import ProxyClient
+from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
-from proxyd.relay.tcp import prepare
 
 
 class ProxyClientFactory(ClientFactory):
@@ -109,66 +109,24 @@ class Stock:
         """Connect the side to a server (`IDatapath.dial`)."""
         if isinstance(address, Addresses):
             return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
+        reactor = prepared(self._reactor, tcp, client)
         factory = ProxyClientFactory(side)
         if isinstance(address, UnixAddress):
-            self._reactor.connectUNIX(address.path, factory, timeout=None)
+            reactor.connectUNIX(address.path, factory, timeout=None)
         elif not isinstance(address, TcpAddress) or named(address):
             return fail(unresolved(address))
-        elif tcp is not None:
-            return self._dial_prepared(address, side, tcp, client)
         else:
-            self._reactor.connectTCP(address.host, address.port, factory, timeout=None)
-        return factory.arrived.addCallbacks(lambda _: _tuned(side), _dial_failed)
-
-    def _dial_prepared(
-        self, address: TcpAddress, side: ProxyClient, tcp: TcpSpec, client: str
-    ) -> Deferred[Any]:
-        """The same where something has to be set on the socket before it connects."""
-        factory = ProxyClientFactory(side)
-        forever: Any = None  # the caller keeps the time
-        connector = _PreparedConnector(address.host, address.port, factory, forever, None, self._reactor)
-        connector.prepare = lambda skt, family: prepare(skt, family, tcp, client)
-        connector.connect()
-
-        def failed(failure: Failure) -> None:
-            if connector.refused is not None:
-                raise connector.refused
-            _dial_failed(failure)
-
-        by_default = tcp.keepalive == KEEPALIVE
-        return factory.arrived.addCallbacks(lambda _: _tuned(side, by_default), failed)
+            reactor.connectTCP(address.host, address.port, factory, timeout=None)
+        by_default = tcp is None or tcp.keepalive == KEEPALIVE
+        return factory.arrived.addCallbacks(lambda _: _tuned(side, by_default), _dial_failed)
 
 
-class _PreparedClient(tcp.Client):
-    """A client of Twisted's whose socket is prepared before it connects."""
-
-    def createInternetSocket(self) -> socket.socket:
-        skt: socket.socket = super().createInternetSocket()
-        try:
-            self.connector.prepare(skt, self.addressFamily)
-        except DialFailed as refused:
-            skt.close()
-            self.connector.refused = refused
-            raise OSError(0, refused.detail) from None
-        return skt
-
-
-class _PreparedConnector(tcp.Connector):
-    """Brings a `_PreparedClient` to its server; ``refused`` says why its socket could not be prepared."""
-
-    prepare: Callable[[socket.socket, int], None]
-    refused: Optional[DialFailed] = None
-
-    def _makeTransport(self) -> tcp.Client:
-        return _PreparedClient(self.host, self.port, self.bindAddress, self, self.reactor)
-
-
-def _tuned(side: ProxyClient, by_default: bool = True) -> None:
+def _tuned(side: ProxyClient, keepalive_by_default: bool) -> None:
     side.transport.bufferSize = CHUNK
     skt = side.transport.getHandle()
     if skt.family != socket.AF_UNIX:
         skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if by_default:
+        if keepalive_by_default:
             keep_alive(skt)
 
 

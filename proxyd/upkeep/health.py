@@ -27,6 +27,7 @@ from proxyd.policy.health import RiseFall, combined
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
+from proxyd.relay.prepared import prepared
 from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
@@ -215,6 +216,8 @@ class _Check:
         # Nobody knows yet where it is, and a check would have to look there.
         self.lost = spec.address is None and named(watched.server.address)
         self._reactor = reactor
+        asked = watched.server.tcp
+        self._prepared = prepared(reactor, asked.for_checks if asked is not None else None)
         self._watched = watched
         self._spec = spec
         self._probe = PROBES[spec.kind]
@@ -257,7 +260,7 @@ class _Check:
         watched, target = self._watched, self._spec.target
         server = watched.server
         call = Call(
-            self._reactor,
+            self._prepared,
             target(server.address),
             self._greeting,
             target(server.origin or server.address),

@@ -110,6 +110,12 @@ class ValueTests(Case):
         for option in (option for table in tables for option in table):
             self.assertTrue(hasattr(UNTOUCHED, option.name), option.name)
 
+    def test_for_checks(self) -> None:
+        """Checks go the same way, but for nobody else, and never without asking the server."""
+        spec = TcpSpec(mss=1000, source="client", fastopen=1, interface="eth1")
+        self.assertEqual(spec.for_checks, TcpSpec(mss=1000, interface="eth1"))
+        self.assertEqual(TcpSpec(source="10.0.0.9").for_checks, TcpSpec(source="10.0.0.9"))
+
     def test_segments(self) -> None:
         """A multiple of the segment is one of `mss`, or of Ethernet's segment."""
         four = Buffer(4, segments=True)

@@ -23,6 +23,8 @@ CLIENT6, TO_CLIENTS6 = "fd77:1::2", "fd77:1::1"
 HANDSHAKES = "tcp[tcpflags] & tcp-syn != 0"
 HANDSHAKES6 = "ip6 and tcp and ip6[53] & 2 != 0"
 
+MSG_FASTOPEN = 0x20000000  # Linux's; Python 3.9 has no name for it
+
 TIMESTAMPS = 12  # bytes of each segment that the timestamps of RFC 7323 take, padded
 
 
@@ -31,14 +33,21 @@ class Greeter(Protocol):
 
     transport: Any
 
+    factory: Any
+
     def connectionMade(self) -> None:
-        self.transport.write(self.transport.getPeer().host.encode())
+        host = self.transport.getPeer().host
+        self.factory.greeted.append(host)
+        self.transport.write(host.encode())
         self.transport.loseConnection()
 
 
 class GreeterFactory(Factory):
     noisy = False
     protocol = Greeter
+
+    def __init__(self) -> None:
+        self.greeted: list[str] = []
 
 
 class Networks(DaemonCase):
@@ -69,10 +78,10 @@ class Networks(DaemonCase):
 
 
 def handshake(said: bytes, sender: str) -> dict[str, Any]:
-    """Of the last handshake that was seen, what the sender of this address and port has said."""
+    """Of the last handshake that was seen, what the sender, a pattern of address and port, has said."""
     pattern = (
         r"IP6? \((?:tos 0x(?P<tos>[0-9a-f]+)|class 0x(?P<tclass>[0-9a-f]+))?[^\n]*(?:\n +)?[^\n]*"
-        rf"{re.escape(sender)} > [^\n]*Flags \[S[^\n]*win (?P<win>\d+),"
+        rf"{sender} > [^\n]*Flags \[S[^\n]*win (?P<win>\d+),"
         r" options \[mss (?P<mss>\d+)[^\n]*?(?:wscale (?P<wscale>\d+))?\]"
     )
     [*_, found] = re.finditer(pattern, said.decode())
@@ -89,7 +98,8 @@ class Handshakes(Networks):
     """What is seen of the options of listeners and servers in the first two packets of a connection."""
 
     async def seen(self, child: Child, sender: str) -> dict[str, Any]:
-        await child.says(rf"{re.escape(sender)} > .*Flags \[S".encode())
+        """What the sender, a pattern, has said in its handshake, once that was seen."""
+        await child.says(rf"{sender} > .*Flags \[S.*options .*\], length".encode())
         return handshake(bytes(child.out), sender)
 
     async def test_towards_clients(self) -> None:
@@ -118,7 +128,7 @@ class Handshakes(Networks):
             peer = self.connect(TO_CLIENTS, port)
             info = parse(self.skt.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SIZE), sys.byteorder)
             self.assertEqual((info["mss"], info["snd_wscale"]), (mss - TIMESTAMPS, scale))
-            seen = await self.seen(eavesdropper, f"{TO_CLIENTS}.{port}")
+            seen = await self.seen(eavesdropper, rf"{re.escape(TO_CLIENTS)}\.{port}")
             self.assertEqual(seen, {"mss": mss, "window": window, "scale": scale, "mark": mark})
             # More than the window holds goes through it.
             peer.send(b"x" * 100_000)
@@ -138,7 +148,7 @@ class Handshakes(Networks):
         eavesdropper = await self.client.sees("clients", HANDSHAKES6)
         self.connect(TO_CLIENTS6, 6001).finish()
         self.assertEqual(
-            await self.seen(eavesdropper, f"{TO_CLIENTS6}.6001"),
+            await self.seen(eavesdropper, rf"{TO_CLIENTS6}\.6001"),
             {"mss": 1440, "window": 4 * (1440 - TIMESTAMPS), "scale": 0, "mark": 18},
         )
 
@@ -157,20 +167,56 @@ class Handshakes(Networks):
                 sections = f"[listener l]\nbind = tcp:6001:interface={TO_CLIENTS}\npool = p\n"
                 sections += f"datapath = {datapath}\n[pool p]\nserver a = {place} {server}\n{pool}\n"
                 daemon = await self.serve(sections)
-                before = len(eavesdropper.out)
+                eavesdropper.out.clear()
                 peer = self.connect(TO_CLIENTS, 6001)
                 peer.send(b"x" * 20_000)
                 peer.finish()
                 self.assertEqual(len(await peer.sees_end()), 20_000)
-                said = bytes(eavesdropper.out[before:])
-                [sender] = re.findall(rf"({re.escape(TO_SERVERS)}\.\d+) > ".encode(), said)
-                seen = handshake(said, sender.decode())
+                seen = await self.seen(eavesdropper, rf"{re.escape(TO_SERVERS)}\.\d+")
                 self.assertEqual(
                     (seen["mss"], seen["window"], seen["scale"], seen["mark"]), expected, (number, datapath)
                 )
                 await daemon.leaves_nothing()
                 await daemon.stop()
                 daemon.folder.rename(self.stage.folder / f"{datapath}{number}")
+
+
+class FastOpen(Networks):
+    """The first bytes with the SYN."""
+
+    async def test_both_ways(self) -> None:
+        """Who has a cookie sends its first bytes with the SYN: clients to us, and we to servers."""
+        await self.hosts()
+        for each in self.client, self.proxy, self.server:
+            await each.run("sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
+        with self.server.entered():
+            port: Any = self.stage.reactor.listenTCP(0, EchoFactory(), interface=SERVER)
+        self.addCleanup(port.stopListening)
+        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+        clients = await self.client.sees("clients", f"{HANDSHAKES} and src {CLIENT}")
+        servers = await self.server.sees("servers", f"{HANDSHAKES} and src {TO_SERVERS}")
+        for datapath in "lane", "stock":
+            daemon = await self.serve(
+                f"[listener l]\nbind = tcp:6001:interface={TO_CLIENTS}\npool = p\nfastopen = 8\n"
+                f"datapath = {datapath}\n"
+                f"[pool p]\nfastopen = yes\nserver a = {SERVER}:{port.getHost().port}\n"
+            )
+            self.assertNotIn("degraded", daemon.log)
+            for _ in range(2):
+                with self.client.entered():
+                    skt = socket.socket()
+                skt.sendto(b"hello", MSG_FASTOPEN, (TO_CLIENTS, 6001))
+                peer = SocketPeer(self.stage.reactor, skt)
+                self.addCleanup(peer.close)
+                await peer.receives(5)
+                peer.finish()
+                self.assertEqual(await peer.sees_end(), b"hello")
+            for child in clients, servers:
+                await child.says(rb"Flags \[S\], .* length 5")
+                child.out.clear()
+            await daemon.leaves_nothing()
+            await daemon.stop()
+            daemon.folder.rename(self.stage.folder / datapath)
 
 
 class Sources(Networks):
@@ -183,7 +229,7 @@ class Sources(Networks):
         return await peer.sees_end()
 
     async def test_client(self) -> None:
-        """With `source = client` the server sees the client's own address, and its answers find the way back."""
+        """With `source = client` the server sees the client's own address, and its answers find back."""
         await self.hosts()
         await self.server.run("ip", "route", "add", "default", "via", TO_SERVERS)
         await self.proxy.run("ip", "rule", "add", "iif", "servers", "lookup", "100")
@@ -201,15 +247,20 @@ class Sources(Networks):
             daemon.folder.rename(self.stage.folder / datapath)
 
     async def test_address(self) -> None:
-        """A server may be reached from any address of the host, and by an interface."""
+        """Servers are reached from any address of the host, and by an interface; checks go that way too."""
         await self.hosts()
         await self.proxy.run("ip", "address", "add", "10.77.2.9/24", "dev", "servers")
-        place = await self.listen(self.server, SERVER, GreeterFactory())
+        greeter = GreeterFactory()
+        place = await self.listen(self.server, SERVER, greeter)
         daemon = await self.serve(
             f"[listener l]\nbind = tcp:6001:interface={TO_CLIENTS}\npool = p\n"
-            f"[pool p]\nsource = 10.77.2.9\ninterface = servers\nserver a = {place}\ncheck = tcp interval=1s\n"
+            f"[pool p]\nsource = 10.77.2.9\ninterface = servers\nserver a = {place}\n"
+            "check = script expect=10.77.2.9\n"
         )
+        await self.stage.until(lambda: greeter.greeted, "a check")
         self.assertEqual(await self.greeted(daemon), b"10.77.2.9")
+        self.assertEqual(set(greeter.greeted), {"10.77.2.9"})
+        self.assertEqual((await daemon.metrics())['proxyd_server_up{pool="p",server="a"}'], 1)
 
 
 class Degraded(DaemonCase):

@@ -288,7 +288,7 @@ class TowardsServers(AsyncCase):
                     "fd00::1",
                     "fd00::1 and the server are of different",
                 ),
-                (TcpSpec(source="client"), "", "the client has no IP address"),
+                (TcpSpec(source="client"), "", "source = client: the client has no IP address"),
                 (TcpSpec(interface="eth99"), "", "interface eth99: no such interface"),
             ):
                 failed = await self.refused(datapath, here, spec, client)
