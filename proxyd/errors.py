@@ -82,6 +82,21 @@ class Reason(enum.Enum):
     CONNECT_FAILED = ("connect_failed", Fault.SERVER, "the server could not be reached")
     NAME_FAILED = ("name_failed", Fault.SERVER, "the server's name did not resolve")
     NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up")
+    LISTENER_FULL = ("listener_full", Fault.PROXY, "the listener had its max_connections")
+    LISTENER_RATE = (
+        "listener_rate",
+        Fault.PROXY,
+        "more came than the connection_rate of the listener allows",
+    )
+    HANDSHAKES = ("handshakes", Fault.PROXY, "max_handshakes clients were in the midst of their openings")
+    CLIENT_FULL = ("client_full", Fault.CLIENT, "the client had its max_connections_per_client")
+    CLIENT_RATE = (
+        "client_rate",
+        Fault.CLIENT,
+        "the client came more often than its connection_rate_per_client",
+    )
+    RULE_DENIED = ("rule_denied", Fault.CLIENT, "a rule of counters says that the client went too far")
+    LIFETIME = ("lifetime", Fault.NOBODY, "the connection had lasted for max_lifetime")
     QUEUE_FULL = (
         "queue_full",
         Fault.SERVER,

@@ -229,6 +229,16 @@ class AffinitySnapshot:
 
 
 @frozen
+class CountersSnapshot:
+    """How many entries there are, how many there may be, and how many had to make room so far."""
+
+    name: str
+    entries: int
+    size: int
+    evicted: int = 0
+
+
+@frozen
 class Snapshot:
     """
     What the daemon is doing at this moment.
@@ -240,6 +250,7 @@ class Snapshot:
     servers: tuple[ServerSnapshot, ...]
     lag_seconds: float = 0.0
     queues: tuple[QueueSnapshot, ...] = ()
+    counters: tuple[CountersSnapshot, ...] = ()
     affinities: tuple[AffinitySnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
     bans: int = 0

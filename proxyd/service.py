@@ -17,7 +17,7 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Union
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
@@ -27,11 +27,13 @@ from twisted.logger import Logger
 
 from proxyd.config.address import Bind
 from proxyd.config.document import Config
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import (
+    CountersSnapshot,
     IDatapath,
     IObserver,
     ListenerSnapshot,
@@ -49,18 +51,22 @@ from proxyd.ops.state import StateLog
 from proxyd.policy.admission import Admission
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.bans import Ban, Bans
+from proxyd.policy.counters import Counters
+from proxyd.policy.limits import Limits
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.relay.admission import cut_banned
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.failover import Failover
 from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import EndpointListener, Listener, bound_listener
-from proxyd.relay.session import ProxyFactory
 from proxyd.relay.stock import Stock
+from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
+from proxyd.upkeep.counters import CountersSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.names import Names
@@ -134,6 +140,8 @@ class ProxyService(Service):
         self._access_log = None
         if config.daemon.access_log is not None:
             self._access_log = AccessLog(config.daemon.access_log, reactor)
+        self.counters = tuple(Counters(spec) for spec in config.counters)
+        self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self.frontends = self._make_frontends()
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._failover = Failover(reactor, self.frontends)
@@ -146,6 +154,7 @@ class ProxyService(Service):
 
     def _make_frontends(self) -> tuple[ProxyFactory, ...]:
         wheel = Wheel(self._reactor)
+        counters = {one.spec.name: one for one in self.counters}
         observers: list[IObserver] = [self._metrics]
         if self._access_log is not None:
             observers.append(self._access_log)
@@ -159,9 +168,14 @@ class ProxyService(Service):
                 self.capacity,
                 observers,
                 Admission(spec.access, self._lists, self.bans),
+                self._tally(spec, [counters[name] for name in spec.track]),
             )
             for spec in self._config.listeners
         )
+
+    def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
+        tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds)
+        return None if tally.none else tally
 
     def _in_thread(self, work: Callable[[], None]) -> Deferred[None]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
@@ -276,6 +290,7 @@ class ProxyService(Service):
         self._turns.start()
         self._list_files.start()
         self._sweep.start()
+        self._counters_sweep.start()
         self._lag.start()
 
     def _open(self, looked_up: Any, frontend: ProxyFactory) -> None:
@@ -310,6 +325,7 @@ class ProxyService(Service):
         self._turns.stop()
         await self._list_files.stop()
         await self._sweep.stop()
+        await self._counters_sweep.stop()
         self._failover.stop()
         await self._state.stop()
         self._lag.stop()
@@ -373,6 +389,9 @@ class ProxyService(Service):
                 for server in pool.servers
             ),
             lag_seconds=self._lag.seconds(),
+            counters=tuple(
+                CountersSnapshot(one.spec.name, len(one), one.spec.size, one.evicted) for one in self.counters
+            ),
             queues=tuple(
                 QueueSnapshot(pool.name, len(pool.queue), pool.queue.length, pool.queue.evicted)
                 for pool in self.pools.values()

@@ -6,9 +6,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import combination, daemon, demo, listener, lists, pool, route
+from proxyd.config import combination, counters, daemon, demo, listener, lists, pool, route
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI
+from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
 from proxyd.config.listener import ListenerSpec
@@ -29,6 +30,7 @@ class Config:
     listeners: tuple[ListenerSpec, ...]
     pools: tuple[PoolSpec, ...]
     lists: tuple[ListSpec, ...] = ()
+    counters: tuple[CountersSpec, ...] = ()
     demo: Optional[DemoSpec] = None
     files: tuple[str, ...] = ()
 
@@ -74,6 +76,13 @@ KINDS = {
     ),
     "list": Kind(
         "Networks that `allow` and `deny` of several listeners name as `@NAME`.", lists.OPTIONS, named=True
+    ),
+    "counters": Kind(
+        "What is counted of clients, and what is done with those that go too far. Listeners name them in "
+        "`track`, and may share them.",
+        counters.OPTIONS,
+        named=True,
+        contradictions=counters.contradictions,
     ),
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
@@ -307,7 +316,7 @@ def _build(judged: list[_Judged]) -> Config:
     for spec in (_route(one) for one in judged if one.section.kind == "route"):
         for name in spec.listeners:
             routes.setdefault(name, []).append(spec)
-    listeners, pools, list_specs, demo_spec = [], [], [], None
+    listeners, pools, list_specs, counted, demo_spec = [], [], [], [], None
     for one in judged:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
@@ -322,11 +331,21 @@ def _build(judged: list[_Judged]) -> Config:
             pools.append(PoolSpec(name, servers, checks=checks, combination=wanted, **given))
         elif one.section.kind == "list":
             list_specs.append(ListSpec(name, **given))
+        elif one.section.kind == "counters":
+            rules = tuple(evolve(rule, name=title) for title, rule in given.pop("rule", {}).items())
+            counted.append(CountersSpec(name, rules=rules, **given))
         elif one.section.kind == "demo":
             demo_spec = DemoSpec(
                 tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
             )
-    return Config(DaemonSpec(**daemon_values), tuple(listeners), tuple(pools), tuple(list_specs), demo_spec)
+    return Config(
+        DaemonSpec(**daemon_values),
+        tuple(listeners),
+        tuple(pools),
+        tuple(list_specs),
+        tuple(counted),
+        demo_spec,
+    )
 
 
 def _servers(given: Mapping[str, Any], pools: Mapping[str, Any]) -> tuple[ServerSpec, ...]:

@@ -6,10 +6,12 @@ from typing import Any, Iterator, Mapping, Optional
 
 from attrs import frozen
 
+from proxyd.config import limits
 from proxyd.config.address import Bind, TcpBind, UnixBind
 from proxyd.config.bind import Binds, ends_tls
+from proxyd.config.limits import RateSpec
 from proxyd.config.lists import ClientsForm, Rule
-from proxyd.config.options import Choice, Count, Duration, Option, Reference, YesNo
+from proxyd.config.options import Choice, Count, Duration, Option, Reference, Several, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
 from proxyd.config.route import TLS, RouteSpec
@@ -48,6 +50,15 @@ class ListenerSpec:
     priority: int = 0
     speaks: str = ""
     refuse: RefuseSpec = RefuseSpec()
+    max_connections: int = 0
+    max_connections_per_client: int = 0
+    connection_rate: Optional[RateSpec] = None
+    connection_rate_per_client: Optional[RateSpec] = None
+    max_handshakes: int = 0
+    max_lifetime: float = 0.0  # seconds
+    client_prefix4: int = 32
+    client_prefix6: int = 64
+    track: tuple[str, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
     tcp: TcpSpec = UNTOUCHED
     tcp_info: bool = False
@@ -201,6 +212,14 @@ OPTIONS = (
         "client is. It is taken only from those that are listed here, or anybody could claim any address.",
         "proxy_protocol = 10.0.0.0/8 fd00::/8",
         otherwise="no header is looked for; the client is who connects",
+    ),
+    *limits.OPTIONS,
+    Option(
+        "track",
+        Several(Reference("counters")),
+        "Clients are counted in these `[counters]`, whose rules hold for them.",
+        "track = clients",
+        otherwise="nothing is counted",
     ),
     *INHERITED,
 )

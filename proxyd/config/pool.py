@@ -80,6 +80,7 @@ class PoolSpec:
     slow_start: float = 30.0  # seconds
     panic_threshold: int = 0  # percent
     queue: QueueSpec = QueueSpec()
+    max_connections: int = 0
     combination: Optional[Combination] = None
     agent_check: Optional[AgentSpec] = None
     eject: Optional[EjectSpec] = EjectSpec()
@@ -277,6 +278,13 @@ OPTIONS = (
     ),
     *SERVER_OPTIONS,
     Option(
+        "max_connections",
+        Count(1, 10_000_000),
+        "So many connections may its servers have together; who comes then waits in the `queue`.",
+        "max_connections = 400",
+        otherwise="no bound but those of the servers",
+    ),
+    Option(
         "queue",
         Queue(),
         "How clients wait while all servers have their `max_connections`. Those of listeners of a lower "
@@ -320,9 +328,9 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if given.get("slow_start") and balance.name not in RAMPED:
         yield "slow_start", f"balance = {balance.name} does not heed it"
     servers = given.get("server", {})
-    if "queue" in given and servers and not any("max_connections" in server for server in servers.values()):
-        yield "queue", "nobody will ever wait; no server has max_connections"
     agent: Optional[AgentSpec] = given.get("agent_check")
+    if "queue" in given and servers and not _bounded(given):
+        yield "queue", "nobody will ever wait; neither the pool nor a server has max_connections"
     for name, server in servers.items():
         yield from ((f"server {name}", text) for text in unfit(server, given))
         if agent is not None and unfit_agent(agent, server["address"]):
@@ -336,14 +344,24 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for given_by_records in ("weight", "priority"):
             if isinstance(address, SrvAddress) and given_by_records in server:
                 yield f"server {name}", f"{given_by_records} is given by the SRV records"
+    yield from _failback(given)
+    for title, check in _titled(checks):
+        if check.send_proxy and "proxy_protocol" not in given:
+            yield title, "send_proxy is for a pool with proxy_protocol"
+
+
+def _bounded(given: Mapping[str, Any]) -> bool:
+    return "max_connections" in given or any(
+        "max_connections" in server for server in given["server"].values()
+    )
+
+
+def _failback(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     affinity: Optional[AffinitySpec] = given.get("affinity")
     if given.get("affinity_failback") and affinity is None:
         yield "affinity_failback", "is for a pool with affinity"
     elif given.get("affinity_failback") and affinity is not None and affinity.key == TLS_SESSION:
         yield "affinity_failback", "a TLS session is of one server, and its client is never led to another"
-    for title, check in _titled(checks):
-        if check.send_proxy and "proxy_protocol" not in given:
-            yield title, "send_proxy is for a pool with proxy_protocol"
 
 
 def _titled(checks: Mapping[str, CheckSpec]) -> Iterator[tuple[str, CheckSpec]]:

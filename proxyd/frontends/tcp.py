@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.interfaces import IDatapath, IObserver
@@ -10,7 +10,8 @@ from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.session import ProxyFactory
+from proxyd.relay.factory import ProxyFactory
+from proxyd.relay.tally import Tally
 
 
 def tcp_frontend(
@@ -22,6 +23,7 @@ def tcp_frontend(
     capacity: Capacity,
     observers: Sequence[IObserver],
     admission: Admission,
+    tally: Optional[Tally] = None,
 ) -> ProxyFactory:
     """The factory behind a listener with ``protocol = tcp``."""
-    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers, admission)
+    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally)

@@ -279,6 +279,13 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         length.add_metric((queue.pool,), queue.length)
         evicted.add_metric((queue.pool,), queue.evicted)
     yield from _names(snapshot)
+    counted = GaugeMetricFamily("proxyd_counters_entries", "Entries that are kept.", labels=("counters",))
+    forgotten = CounterMetricFamily(
+        "proxyd_counters_evicted", "Entries that had to make room for others.", labels=("counters",)
+    )
+    for counters in snapshot.counters:
+        counted.add_metric((counters.name,), counters.entries)
+        forgotten.add_metric((counters.name,), counters.evicted)
     lag = GaugeMetricFamily(
         "proxyd_reactor_lag_seconds", "The worst delay of the event loop in the last 15 seconds."
     )
@@ -286,7 +293,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
     bans.add_metric((), snapshot.bans)
     yield from (listeners, held, opened, up, state, since, weight, effective)
-    yield from (waiting, length, evicted, lag, bans)
+    yield from (waiting, length, evicted, counted, forgotten, lag, bans)
 
 
 def _names(snapshot: Snapshot) -> Iterator[Metric]:

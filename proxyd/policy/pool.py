@@ -10,6 +10,7 @@ leads where.  Whoever wants to follow gives `Pool.watch` a function.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Callable, Collection, Optional, Sequence
 
@@ -116,7 +117,9 @@ class Pool:
         self.servers = tuple(self._make(server) for server in spec.servers)
         self.panic = False
         self.by_client = False
+        self.open = 0  # connections of all servers, those included that are no more
         self.queue: Optional[Queue] = None
+        self._most = spec.max_connections or math.inf
         self._full: set[Server] = set()
         self._serving = False
         self.released: Optional[Callable[[Server, int], None]] = None
@@ -168,6 +171,8 @@ class Pool:
         backups do not stand in for it (HAProxy): `is_full` tells.  ``arrival`` and ``now`` are needed only if
         the pool goes by the client.
         """
+        if self.open >= self._most:
+            return None
         if self.affinity is None or arrival is None:
             return self._balance(tried, arrival)
         return self._pick_again(self.affinity, tried, arrival, now)
@@ -215,6 +220,8 @@ class Pool:
 
     def is_full(self, tried: Collection[Server] = ()) -> bool:
         """Whether `pick` found nobody because servers have their ``max_connections``."""
+        if self.open >= self._most:
+            return any(server not in tried for tier in self._tiers for server in tier)
         return bool(self._full) and any(self._some_are_full(tier, tried) for tier in self._tiers)
 
     def _some_are_full(self, tier: list[Server], tried: Collection[Server]) -> bool:
@@ -222,6 +229,7 @@ class Pool:
 
     def opened(self, server: Server) -> None:
         """A connection to it is being dialed; to be called by whoever was told the server, at once."""
+        self.open += 1
         server.open += 1
         if 0 < server.max_connections <= server.open:
             self._full.add(server)
@@ -232,6 +240,7 @@ class Pool:
 
         Whether somebody waits who may come in now: then `admit` is to be called.
         """
+        self.open -= 1
         server.open -= 1
         if self._full and server.open < server.max_connections:
             self._full.discard(server)
@@ -263,13 +272,16 @@ class Pool:
             self._serving = False
 
     def _has_room(self) -> bool:
-        return bool(self._tiers) and not self._full.issuperset(self._tiers[0])
+        return self.open < self._most and bool(self._tiers) and not self._full.issuperset(self._tiers[0])
 
     def _see_to_the_queue(self) -> None:
         """There is a queue as soon as a server may be full."""
         bounds = [server.max_connections for server in self.servers]
-        if any(bounds):
+        most = self.spec.max_connections
+        if any(bounds) or most:
             slots = sum(bounds)
+            if most and not (all(bounds) and slots < most):
+                slots = most
             if self.queue is None:
                 self.queue = Queue(self.spec.queue, slots)
             else:

@@ -22,31 +22,53 @@ from proxyd.policy.admission import Admission, Refusal
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.lists import client_bytes
 from proxyd.relay.opening import trusts
+from proxyd.relay.tally import Tally
 
 
 class Gate:
     """What stands before the sessions of one listener."""
 
     def __init__(
-        self, admission: Admission, proxy_protocol: Optional[ProxyIn], seconds: Callable[[], float]
+        self,
+        admission: Admission,
+        proxy_protocol: Optional[ProxyIn],
+        seconds: Callable[[], float],
+        tally: Optional[Tally] = None,
     ) -> None:
+        """``tally`` is None if nothing is limited or counted."""
         self.admission = admission
+        self.tally = tally
         self._senders = proxy_protocol
         self._seconds = seconds
 
+    @property
+    def open(self) -> bool:
+        """Whether nobody could be turned away at this moment, so that nobody need be looked at."""
+        return self.tally is None and self.admission.open
+
     def turns_away(self, address: IAddress) -> Optional[Refusal]:
         """Why one who has just connected may not come in; None if it may, or must say for whom it comes."""
-        judge = self.admission.banned if self._speaks_for_others(address) else self.admission.refusal
-        return judge(client_of(address), self._seconds())
+        client, now, tally = client_of(address), self._seconds(), self.tally
+        if self.speaks_for_others(address):
+            refusal = self.admission.banned(client, now)
+            return refusal or (tally.limits.refusal(now) if tally is not None else None)
+        refusal = self.admission.refusal(client, now)
+        if refusal is None and tally is not None:
+            # The client's own limits first: what it may not have is not taken from the listener's rate.
+            refusal = tally.refusal(client) or tally.limits.refusal(now)
+        return refusal
 
     def judge(self, sender: Any, client: Any) -> None:
         """Judge the client whose PROXY header was waited for.  Raises `Refused`."""
-        if not self.admission.open and self._speaks_for_others(sender):
+        if not self.open and self.speaks_for_others(sender):
             refusal = self.admission.refusal(client_of(client), self._seconds())
+            if refusal is None and self.tally is not None:
+                refusal = self.tally.refusal(client_of(client))
             if refusal is not None:
                 raise Refused(refusal.reason, refusal.detail)
 
-    def _speaks_for_others(self, address: Any) -> bool:
+    def speaks_for_others(self, address: Any) -> bool:
+        """Whether it may tell of another client by a PROXY header."""
         return self._senders is not None and trusts(self._senders, address)
 
 

@@ -14,7 +14,8 @@ from proxyd.config.failover import CLOSE_BACKUPS
 from proxyd.errors import Reason
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import Change, Event, State
-from proxyd.relay.session import ProxyFactory, Session
+from proxyd.relay.factory import ProxyFactory
+from proxyd.relay.session import Session
 
 AT_ONCE = 64  # connections cut in a turn of the reactor, which takes a few milliseconds
 

@@ -171,6 +171,7 @@ class Pair:
         "client",
         "detail",
         "due",
+        "ends_at",
         "first",
         "half_closed_timeout",
         "idle_timeout",
@@ -192,6 +193,7 @@ class Pair:
         self.client = ProxyServer(self)
         self.server = ProxyClient(self)
         self.due = 0
+        self.ends_at = 0.0  # when it has lasted for as long as it may; 0 if there is no such bound
         self.reason: Optional[Reason] = None
         self.detail = ""
         self.first: Optional[Side] = None  # the side that finished first
@@ -335,12 +337,15 @@ class Pair:
         if self.seen is None and self.server.connected:
             # Not when it is dialed: most connections end sooner, and this is four system calls.
             self.keep_server_alive()
+        if 0 < self.ends_at <= self.wheel.clock.seconds():
+            self.cut(Reason.LIFETIME)
+            return
         silent = self._silent_for()
         limit = self._limit()
         if silent >= limit and self.looks >= QUIET_LOOKS:
             self.cut(self._who_is_silent(), f"nothing moved for {silent:.1f} s")
         else:
-            self.wheel.arm(self, min(limit / LOOKS, max(0.0, limit - silent)))
+            self.wheel.arm(self, self._no_later_than_its_end(min(limit / LOOKS, max(0.0, limit - silent))))
 
     def keep_server_alive(self) -> None:
         """The server's side has lasted: notice it if the server vanishes."""
@@ -351,7 +356,13 @@ class Pair:
 
     def _arm(self) -> None:
         self.seen = None  # asking the kernel at every connection costs too much: the first look does
-        self.wheel.hasten(self, min(self._limit() / LOOKS, KEEPALIVE.idle))
+        look = min(self._limit() / LOOKS, KEEPALIVE.idle)
+        self.wheel.hasten(self, self._no_later_than_its_end(look) if self.ends_at else look)
+
+    def _no_later_than_its_end(self, seconds: float) -> float:
+        if not self.ends_at:
+            return seconds
+        return min(seconds, max(0.0, self.ends_at - self.wheel.clock.seconds()))
 
     def _silent_for(self) -> float:
         """For how many seconds nothing has moved, as far as the looks can tell; never more than it was."""

@@ -9,42 +9,37 @@ that it is, and writes its record when both sides are gone.
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Sequence
 
-from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, ISSLTransport
-from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from proxyd.config.address import Address
-from proxyd.config.affinity import RDP_COOKIE
 from proxyd.config.balance import CONNECT, FIRST_BYTE
-from proxyd.config.bind import ends_tls
-from proxyd.config.listener import ListenerSpec
 from proxyd.config.refusal import CLOSE
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
-from proxyd.interfaces import IDatapath, IObserver, Record
-from proxyd.policy.admission import Admission
+from proxyd.interfaces import Record
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.queue import Ticket
-from proxyd.policy.route import Routes
-from proxyd.relay.admission import Gate, Unwelcome
+from proxyd.relay.admission import client_of
 from proxyd.relay.affinity import LearningClient, Lesson
-from proxyd.relay.capacity import Capacity
-from proxyd.relay.deadlines import Wheel
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, arrival_of, read_opening
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
-from proxyd.relay.refusal import Exit, hear_out, words
-from proxyd.relay.streams import address_of, round_trip, tcp_info
+from proxyd.relay.refusal import hear_out, words
+from proxyd.relay.streams import address_text, round_trip, tcp_info
+from proxyd.relay.tally import Counted
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
+
+if TYPE_CHECKING:
+    from proxyd.relay.factory import ProxyFactory
 
 REFUSING_SECONDS = 2.0  # for a client to say what must be heard before it understands that it is refused
 
@@ -68,6 +63,7 @@ class Session(Pair):
         "_waiting",
         "address",
         "connect_seconds",
+        "counted",
         "factory",
         "opening",
         "picked",
@@ -107,6 +103,7 @@ class Session(Pair):
         self._first_byte: Optional[FirstByte] = None
         self._tcp = _NOTHING_NOTED
         self._lesson: Optional[Lesson] = None
+        self.counted: Optional[Counted] = None  # in what, if the listener counts
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -141,14 +138,14 @@ class Session(Pair):
     async def serve(self) -> None:
         """Hear the client, choose a server, reach it, and join the two streams; or end with the reason."""
         try:
-            if self.factory.may_end_tls and ISSLTransport.providedBy(self.client.transport):
-                await self._shake_hands()
-            if self.factory.reads_opening:
-                await self._hear_the_client()
+            if self.factory.may_end_tls or self.factory.reads_opening:
+                await self._open()
             else:
                 self.pool = self.factory.pool
             await self._reach_a_server()
             self._introduce()
+            if self.factory.spec.max_lifetime:
+                self.ends_at = self.started + self.factory.spec.max_lifetime
             self.join()
         except (Refused, DialFailed) as failed:
             await self._refuse(failed.reason, failed.detail)
@@ -162,6 +159,7 @@ class Session(Pair):
         """Tell the client that it gets no server, if the listener knows how; and let it go."""
         spec = self.factory.spec
         self.reason, self.detail = reason, detail
+        self.factory.complaints.about(reason, detail)
         if not spec.speaks:
             self.cut(reason)
             if spec.refuse.how != CLOSE and self.client.connected:
@@ -179,6 +177,23 @@ class Session(Pair):
             self.part(words(spec.speaks, reason))
         else:
             self.cut(reason)
+
+    async def _open(self) -> None:
+        """Wait for what must be known of the client before it is led to a pool."""
+        factory = self.factory
+        limits = factory.tally.limits if factory.tally is not None else None
+        if limits is not None:
+            limits.handshakes += 1
+        try:
+            if factory.may_end_tls and ISSLTransport.providedBy(self.client.transport):
+                await self._shake_hands()
+            if factory.reads_opening:
+                await self._hear_the_client()
+            else:
+                self.pool = factory.pool
+        finally:
+            if limits is not None:
+                limits.handshakes -= 1
 
     async def _shake_hands(self) -> None:
         """Wait until the TLS that ends here stands: no server is bothered before."""
@@ -202,12 +217,22 @@ class Session(Pair):
             await read_opening(spec, opening, self._early, gate.judge, self.factory.reads_rdp)
         finally:
             self._early = None
+        if self.counted is not None:
+            self._count_the_client(opening, self.counted)
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
         if route is None:
             self.pool = self.factory.pool
         else:
             self.pool = self.factory.pools[route.pool]
             opening.route = route.name
+
+    def _count_the_client(self, opening: Opening, counted: Counted) -> None:
+        tally = self.factory.tally
+        assert tally is not None
+        if counted.key is None:
+            tally.known(counted, client_of(opening.address))
+        if opening.sni:
+            tally.asked_for(counted, opening.sni)
 
     async def _reach_a_server(self) -> None:
         """Dial the pool's servers one after another, each at most once, until one answers."""
@@ -474,104 +499,6 @@ class Session(Pair):
         factory.left(self, record)
 
 
-class ProxyFactory(ServerFactory):
-    """Makes a session of each connection that its listener accepts, and knows those that are open."""
-
-    noisy = False
-
-    def __init__(
-        self,
-        spec: ListenerSpec,
-        pools: Mapping[str, Pool],
-        datapath: IDatapath,
-        wheel: Wheel,
-        seconds: Callable[[], float],
-        capacity: Capacity,
-        observers: Sequence[IObserver],
-        admission: Admission,
-    ) -> None:
-        """``pools`` has at least those that the listener and its routes name."""
-        self.spec = spec
-        self.pools = pools
-        self.pool = pools[spec.pool] if spec.pool else None
-        affinities = [pools[name].affinity for name in spec.pools]
-        self.reads_rdp = any(one is not None and one.spec.key == RDP_COOKIE for one in affinities)
-        self.learns = any(one is not None and one.learns for one in affinities)
-        self.reads_opening = spec.reads_opening or self.reads_rdp
-        self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
-        self.routes = Routes(spec.routes)
-        self.notes_tcp = spec.tcp_info
-        self.times_first_byte = any(pools[name].spec.balance.measure == FIRST_BYTE for name in spec.pools)
-        self.datapath = datapath
-        self.wheel = wheel
-        self.seconds = seconds
-        self.capacity = capacity
-        self.observers = tuple(observers)
-        self.gate = Gate(admission, spec.proxy_protocol, seconds)
-        self.exit = Exit(spec.refuse, wheel)
-        self.sessions: set[Session] = set()
-
-    def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
-        # Endpoints of Twisted's accept by themselves; for all others `sends_away` was asked.
-        if self.may_end_tls and not self.gate.admission.open:
-            refusal = self.gate.turns_away(addr)
-            if refusal is not None:
-                self.turned_away(addr, refusal.reason, refusal.detail)
-                return Unwelcome()
-        return Session(self, addr).client
-
-    def stopFactory(self) -> None:
-        self.exit.close()
-
-    def sends_away(self, skt: Any, peer: Any) -> bool:
-        """Whether one who was just accepted may not come in; then its socket is taken care of."""
-        if self.gate.admission.open:
-            return False
-        address = address_of(peer)
-        refusal = self.gate.turns_away(address)
-        if refusal is None:
-            return False
-        self.exit.send_away(skt)
-        self.turned_away(address, refusal.reason, refusal.detail)
-        return True
-
-    def entered(self, session: Session) -> None:
-        """A session begins."""
-        self.sessions.add(session)
-        self.capacity.enter()
-
-    def left(self, session: Session, record: Record) -> None:
-        """A session has ended; the observers are told."""
-        self.sessions.discard(session)
-        self.tell(record)
-        self.capacity.leave()
-
-    def tell(self, record: Record) -> None:
-        """Give a record to the observers."""
-        for observer in self.observers:
-            try:
-                observer.closed(record)
-            except Exception:  # noqa: BLE001 - one observer must not keep the others from it
-                log.failure("An observer failed.")
-
-    def shed(self, address: IAddress) -> None:
-        """A client was turned away because the process has no descriptor left."""
-        self.turned_away(address, Reason.DESCRIPTORS)
-
-    def turned_away(self, address: IAddress, reason: Reason, detail: str = "") -> None:
-        """A client was closed without a session; the observers are told."""
-        self.tell(
-            Record(
-                started=self.seconds(),
-                listener=self.spec.name,
-                client=address_text(address),
-                reason=reason,
-                total_seconds=0.0,
-                detail=detail,
-            )
-        )
-
-
 def _what_was_said(opening: Optional[Opening]) -> str:
     """What no route was found for."""
     if opening is None or opening.speaks == Speaks.SILENT.value:
@@ -580,12 +507,3 @@ def _what_was_said(opening: Optional[Opening]) -> str:
         return f"it asks for {opening.sni}"
     known = opening.speaks != Speaks.OTHER.value
     return f"it speaks {opening.speaks if known else 'nothing we know'}"
-
-
-def address_text(address: Any) -> str:
-    """An address as operators write it: 10.0.0.1:5432, [::1]:5432, or unix:PATH."""
-    if isinstance(address, UNIXAddress):
-        return f"unix:{(address.name or b'').decode(errors='replace')}"
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    return f"{address.host}:{address.port}"

@@ -51,6 +51,15 @@ def address_of(name: Any) -> IAddress:
     return IPv4Address("TCP", *name)
 
 
+def address_text(address: Any) -> str:
+    """An address as operators write it: 10.0.0.1:5432, [::1]:5432, or unix:PATH."""
+    if isinstance(address, UNIXAddress):
+        return f"unix:{(address.name or b'').decode(errors='replace')}"
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    return f"{address.host}:{address.port}"
+
+
 def can_half_close(stream: Any) -> bool:
     """
     Whether the stream can close its writing half alone.

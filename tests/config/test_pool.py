@@ -63,7 +63,7 @@ class PoolTests(IniCase):
     def test_queue_without_bound(self) -> None:
         """A queue in which nobody will ever wait is refused, not forgotten."""
         text = f"{LISTENER}[pool p]\nserver a = h:1\nqueue = wait=1s\n"
-        reason = "nobody will ever wait; no server has max_connections"
+        reason = "nobody will ever wait; neither the pool nor a server has max_connections"
         self.assertEqual(self.problems(text), [f"proxy.ini:6: [pool p] queue: {reason}"])
 
     def test_servers_refused(self) -> None:

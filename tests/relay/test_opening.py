@@ -20,9 +20,9 @@ from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.opening import trusts
 from proxyd.relay.pair import HELD
-from proxyd.relay.session import ProxyFactory
 from proxyd.wire import clienthello, proxyprotocol
 from proxyd.wire.proxyprotocol import End
 from tests.relay.test_session import FakeDatapath, Notebook

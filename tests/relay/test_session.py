@@ -19,8 +19,9 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.pair import ProxyClient
-from proxyd.relay.session import ProxyFactory, address_text
+from proxyd.relay.streams import address_text
 from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.streams import FakePeer, Network

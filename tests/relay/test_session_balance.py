@@ -20,7 +20,7 @@ from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool, Server
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.session import ProxyFactory
+from proxyd.relay.factory import ProxyFactory
 from tests.relay.test_session import FakeDatapath, Notebook
 from tests.support.admission import admission
 from tests.support.case import Case

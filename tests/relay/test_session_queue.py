@@ -14,7 +14,7 @@ from proxyd.errors import Reason
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
-from proxyd.relay.session import ProxyFactory
+from proxyd.relay.factory import ProxyFactory
 from tests.relay.test_session import SessionCase
 from tests.support.admission import admission
 from tests.support.streams import FakePeer

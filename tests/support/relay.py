@@ -64,9 +64,9 @@ class Relay:
         # Not at the top: a process of its own must first choose its reactor.
         from proxyd.relay.capacity import Capacity
         from proxyd.relay.deadlines import Wheel
+        from proxyd.relay.factory import ProxyFactory
         from proxyd.relay.lane.datapath import Lane
         from proxyd.relay.listener import bound_listener
-        from proxyd.relay.session import ProxyFactory
 
         self.lane = lane or Lane(reactor)
         self.notebook = Notebook()
