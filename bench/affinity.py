@@ -90,7 +90,7 @@ def row(entries: int, six: bool) -> str:
 
     def dump() -> None:
         nonlocal dumped
-        dumped = json.dumps(affinity.dump(1.0))
+        dumped = json.dumps(affinity.dump(1.0, entries))
 
     dumping = timed(dump)
     restoring = timed(lambda: Affinity(affinity.spec, False).restore(json.loads(dumped), 1.0))

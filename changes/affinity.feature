@@ -2,3 +2,5 @@
 that they come through (`via`), the name in TLS (`sni`), the TLS session that they resume (`tls_session`), or the
 cookie or token of RDP (`rdp_cookie`). A client whose server is away is served by another without an error;
 `affinity_failback = yes` leads it back. `proxyd_affinity_…` counts what came of it.
+
+With `state` the tables outlive a restart.

@@ -65,6 +65,7 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.stock import Stock
 from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
+from proxyd.upkeep.affinity import carry_tables_over
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
 from proxyd.upkeep.counters import CountersSweep
 from proxyd.upkeep.health import HealthChecks
@@ -278,6 +279,7 @@ class ProxyService(Service):
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
+        carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds)
         carry_over_bans(self._state, self.bans, self._reactor.seconds())
         for listener in self._admin_listeners + self._metrics_listeners + self._demo_listeners:
             listener.startListening()

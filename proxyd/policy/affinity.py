@@ -118,9 +118,9 @@ class Affinity:
             expired=self.table.expired,
         )
 
-    def dump(self, now: float) -> dict[str, Any]:
-        """All that is remembered, of plain values, for `restore` in another process."""
-        rows = [[key.decode("latin-1"), *rest] for key, *rest in self.table.rows(now)]
+    def dump(self, now: float, most: int) -> dict[str, Any]:
+        """So many entries, those that were used last, of plain values, for `restore` in another process."""
+        rows = [[key.decode("latin-1"), *rest] for key, *rest in islice(self.table.rows(now), most)]
         return {"key": self._what(), "rows": rows}
 
     def restore(self, dumped: Any, now: float) -> int:

@@ -30,6 +30,8 @@ from proxyd.policy.queue import Queue
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
 
+SWEPT = 1000  # entries of affinity that have run out and go at a tick: a millisecond's work
+
 OUT = (State.DRAINING, State.MAINTENANCE)  # whom operators have taken out, whatever happens to the others
 
 
@@ -432,6 +434,8 @@ class Pool:
         """What time alone brings: ejected servers return, and slow starts go on.  Call it each second."""
         for server in [server for server in self._ejected if not server.since <= now < server.until]:
             self._move(server, Event.RETURN, "the time of its ejection is over", now)
+        if self.affinity is not None:
+            self.affinity.table.sweep(now, SWEPT)
         before = [server.share for server in self._starting]
         for server in list(self._starting):
             self._share(server, now)

@@ -11,7 +11,8 @@ should know gives the section a name, and a function that makes plain values (wh
 What is read was checked to be a section of that name and no more: whoever reads it judges the values, and
 says with `StateFolder.refuse` that they are of no use.
 
-A section is written `GATHER_SECONDS` after it has changed, again each `REFRESH_SECONDS`, so that its age
+A section that is large can be kept for the stop alone, since making its values takes time.  Any other is
+written `GATHER_SECONDS` after it has changed, again each `REFRESH_SECONDS`, so that its age
 tells for how long nobody has looked after it, and at the stop.  It is written beside the old one, forced to
 the disk, and then takes its place: whatever happens, one is whole.  That is done in a thread, since a disk
 may take its time; making the values is not, and must be quick.
@@ -48,6 +49,7 @@ InThread = Callable[[Callable[[], None]], "Deferred[None]"]
 class _Section:
     name: str
     dump: Dump
+    at_stop: bool = False  # and at no other time
     call: Any = None  # the delayed call that will write it
     writing: bool = False
     again: bool = False  # it has changed while it was written
@@ -96,9 +98,13 @@ class StateFolder:
         """Say that what was read is of no use, to whoever wonders what has become of it."""
         self.log.warn("{path} is left out: {why}", path=self._file(name), why=why)
 
-    def keep(self, name: str, dump: Dump) -> None:
-        """Keep what ``dump`` returns, under this name; it is called whenever that is to be written."""
-        self._sections[name] = _Section(name, dump)
+    def keep(self, name: str, dump: Dump, at_stop: bool = False) -> None:
+        """
+        Keep what ``dump`` returns, under this name; it is called whenever that is to be written.
+
+        With ``at_stop`` that is once, at the stop.
+        """
+        self._sections[name] = _Section(name, dump, at_stop)
 
     def start(self) -> None:
         """Begin to write."""
@@ -128,7 +134,7 @@ class StateFolder:
             await self._write(section)
 
     def _write_after(self, section: _Section, seconds: float) -> None:
-        if not self._running:
+        if not self._running or section.at_stop:
             return
         if section.writing:
             section.again = True

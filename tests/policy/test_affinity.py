@@ -297,7 +297,7 @@ class Kept(AffinityCase):
         pool = make(ttl=60.0)
         arrivals = [*map(client, range(5)), Arrival("2001:db8::1"), Arrival("::ffff:10.0.0.9")]
         had = [self.get(pool, arrival, 100.0) for arrival in arrivals]
-        dumped = json.loads(json.dumps(memory(pool).dump(110.0)))
+        dumped = json.loads(json.dumps(memory(pool).dump(110.0, 9)))
         again = make(ttl=60.0)
         self.assertEqual(memory(again).restore(dumped, 5000.0), 7)
         self.assertEqual([self.get(again, arrival, 5049.0) for arrival in arrivals], had)
@@ -311,14 +311,14 @@ class Kept(AffinityCase):
         pool = make("tls_session")
         memory(pool).learn(bytes(range(224, 256)), "b", 0.0)
         again = make("tls_session")
-        memory(again).restore(json.loads(json.dumps(memory(pool).dump(0.0))), 0.0)
+        memory(again).restore(json.loads(json.dumps(memory(pool).dump(0.0, 9))), 0.0)
         self.assertEqual(self.get(again, Arrival(tls_session=bytes(range(224, 256)))), "b")
 
     def test_another_key(self) -> None:
         """What was remembered by something else is of no use."""
         pool = make()
         self.get(pool, client(1))
-        dumped = memory(pool).dump(0.0)
+        dumped = memory(pool).dump(0.0, 9)
         for other in (make("via"), make(prefix6=56), make("sni")):
             self.assertEqual(memory(other).restore(dumped, 0.0), 0)
 
@@ -343,7 +343,7 @@ class Kept(AffinityCase):
         self.get(pool, client(1))
         self.get(pool, client(2))
         again = make(count=1)
-        memory(again).restore(memory(pool).dump(0.0), 0.0)
+        memory(again).restore(memory(pool).dump(0.0, 9), 0.0)
         self.assertEqual([self.get(again, client(n)) for n in (1, 2)], [*"aa"])
         self.assertEqual(counts(again), {"hits": 1, "moved": 1})
 

@@ -191,7 +191,7 @@ async def nginx_https(
     return service
 
 
-async def s_server(stage: Stage, certificate_for: str, name: str) -> Service:
+async def s_server(stage: Stage, certificate_for: str, name: str, *options: str) -> Service:
     """
     OpenSSL's own server of TLS, which answers HTTP with a page of what was agreed on.
 
@@ -201,7 +201,7 @@ async def s_server(stage: Stage, certificate_for: str, name: str) -> Service:
     pem = _certificate(stage, name, certificate_for)
     child = stage.spawn(
         program("openssl", "openssl"), "s_server", "-accept", str(place), "-cert", pem, "-key", pem, "-www",
-        feed=None,
+        *options, feed=None,
     )  # fmt: skip
     await child.says(rb"^ACCEPT")
     return Service(place, child, stage.folder)

@@ -96,6 +96,17 @@ class Writing(FolderCase):
         folder.changed("things")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_only_at_the_stop(self) -> None:
+        """What takes time is made once, at the stop."""
+        folder = StateFolder(str(self.path), self.clock, self.in_thread)
+        folder.keep("things", self.dump, at_stop=True)
+        folder.start()
+        folder.changed("things")
+        self.clock.pump([REFRESH_SECONDS] * 3)
+        self.assertEqual((self.dumps, self.clock.getDelayedCalls()), (0, []))
+        self.successResultOf(folder.stop())
+        self.assertEqual((self.dumps, self.there()), (1, {"a": 1}))
+
     def test_a_slow_disk(self) -> None:
         """One write at a time; what changes meanwhile is written after it, and a stop waits for both."""
         folder = self.folder()

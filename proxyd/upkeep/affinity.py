@@ -1,0 +1,44 @@
+"""How does the next process know which clients are to come back to which servers?"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
+from twisted.logger import Logger
+
+from proxyd.policy.pool import Pool
+from proxyd.upkeep.statefile import StateFolder
+
+SECTION = "affinity"
+
+MOST = 500_000  # entries of all pools, the latest of each: a second's work, and less than a section may have
+
+_log = Logger()
+
+
+def carry_tables_over(folder: StateFolder, pools: Sequence[Pool], seconds: Callable[[], float]) -> None:
+    """
+    Give the pools the tables that the process before has left, and keep them at the stop.
+
+    An entry has as much time as it had when the tables were written, less what has passed since.
+    """
+    remembering = [pool for pool in pools if pool.affinity is not None]
+    if not remembering:
+        return
+    kept = folder.read(SECTION)
+    if kept is not None:
+        content, written = kept
+        for pool in remembering:
+            dumped = content.get(pool.name) if isinstance(content, dict) else None
+            assert pool.affinity is not None
+            count = pool.affinity.restore(dumped, min(written, seconds()))
+            if count:
+                _log.info(
+                    "[pool {pool}] {count} clients are remembered as before", pool=pool.name, count=count
+                )
+    folder.keep(SECTION, lambda: _dump(remembering, seconds()), at_stop=True)
+
+
+def _dump(pools: Sequence[Pool], now: float) -> dict[str, Any]:
+    most = MOST // len(pools)
+    return {pool.name: pool.affinity.dump(now, most) for pool in pools if pool.affinity is not None}

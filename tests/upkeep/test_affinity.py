@@ -1,0 +1,101 @@
+"""Does the next process know which clients are to come back?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import Clock
+
+from proxyd.config.address import TcpAddress
+from proxyd.config.affinity import AffinitySpec
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.policy.arrival import Arrival
+from proxyd.policy.balance import RoundRobin
+from proxyd.policy.pool import Pool
+from proxyd.upkeep.affinity import SECTION, carry_tables_over
+from proxyd.upkeep.statefile import StateFolder
+from tests.support.case import Case
+
+
+class Restart(Case):
+    """`carry_tables_over`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+
+    def process(self, affinity: bool = True) -> tuple[StateFolder, list[Pool]]:
+        """The state folder and two pools of a daemon that has started."""
+        folder = StateFolder(str(self.path), self.clock, lambda work: maybeDeferred(work))
+        servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in "abc")
+        spec = AffinitySpec("source", ttl=60.0) if affinity else None
+        pools = [
+            Pool(PoolSpec(name, servers, affinity=spec), RoundRobin(lambda: 0.0)) for name in ("one", "two")
+        ]
+        carry_tables_over(folder, pools, self.clock.seconds)
+        folder.start()
+        return folder, pools
+
+    def get(self, pool: Pool, number: int) -> str:
+        server = pool.pick((), Arrival(f"10.0.0.{number}"), self.clock.seconds())
+        assert server is not None
+        return server.name
+
+    def test_comes_back(self) -> None:
+        """A client gets its server after a restart, as long as it would have without one."""
+        folder, pools = self.process()
+        self.assertEqual([self.get(pools[0], n) for n in (1, 2, 3)], [*"abc"])
+        self.assertEqual(self.get(pools[1], 3), "a")
+        self.clock.advance(20)
+        self.successResultOf(folder.stop())
+        self.clock.advance(30)
+        _, pools = self.process()
+        self.assertEqual([self.get(pools[0], n) for n in (3, 2)], [*"cb"])
+        self.assertEqual(self.get(pools[1], 3), "a")
+        self.clock.advance(10)
+        self.assertEqual([self.get(pools[0], n) for n in (1, 3)], [*"ac"])
+        assert pools[0].affinity is not None
+        self.assertEqual(pools[0].affinity.misses, 1)
+
+    def test_run_out(self) -> None:
+        """What has run out meanwhile is swept away, without a client."""
+        folder, pools = self.process()
+        self.get(pools[0], 1)
+        self.successResultOf(folder.stop())
+        self.clock.advance(59)
+        _, pools = self.process()
+        assert pools[0].affinity is not None
+        self.assertEqual(len(pools[0].affinity.table), 1)
+        self.clock.advance(1)
+        pools[0].tick(self.clock.seconds())
+        self.assertEqual(len(pools[0].affinity.table), 0)
+
+    def test_a_clock_that_was_set_back(self) -> None:
+        """Nobody is remembered for longer than ttl."""
+        folder, pools = self.process()
+        self.get(pools[0], 1)
+        self.successResultOf(folder.stop())
+        self.clock.rightNow = 10.0
+        _, pools = self.process()
+        assert pools[0].affinity is not None
+        self.assertEqual(pools[0].affinity.entries(10.0, 9)[0].left, 60.0)
+
+    def test_without(self) -> None:
+        """Where nobody remembers nothing is kept, and from a file that makes no sense nothing is taken."""
+        folder, _ = self.process(affinity=False)
+        self.successResultOf(folder.stop())
+        self.assertEqual([*self.path.iterdir()], [])
+        folder, _ = self.process()
+        self.successResultOf(folder.stop())
+        file = self.path / f"{SECTION}.json"
+        kept = json.loads(file.read_text())
+        contents: list[Any] = [None, [], {"one": 1}, {"one": {"key": "source/32/64", "rows": [1]}}]
+        for content in contents:
+            file.write_text(json.dumps({**kept, "content": content}))
+            _, pools = self.process()
+            self.assertEqual(self.get(pools[0], 1), "a")
