@@ -3,5 +3,7 @@ Listeners, pools and servers say what they want of TCP: `receive_buffer` and `se
 listeners `defer_accept`, and servers `source`, which may be the client's own address. All of it is read back, and what
 this host refuses is in the log as `degraded: …`, with what helps.
 
+`proxyctl show connections` has the open connections, with `--tcp` and what the kernel knows of both sides.
+
 With `tcp_info = yes` the access log says what the kernel knew of both sides at the end: round trips, segments sent
 again, windows. Text lines have two fields more, `client_tcp=` and `server_tcp=`, before `reason=`.

@@ -156,6 +156,26 @@ class ListenerSnapshot:
 
 
 @frozen
+class ConnectionSnapshot:
+    """
+    A connection that is open now; the words are those of `Record`, and ``server`` may still be reached for.
+
+    ``client_tcp`` and ``server_tcp`` are what the kernel knows of the two sides, if it was asked and knows.
+    """
+
+    listener: str
+    client: str
+    pool: str
+    server: str
+    server_address: str
+    started: float
+    bytes_in: int
+    bytes_out: int
+    client_tcp: Optional[Mapping[str, float]] = None
+    server_tcp: Optional[Mapping[str, float]] = None
+
+
+@frozen
 class ServerSnapshot:
     """
     A server as its pool sees it now: the value of its `proxyd.policy.state.State`, since when, and why.

@@ -57,6 +57,7 @@ from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.relay.admission import cut_banned
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
+from proxyd.relay.connections import open_connections
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.failover import Failover
@@ -188,6 +189,7 @@ class ProxyService(Service):
             started=self._reactor.seconds(),
             listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
             max_connections=self.capacity.most,
+            connections=lambda listener, tcp: open_connections(self.frontends, listener, tcp),
             names=self._names.snapshots,
             bans=self.bans,
             cut=self._cut_banned,

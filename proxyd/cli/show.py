@@ -104,6 +104,26 @@ def _of_one_pool(parser: ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="the servers of this pool alone")
 
 
+def _of_one_listener(parser: ArgumentParser) -> None:
+    parser.add_argument("--listener", metavar="LISTENER", help="the connections of this listener alone")
+    parser.add_argument("--limit", metavar="ROWS", type=int, help="so many at most (100 if not given)")
+    parser.add_argument(
+        "--tcp", action="store_true", help="ask the kernel: round trips, segments sent again, windows"
+    )
+
+
+def _tcp(row: Row) -> str:
+    """What the kernel knows of the client's side and of the server's, as far as it fits a line."""
+    sides = (("client", row.get("client_tcp")), ("server", row.get("server_tcp")))
+    return "; ".join(f"{name} {_known(info)}" for name, info in sides if info)
+
+
+def _known(info: Row) -> str:
+    scale = f"/{info['snd_wscale']}" if "snd_wscale" in info else ""
+    window = f", window {info['snd_wnd']}{scale}" if "snd_wnd" in info else ""
+    return f"rtt {info['rtt'] * 1000:.3g}ms, again {info['retransmits']}, mss {info['mss']}{window}"
+
+
 def _of_one_table(parser: ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", help="its name, as show tables has it")
     parser.add_argument(
@@ -152,6 +172,28 @@ VIEWS = (
             Column("POOLS", lambda row: " ".join(row["pools"])),
         ),
         rows="listeners",
+    ),
+    View(
+        "connections",
+        "each open connection: from whom, to which server, for how long, its bytes; with --tcp its windows",
+        (
+            Column("LISTENER", lambda row: row["listener"]),
+            Column("CLIENT", lambda row: row["client"]),
+            Column("SERVER", lambda row: f"{row['pool']}/{row['server']}" if row["server"] else row["pool"]),
+            Column("ADDRESS", lambda row: row["server_address"]),
+            Column("FOR", lambda row: age(row["for_seconds"]), right=True),
+            Column("IN", lambda row: row["bytes_in"], right=True),
+            Column("OUT", lambda row: row["bytes_out"], right=True),
+            Column("TCP", _tcp),
+        ),
+        rows="connections",
+        options=_of_one_listener,
+        given=lambda arguments: {
+            "listener": arguments.listener,
+            "limit": arguments.limit,
+            "tcp": 1 if arguments.tcp else None,
+        },
+        example="--listener db --tcp",
     ),
     View(
         "names",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 from attrs import Factory, frozen
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
-from proxyd.interfaces import NameSnapshot
+from proxyd.interfaces import ConnectionSnapshot, NameSnapshot
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.pool import Pool
 
@@ -45,8 +45,9 @@ class Steered:
 
     ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
     listener with the number of its open connections, ``max_connections`` is how many there may be in all.
-    ``names`` is what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
-    returns how many there were.
+    ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
+    knows of them if that is wanted.  ``names`` is what is known of the names of servers.  ``cut`` ends the
+    connections of whom a ban names, and returns how many there were.
     """
 
     pools: Mapping[str, Pool]
@@ -54,6 +55,7 @@ class Steered:
     started: float = 0.0
     listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
     max_connections: int = 0
+    connections: Callable[[str, bool], Iterator[ConnectionSnapshot]] = lambda listener, tcp: iter(())
     names: Callable[[], Iterable[NameSnapshot]] = tuple
     bans: Bans = Factory(lambda: Bans(1))
     cut: Callable[[Ban], int] = lambda ban: 0

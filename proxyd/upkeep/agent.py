@@ -12,6 +12,7 @@ from typing import Any, Callable, Protocol
 from proxyd.config.address import named
 from proxyd.config.agent import AgentSpec
 from proxyd.policy.pool import Server
+from proxyd.relay.prepared import prepared
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import ask
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
@@ -44,7 +45,9 @@ class Agent:
     async def _run(self) -> None:
         if self._spec.address is None and named(self._told.server.address):
             return  # nobody knows yet where the server is
-        call = Call(self._reactor, self._spec.target(self._told.server.address))
+        asked = self._told.server.tcp
+        reactor = prepared(self._reactor, asked.for_checks if asked is not None else None)
+        call = Call(reactor, self._spec.target(self._told.server.address))
         try:
             trouble = self._told.told(await ask(call, self._ask(call), self._spec.timeout))
         except (Failed, Unable) as why:

@@ -110,6 +110,35 @@ class ShowTests(AskingCase):
             ["LISTENER  OPEN  BINDS        POOLS", "l            3  tcp:1 tcp:2  db"],
         )
 
+    def test_connections(self) -> None:
+        """A line for each connection; with --tcp the round trips, what was sent again, and the windows."""
+        row: dict[str, Any] = {
+            "listener": "l",
+            "client": "192.0.2.1:4000",
+            "pool": "db",
+            "server": "a",
+            "server_address": "10.0.0.1:80",
+            "for_seconds": 61.0,
+            "bytes_in": 5,
+            "bytes_out": 70,
+        }
+        known = {"rtt": 0.0412, "retransmits": 3, "mss": 1368, "snd_wnd": 29200, "snd_wscale": 7}
+        waiting = {**row, "server": "", "server_address": "", "client_tcp": known, "server_tcp": None}
+        older = {"rtt": 0.000312, "retransmits": 0, "mss": 1448}
+        self.answering({"connections": [row, waiting, {**row, "client_tcp": None, "server_tcp": older}]})
+        self.assertEqual(
+            self.show("connections", "--listener", "l", "--limit", "3", "--tcp"),
+            [
+                "LISTENER  CLIENT          SERVER  ADDRESS        FOR  IN  OUT  TCP",
+                "l         192.0.2.1:4000  db/a    10.0.0.1:80  1m01s   5   70  -",
+                "l         192.0.2.1:4000  db      -            1m01s   5   70  "
+                "client rtt 41.2ms, again 3, mss 1368, window 29200/7",
+                "l         192.0.2.1:4000  db/a    10.0.0.1:80  1m01s   5   70  "
+                "server rtt 0.312ms, again 0, mss 1448",
+            ],
+        )
+        self.assertEqual(self.asked, [{"command": "show connections", "listener": "l", "limit": 3, "tcp": 1}])
+
     def test_tables(self) -> None:
         """A line for each table, with how full it is."""
         self.answering({"tables": [{"name": "affinity/db", "kind": "affinity", "entries": 5, "size": 1000}]})

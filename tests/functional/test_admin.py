@@ -196,6 +196,19 @@ class Steering(AdminCase):
 class Seeing(AdminCase):
     """What is shown is what is."""
 
+    async def test_connections(self) -> None:
+        """The open connections are shown, with what the kernel knows of both sides at that moment."""
+        await self.serve()
+        client = await self.client()
+        [row] = json.loads(await self.does("show", "connections", "--tcp", "--json"))["connections"]
+        self.assertEqual((row["listener"], row["pool"], row["server"]), ("front", "servers", "a"))
+        for side in "client_tcp", "server_tcp":
+            self.assertGreater(row[side]["rtt"], 0)
+            self.assertGreater(row[side]["snd_wnd"], 0)
+        said = await self.does("show", "connections", "--listener", "front", "--tcp")
+        self.assertRegex(said.splitlines()[1], r"^front  .*servers/a .*client rtt \S+ms, .*; server rtt ")
+        await self.leave(client)
+
     async def test_show(self) -> None:
         """Servers, pools, listeners and the daemon itself, as tables."""
         daemon = await self.serve()
