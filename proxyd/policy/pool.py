@@ -26,7 +26,7 @@ from proxyd.policy import ejection
 from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
-from proxyd.policy.queue import Queue
+from proxyd.policy.queue import Queue, Ticket
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
 
@@ -251,7 +251,7 @@ class Pool:
         return self.queue is not None and len(self.queue) > 0
 
     def has_to_wait(self) -> bool:
-        """Whether others wait, and there is no room: then who comes may not pick before its turn."""
+        """Whether others wait, and there is no room at all: then who comes may not pick before its turn."""
         return self.queue is not None and len(self.queue) > 0 and not self._has_room()
 
     def admit(self, now: float) -> None:
@@ -263,18 +263,21 @@ class Pool:
         # thousand dials that fail at once would be as many calls deep.
         self._serving = True
         try:
-            left = len(queue)
-            while left > 0 and self._has_room():
-                ticket = queue.take(now)
+            while self._has_room():
+                ticket = queue.take(now, self._has_room_for)
                 if ticket is None:
                     break
-                ticket.admit()  # who has tried the only server with room waits again
-                left -= 1
+                ticket.admit()
         finally:
             self._serving = False
 
     def _has_room(self) -> bool:
         return self.open < self._most and bool(self._tiers) and not self._full.issuperset(self._tiers[0])
+
+    def _has_room_for(self, ticket: Ticket) -> bool:
+        """Whether one who waits can use the room that there is."""
+        tried, full = ticket.tried, self._full
+        return not tried or any(server not in full and server not in tried for server in self._tiers[0])
 
     def _see_to_the_queue(self) -> None:
         """There is a queue as soon as a server may be full."""

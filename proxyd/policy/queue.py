@@ -12,13 +12,14 @@ client alone may have the whole queue, and cannot keep anybody out.
 Under overload a queue that serves in order serves everybody too late.  ``lifo`` and ``adaptive`` serve the
 last one first (Facebook's adaptive LIFO, "Fail at Scale", ACM Queue 2015).
 
-Each step is O(1), but for the number of classes.
+Each step is O(1), but for the number of classes, and for those who have tried the only servers with room:
+they are passed over, and keep their places.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Callable, Hashable, Iterator, Optional
+from typing import Any, Callable, Collection, Hashable, Iterator, Optional
 
 from proxyd.config.queue import ADAPTIVE, LIFO, QueueSpec
 
@@ -28,15 +29,26 @@ LATE = 0.5  # of the longest wait; adaptive turns to lifo when the next one has 
 class Ticket:
     """A place in the queue: whose it is, since when, and whom to call when it is its turn or it has to go."""
 
-    __slots__ = ("admit", "client", "evict", "rank", "since", "waiting")
+    __slots__ = ("admit", "client", "entered", "evict", "rank", "since", "tried", "waiting")
 
     def __init__(
-        self, client: Hashable, rank: int, admit: Callable[[], None], evict: Callable[[], None]
+        self,
+        client: Hashable,
+        rank: int,
+        admit: Callable[[], None],
+        evict: Callable[[], None],
+        tried: Collection[Any] = (),
     ) -> None:
-        """``rank`` is the class, the lowest first; `admit` takes a slot before it returns, or none at all."""
+        """
+        ``rank`` is the class, the lowest first; `admit` takes a slot before it returns, or none at all.
+
+        ``tried`` are the servers that it has tried in vain, and cannot use.
+        """
         self.client = client
         self.rank = rank
-        self.since = 0.0
+        self.tried = tried
+        self.since = 0.0  # with what it has waited before
+        self.entered = 0.0
         self.admit = admit
         self.evict = evict
         self.waiting = False
@@ -51,12 +63,16 @@ class _Class:
         self._by_length: dict[int, OrderedDict[Hashable, None]] = {}  # clients by how many they have waiting
         self.longest = 0
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: Ticket, first: bool) -> None:
         line = self._lines.get(ticket.client)
         if line is None:
             line = self._lines[ticket.client] = OrderedDict()
         line[ticket] = None
         self.all[ticket] = None
+        if first:
+            line.move_to_end(ticket, last=False)
+            self.all.move_to_end(ticket, last=False)
+            self._lines.move_to_end(ticket.client, last=False)
         self._measure(ticket.client, len(line) - 1, len(line))
 
     def remove(self, ticket: Ticket) -> None:
@@ -71,18 +87,18 @@ class _Class:
         """How many a client has waiting."""
         return len(self._lines.get(client, ()))
 
-    def in_turn(self) -> Ticket:
-        """The first of the client whose turn it is."""
-        return next(iter(next(iter(self._lines.values()))))
+    def in_turn(self) -> Iterator[Ticket]:
+        """The first of the client whose turn it is, and then the others behind it."""
+        return (ticket for line in self._lines.values() for ticket in line)
 
     def turn(self, client: Hashable) -> None:
         """The client has had its turn."""
         if client in self._lines:
             self._lines.move_to_end(client)
 
-    def newest(self) -> Ticket:
-        """The one who came last."""
-        return next(reversed(self.all))
+    def newest(self) -> Iterator[Ticket]:
+        """The one who came last, and then the one before it."""
+        return iter(reversed(self.all))
 
     def last_of_the_longest(self) -> Ticket:
         """The last one of a client that has most."""
@@ -127,8 +143,12 @@ class Queue:
         for rank in sorted(self._classes):
             yield from self._classes[rank].all
 
-    def enter(self, ticket: Ticket, now: float) -> bool:
-        """Begin to wait; False if there is no room and no other has to make it."""
+    def enter(self, ticket: Ticket, now: float, waited: Optional[float] = None) -> bool:
+        """
+        Begin to wait; False if there is no room and no other has to make it.
+
+        One who has ``waited`` before, so many seconds, and got no server then, is the next one.
+        """
         if self._waiting >= self.length:
             victim = self._victim(ticket)
             if victim is None:
@@ -136,9 +156,10 @@ class Queue:
             self.leave(victim)
             self.evicted += 1
             victim.evict()
-        ticket.since = now
+        ticket.since = now - (waited or 0.0)
+        ticket.entered = now
         ticket.waiting = True
-        self._class(ticket.rank).add(ticket)
+        self._class(ticket.rank).add(ticket, waited is not None)
         self._waiting += 1
         return True
 
@@ -155,20 +176,23 @@ class Queue:
         if not self._waiting:
             self._late = False
 
-    def take(self, now: float) -> Optional[Ticket]:
-        """The next one, who then waits no more; None if nobody waits."""
-        if not self._waiting:
-            return None
-        members = self._classes[min(self._classes)]
-        ticket = members.in_turn()
+    def take(self, now: float, fits: Callable[[Ticket], bool] = lambda ticket: True) -> Optional[Ticket]:
+        """
+        The next one that fits, who then waits no more; None if nobody does.
+
+        The others keep their places.
+        """
         order = self.spec.order
-        if order == ADAPTIVE and not self._late:
-            self._late = now - next(iter(members.all)).since >= LATE * self.spec.wait
-        if order == LIFO or self._late:
-            ticket = members.newest()
-        self.leave(ticket)
-        members.turn(ticket.client)
-        return ticket
+        for rank in sorted(self._classes):
+            members = self._classes[rank]
+            if order == ADAPTIVE and not self._late:
+                self._late = now - next(iter(members.all)).since >= LATE * self.spec.wait
+            for ticket in members.newest() if order == LIFO or self._late else members.in_turn():
+                if fits(ticket):
+                    self.leave(ticket)
+                    members.turn(ticket.client)
+                    return ticket
+        return None
 
     def oldest(self) -> float:
         """Since when the one waits who has waited longest; infinity if nobody does."""

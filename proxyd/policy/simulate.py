@@ -253,22 +253,26 @@ class Simulation:
         """Wait in the pool's queue."""
         queue, logged = self.pool.queue, visit.logged
         assert queue is not None
+        waited = None
         if visit.ticket is None:
             self._waiting.clients += 1
+        else:
+            waited = self._time - visit.ticket.since
         ticket = visit.ticket = Ticket(
             network_of(logged.arrival().source, 32, 64),
             self._priorities.get(logged.listener, 0),
             lambda: self._admitted(visit),
             lambda: self._refused(visit),
+            tuple(visit.tried),
         )
-        if queue.enter(ticket, self._time):
-            self._later(self._time + queue.spec.wait, self._timed_out, ticket)
+        if queue.enter(ticket, self._time, waited):
+            self._later(self._time + queue.spec.wait - (waited or 0.0), self._timed_out, ticket)
         else:
             self._waiting.refused += 1
 
     def _has_waited(self, ticket: Optional[Ticket]) -> None:
         assert ticket is not None
-        seconds = self._time - ticket.since
+        seconds = self._time - ticket.entered
         self._waiting.seconds += seconds
         self._waiting.longest = max(self._waiting.longest, seconds)
 

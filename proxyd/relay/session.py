@@ -297,16 +297,16 @@ class Session(Pair):
     async def _pick_in_turn(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         """The same where servers may be full: wait as long as they are, or others are before us."""
         if pool.has_to_wait():
-            await self._wait_for_room(pool)
+            await self._wait_for_room(pool, tried)
         server = self._pick(pool, tried)
         while server is None and pool.is_full(tried):
-            await self._wait_for_room(pool)
+            await self._wait_for_room(pool, tried)
             server = self._pick(pool, tried)
         return server
 
-    async def _wait_for_room(self, pool: Pool) -> None:
+    async def _wait_for_room(self, pool: Pool, tried: Sequence[Server]) -> None:
         """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
-        queue = pool.queue
+        queue, waited = pool.queue, self.queue_seconds
         assert queue is not None
         turn: Deferred[None] = Deferred()
         ticket = Ticket(
@@ -314,11 +314,12 @@ class Session(Pair):
             self.factory.spec.priority,
             lambda: turn.callback(None),
             lambda: turn.errback(Refused(Reason.QUEUE_FULL, "it had to make room for others")),
+            tuple(tried),
         )
         began = self.factory.seconds()
-        if not queue.enter(ticket, began):
+        if not queue.enter(ticket, began, waited):
             raise Refused(Reason.QUEUE_FULL, f"{len(queue)} wait for pool {pool.name} already")
-        self.wheel.arm(self, queue.spec.wait)
+        self.wheel.arm(self, max(0.0, queue.spec.wait - (waited or 0.0)))
         try:
             await turn
         except CancelledError:
@@ -328,7 +329,7 @@ class Session(Pair):
             raise Refused(Reason.QUEUE_TIMEOUT, detail) from None
         finally:
             queue.leave(ticket)
-            self.queue_seconds = (self.queue_seconds or 0.0) + self.factory.seconds() - began
+            self.queue_seconds = (waited or 0.0) + self.factory.seconds() - began
 
     def _dial(self, server: Server) -> Deferred[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""

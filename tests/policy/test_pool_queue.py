@@ -146,19 +146,28 @@ class Waiting(Case):
         self.assertEqual((served, a.open), ([1] * 2000, 0))
 
     def test_one_who_cannot_use_the_room(self) -> None:
-        """Who has tried the only server with room waits again, and does not keep the pool busy."""
-        pool, _ = make("a/m1")
-        again: list[Ticket] = []
+        """Who has tried the only server with room is passed over, keeps its place, and is next elsewhere."""
+        pool, _ = make("a/m1", "b/m1")
+        a, b = pool.servers
+        pool.opened(b)
+        came: list[str] = []
 
-        def wait_again() -> None:
-            ticket = Ticket("x", 0, wait_again, lambda: None)
-            again.append(ticket)
-            assert pool.queue is not None
-            pool.queue.enter(ticket, 0.0)
+        def come(name: str) -> None:
+            came.append(name)
+            server = pool.pick([a] if name == "x" else ())
+            assert server is not None
+            pool.opened(server)
 
-        wait_again()
+        assert pool.queue is not None
+        pool.queue.enter(Ticket("x", 0, lambda: come("x"), lambda: None, [a]), 0.0)
         pool.admit(0.0)
-        self.assertEqual(len(again), 2)
+        self.assertEqual((came, len(pool.queue)), ([], 1))
+        pool.queue.enter(Ticket("y", 0, lambda: come("y"), lambda: None), 1.0)
+        pool.admit(1.0)
+        self.assertEqual((came, a.open), (["y"], 1))
+        pool.closed(b)
+        pool.admit(2.0)
+        self.assertEqual((came, b.open, len(pool.queue)), (["y", "x"], 1, 0))
 
 
 class Crowd:

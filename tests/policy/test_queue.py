@@ -95,6 +95,31 @@ class OrderTests(Case):
         line.come("h", 8.0)
         self.assertEqual(line.served(1, now=9.0), "g")
 
+    def test_once_more(self) -> None:
+        """Who has had its turn in vain is the next one, and has waited since it came first."""
+        line = Line()
+        first = line.come("a1", 0.0)
+        line.come("a2", 1.0)
+        line.come("b1", 1.0)
+        self.assertEqual(line.served(1, now=4.0), "a1")
+        self.assertTrue(line.queue.enter(first, 4.0, waited=4.0))
+        self.assertEqual((first.since, line.queue.oldest()), (0.0, 0.0))
+        self.assertEqual(line.served(), "a1 b1 a2")
+
+    def test_who_does_not_fit(self) -> None:
+        """Who cannot be served now is passed over, also by a lower class, and keeps its place."""
+        for order, served in ((FIFO, ["b1", "c1"]), (LIFO, ["b1", "c1"])):
+            line = Line(order=order)
+            line.come("a1")
+            line.come("b1")
+            line.come("c1", rank=1)
+            for name in served:
+                ticket = line.queue.take(0.0, lambda ticket: ticket.client != "a")
+                assert ticket is not None
+                self.assertEqual(line.names[ticket], name)
+            self.assertIsNone(line.queue.take(0.0, lambda ticket: ticket.client != "a"))
+            self.assertEqual(line.served(), "a1")
+
     def test_nobody(self) -> None:
         """A queue in which nobody waits has nobody to serve."""
         self.assertIsNone(Line().queue.take(0.0))

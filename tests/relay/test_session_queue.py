@@ -186,6 +186,25 @@ class QueueTests(QueueCase):
         self.assertEqual(self.reasons(), ["client_finished"] * 3)
         self.assertOver(3)
 
+    def test_one_wait(self) -> None:
+        """Who waits a second time, since a server refused it, waits no longer in all than it may."""
+        self.pool_of(2, 1, wait=4.0)
+        holders = [self.come()]
+        self.pool.opened(self.pool.servers[0])
+        waiting = self.come()
+        self.pass_time(3.0)
+        if self.pool.closed(self.pool.servers[0]):
+            self.pool.admit(self.clock.seconds())
+        self.network.flush()
+        self.assertEqual(self.datapath.dialed.count(2), 2)
+        self.pass_time(2.0)
+        self.assertEqual(self.reasons(), ["queue_timeout"])
+        self.assertEqual(self.notebook.records[0].retries, 0)
+        self.assertLessEqual(self.notebook.records[0].total_seconds, 4.5)
+        del waiting
+        self.end(holders[0], self.datapath.peers[0])
+        self.assertOver(2)
+
     def test_server_comes_up(self) -> None:
         """Those who wait are served as soon as another server is up."""
         self.pool_of(1, 1)
