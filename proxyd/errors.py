@@ -44,6 +44,16 @@ class Reason(enum.Enum):
         Fault.SERVER,
         "the server took nothing of what it was sent, for idle_timeout or half_closed_timeout",
     )
+    CLIENT_TOO_SLOW = (
+        "client_too_slow",
+        Fault.CLIENT,
+        "the client took what it was sent, or sent without being answered, more slowly than min_rate",
+    )
+    SERVER_TOO_SLOW = (
+        "server_too_slow",
+        Fault.SERVER,
+        "the server took what it was sent more slowly than min_rate",
+    )
     CLIENT_UNFINISHED = (
         "client_unfinished",
         Fault.CLIENT,

@@ -6,11 +6,13 @@ from typing import Any, Iterator, Mapping, Optional
 
 from attrs import frozen
 
-from proxyd.config import limits
+from proxyd.config import bandwidth, limits, minrate
 from proxyd.config.address import Bind, TcpBind, UnixBind
+from proxyd.config.bandwidth import BandwidthSpec
 from proxyd.config.bind import Binds, ends_tls
 from proxyd.config.limits import RateSpec
 from proxyd.config.lists import ClientsForm, Rule
+from proxyd.config.minrate import MinRateSpec
 from proxyd.config.options import Choice, Count, Duration, Option, Reference, Several, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
@@ -58,6 +60,9 @@ class ListenerSpec:
     max_lifetime: float = 0.0  # seconds
     client_prefix4: int = 32
     client_prefix6: int = 64
+    bandwidth: Optional[BandwidthSpec] = None
+    bandwidth_per_client: Optional[BandwidthSpec] = None
+    min_rate: Optional[MinRateSpec] = None
     track: tuple[str, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
     tcp: TcpSpec = UNTOUCHED
@@ -185,6 +190,8 @@ INHERITED = (
         "tcp_info = yes",
         default="no",
     ),
+    *bandwidth.OPTIONS,
+    *minrate.OPTIONS,
     *LISTENER_OPTIONS,
 )
 

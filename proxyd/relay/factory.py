@@ -18,6 +18,7 @@ from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
 from proxyd.policy.route import Routes
 from proxyd.relay.admission import Gate, Unwelcome, client_of
+from proxyd.relay.bandwidth import Pacing
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.refusal import Exit
@@ -63,6 +64,7 @@ class ProxyFactory(ServerFactory):
         self.capacity = capacity
         self.observers = tuple(observers)
         self.tally = tally
+        self.pacing = Pacing(spec, wheel.clock) if spec.bandwidth or spec.bandwidth_per_client else None
         self.gate = Gate(admission, spec.proxy_protocol, seconds, tally)
         self.complaints = Complaints(spec.name, seconds)
         self.exit = Exit(spec.refuse, wheel)

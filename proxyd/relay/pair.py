@@ -36,6 +36,7 @@ from zope.interface import classImplements
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import Reason
 from proxyd.native import mypyc_attr
+from proxyd.policy.minrate import MinRate
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import CHUNK, buffered, can_half_close, pump, unsent
 
@@ -113,6 +114,10 @@ class Side:
     def stopProducing(self) -> None:
         """The peer's transport is lost; `Pair.side_lost` has what follows."""
 
+    def held_back(self) -> bool:
+        """Whether it could not send, for a reason of ours or its peer's, since this was last asked."""
+        return self.paused
+
 
 classImplements(Side, IProtocol, IHalfCloseableProtocol, IPushProducer)
 
@@ -176,6 +181,7 @@ class Pair:
         "half_closed_timeout",
         "idle_timeout",
         "looks",
+        "min_rate",
         "moved",
         "over",
         "parting",
@@ -201,6 +207,7 @@ class Pair:
         self.seen: Optional[tuple[int, int, int]] = None  # what the last look has found
         self.moved = 0.0  # when a look last found something new
         self.looks = 0  # looks since, that found nothing
+        self.min_rate: Optional[MinRate] = None  # what it is judged by, if it is
         self.parting = False  # it was cut
         self.over = False
 
@@ -344,8 +351,8 @@ class Pair:
         limit = self._limit()
         if silent >= limit and self.looks >= QUIET_LOOKS:
             self.cut(self._who_is_silent(), f"nothing moved for {silent:.1f} s")
-        else:
-            self.wheel.arm(self, self._no_later_than_its_end(min(limit / LOOKS, max(0.0, limit - silent))))
+        elif self.min_rate is None or not self._cut_for_slowness(self.min_rate):
+            self.wheel.arm(self, self._no_later(min(limit / LOOKS, max(0.0, limit - silent))))
 
     def keep_server_alive(self) -> None:
         """The server's side has lasted: notice it if the server vanishes."""
@@ -357,12 +364,30 @@ class Pair:
     def _arm(self) -> None:
         self.seen = None  # asking the kernel at every connection costs too much: the first look does
         look = min(self._limit() / LOOKS, KEEPALIVE.idle)
-        self.wheel.hasten(self, self._no_later_than_its_end(look) if self.ends_at else look)
+        if self.ends_at or self.min_rate is not None:
+            look = self._no_later(look)
+        self.wheel.hasten(self, look)
 
-    def _no_later_than_its_end(self, seconds: float) -> float:
-        if not self.ends_at:
-            return seconds
-        return min(seconds, max(0.0, self.ends_at - self.wheel.clock.seconds()))
+    def _no_later(self, seconds: float) -> float:
+        """The same, or sooner if it has to end by its age, or is judged by its speed."""
+        if self.min_rate is not None:
+            seconds = min(seconds, self.min_rate.every)
+        if self.ends_at:
+            seconds = min(seconds, max(0.0, self.ends_at - self.wheel.clock.seconds()))
+        return seconds
+
+    def _cut_for_slowness(self, min_rate: MinRate) -> bool:
+        """Whether one side was slower than it may be; then the connection is cut."""
+        assert self.seen is not None
+        _, for_client, for_server = self.seen
+        held_back = self.client.held_back() or for_server > 0
+        received = self.client.received, self.server.received
+        found = min_rate.look(self.wheel.clock.seconds(), received, (for_client, for_server), held_back)
+        if found is None:
+            return False
+        reason, rate = found
+        self.cut(reason, f"{rate:.0f}/s, and min_rate = {min_rate.spec}")
+        return True
 
     def _silent_for(self) -> float:
         """For how many seconds nothing has moved, as far as the looks can tell; never more than it was."""

@@ -24,10 +24,12 @@ from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import Record
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
+from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.queue import Ticket
 from proxyd.relay.admission import client_of
 from proxyd.relay.affinity import LearningClient, Lesson
+from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Early, Opening, arrival_of, read_opening
@@ -85,6 +87,9 @@ class Session(Pair):
             self.client = TLSProxyServer(self)
         if factory.learns:
             self.server = LearningClient(self)
+        if factory.pacing is not None:
+            self.client = PacedTLSServer(self) if factory.may_end_tls else PacedServer(self)
+            self.server = PacedClient(self)
         self.factory = factory
         self.address = address  # where it has come from; the opening may tell of another
         self.opening: Optional[Opening] = None
@@ -146,6 +151,11 @@ class Session(Pair):
             self._introduce()
             if self.factory.spec.max_lifetime:
                 self.ends_at = self.started + self.factory.spec.max_lifetime
+            if self.factory.spec.min_rate is not None:
+                self.min_rate = MinRate(self.factory.spec.min_rate)
+            if self.factory.pacing is not None:
+                client = self.address if self.opening is None else self.opening.address
+                self.factory.pacing.pace(self.client, self.server, client_of(client))
             self.join()
         except (Refused, DialFailed) as failed:
             await self._refuse(failed.reason, failed.detail)
@@ -376,7 +386,7 @@ class Session(Pair):
             self.start_pumping()
 
     def start_pumping(self) -> None:
-        if self._first_byte is None and self._lesson is None:
+        if self._first_byte is None and self._lesson is None and self.factory.pacing is None:
             super().start_pumping()
 
     def _introduce(self) -> None:

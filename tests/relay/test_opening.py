@@ -161,12 +161,17 @@ class WaitingTests(OpeningCase):
             self.check_refused(Reason.OPENING_TIMEOUT, detail)
 
     def test_the_deadline_is_one_for_all(self) -> None:
-        """Who sends a byte now and then has no more time than others."""
-        peer = self.connect(opening_timeout=2.0, tls=PASSTHROUGH)
-        for byte in hello("a.example")[:11]:
-            self.say(peer, bytes([byte]))
-            self.wait(0.25)
-        self.check_refused(Reason.OPENING_TIMEOUT)
+        """Who sends a byte now and then has no more time than others, and no server hears of it."""
+        for settings, opening in (
+            ({"tls": PASSTHROUGH}, hello("a.example")),
+            ({"proxy_protocol": TRUSTED}, proxyprotocol.v1(BEHIND, FRONT)),
+            ({"routes": SNIFFED}, hello("a.example")),
+        ):
+            peer = self.connect(opening_timeout=2.0, **settings)
+            for byte in opening[:11]:
+                self.say(peer, bytes([byte]))
+                self.wait(0.25)
+            self.check_refused(Reason.OPENING_TIMEOUT)
 
     def test_one_who_leaves_first(self) -> None:
         """A client that closes without a word was no client; one that stops within its bytes is malformed."""

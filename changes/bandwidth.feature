@@ -1,0 +1,2 @@
+Listeners have `bandwidth`, for each connection, and `bandwidth_per_client`, which all connections of a client share in
+turns: bytes a second, each way. Who sends more is read from more slowly; nothing is dropped or buffered for it.
