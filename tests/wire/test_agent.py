@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
-from proxyd.errors import Malformed
 from proxyd.wire.agent import LONGEST, Report, report
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import both_ways
 
 REPORTS = [
     (b"up 50%\n", Report(50, health="up")),
@@ -32,21 +31,7 @@ MALFORMED = [
 ]
 
 
-def outcome(data: bytes) -> Any:
-    """What comes of these bytes: a report and its length, None, or what is wrong."""
-    try:
-        return report(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The same, of bytes that come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(data[:length])
-        if found is not None:
-            return found
-    return None
+outcome, piecemeal = both_ways(report)
 
 
 class AgentTests(Case):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
-from proxyd.errors import Malformed
 from proxyd.wire.ldap import BIND_RESPONSE, EXTENDED_RESPONSE, LONGEST, Result, bind, result, unbind
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import both_ways
 
 WRONG = b"0\x0c\x02\x01\x01a\x07\x0a\x011\x04\x00\x04\x00"
 LONG = (
@@ -42,21 +41,7 @@ MALFORMED = [
 ]
 
 
-def outcome(data: bytes) -> Any:
-    """What comes of these bytes: a result and its length, None, or what is wrong."""
-    try:
-        return result(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The same, of bytes that come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(data[:length])
-        if found is not None:
-            return found
-    return None
+outcome, piecemeal = both_ways(result)
 
 
 class LdapTests(Case):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Callable
 
 from proxyd.errors import Malformed
 from proxyd.wire import mysql
 from proxyd.wire.mysql import NATIVE, SHA2, Greeting, Packet
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import outcome, piecemeal
 
 NONCE = b"abcdefghijklmnopqrst"
 
@@ -30,41 +30,24 @@ PACKETS = [
 ]
 
 
-def outcome(read: Callable[[bytes], Any], data: bytes) -> Any:
-    """What comes of these bytes, or what is wrong with them."""
-    try:
-        return read(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The first packet in these bytes, if they come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(mysql.packet, data[:length])
-        if found is not None:
-            return found
-    return None
-
-
 class PacketTests(Case):
     def test_packets(self) -> None:
         """A packet is read, and no byte behind it."""
         for data, packet in PACKETS:
             self.assertEqual(mysql.packet(data + b"next"), (packet, len(data)))
-            self.assertEqual(piecemeal(data), (packet, len(data)))
+            self.assertEqual(piecemeal(mysql.packet, data), (packet, len(data)))
             self.assertEqual(mysql.framed(packet.body, packet.number), data)
 
     def test_other_protocols(self) -> None:
         """What is not MySQL would be too long for a packet."""
         for data in (b"HTTP/1.1 400", b"-ERR", b"SSH-2.0"):
             why = f"{data[:4]!r}, which begins no packet of MySQL that we could take"
-            self.assertEqual((outcome(mysql.packet, data), piecemeal(data)), (why, why))
+            self.assertEqual((outcome(mysql.packet, data), piecemeal(mysql.packet, data)), (why, why))
 
     def test_broken(self) -> None:
         """Broken packets end the same way however they are cut."""
         for data in mutations(Random(1), [data for data, _ in PACKETS], 1000):
-            self.assertEqual(outcome(mysql.packet, data), piecemeal(data), data)
+            self.assertEqual(outcome(mysql.packet, data), piecemeal(mysql.packet, data), data)
 
     def test_kinds(self) -> None:
         """The first byte is the kind; an EOF packet is short."""

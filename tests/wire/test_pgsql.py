@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 from proxyd.errors import Malformed
 from proxyd.wire import pgsql
 from proxyd.wire.pgsql import Message
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import both_ways
 
 MESSAGES = [
     (b"R\x00\x00\x00\x08\x00\x00\x00\x00", Message(b"R", bytes(4))),
@@ -27,21 +27,7 @@ MALFORMED = [
 ]
 
 
-def outcome(data: bytes) -> Any:
-    """What comes of these bytes: a message and its length, None, or what is wrong."""
-    try:
-        return pgsql.message(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The same, of bytes that come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(data[:length])
-        if found is not None:
-            return found
-    return None
+outcome, piecemeal = both_ways(pgsql.message)
 
 
 class PgsqlTests(Case):

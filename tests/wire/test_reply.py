@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
-from proxyd.errors import Malformed
 from proxyd.wire.reply import LONGEST_LINE, Reply, reply
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import both_ways
 
 REPLIES = [
     (b"220 mail.example ESMTP\r\n", Reply(220, b"mail.example ESMTP")),
@@ -28,21 +27,7 @@ MALFORMED = [
 ]
 
 
-def outcome(data: bytes) -> Any:
-    """What comes of these bytes: a reply and its length, None, or what is wrong."""
-    try:
-        return reply(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The same, of bytes that come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(data[:length])
-        if found is not None:
-            return found
-    return None
+outcome, piecemeal = both_ways(reply)
 
 
 class ReplyTests(Case):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from proxyd.errors import Malformed
 from proxyd.wire.resp import LONGEST_LINE, Error, Status, command, reply
 from tests.support.case import Case
 from tests.support.mutations import mutations
+from tests.support.parsing import both_ways
 
 REPLIES: list[tuple[bytes, Any]] = [
     (b"+PONG\r\n", Status(b"PONG")),
@@ -38,21 +38,7 @@ MALFORMED = [
 ]
 
 
-def outcome(data: bytes) -> Any:
-    """What comes of these bytes: a reply and its length, None, or what is wrong."""
-    try:
-        return reply(data)
-    except Malformed as why:
-        return str(why)
-
-
-def piecemeal(data: bytes) -> Any:
-    """The same, of bytes that come one by one."""
-    for length in range(len(data) + 1):
-        found = outcome(data[:length])
-        if found is not None:
-            return found
-    return None
+outcome, piecemeal = both_ways(reply)
 
 
 class RespTests(Case):
