@@ -34,7 +34,7 @@ def heed(pool: Pool, server: Server, report: Report, now: float) -> str:
 
 def _take_out_or_back(pool: Pool, server: Server, report: Report, now: float) -> None:
     out = server.state in OUT
-    if out and not server.why.startswith(PREFIX):
+    if server.leaving or (out and not server.why.startswith(PREFIX)):
         return
     nothing = f"{PREFIX}0%"
     why = f"{PREFIX}{report.admin}"

@@ -331,6 +331,8 @@ class Pool:
         server.failures += 1
         if server.failures < spec.in_a_row or server.state not in (State.UP, State.CHECKING):
             return
+        if server not in self.servers:
+            return  # it was removed, and its last connections end
         others = sum(other.state is State.UP and other.share > 0 for other in self.servers) - (
             server.state is State.UP
         )
@@ -360,12 +362,15 @@ class Pool:
 
     def limit(self, server: Server, most: int, now: float) -> None:
         """Give it another ``max_connections``, of which 0 is none; the connections that it has go on."""
+        if most == server.max_connections:
+            return
         server.max_connections = most
         if 0 < most <= server.open:
             self._full.add(server)
         else:
             self._full.discard(server)
         self._see_to_the_queue()
+        self._tiers = self._fit()  # balancers that know who is full look anew
         self.admit(now)
 
     def add(self, specs: Sequence[ServerSpec], why: str, now: float, cold: bool = True) -> list[Server]:

@@ -293,9 +293,10 @@ class Session(Pair):
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
     def _blame(self, pool: Pool, server: Server, failed: DialFailed) -> None:
-        """Tell the pool that a server could not be reached."""
-        if failed.reason in UNREACHED:
-            pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
+        """Tell the pool that a server could not be reached, if it is the server's fault."""
+        if failed.reason not in UNREACHED:
+            return
+        pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
         if pool.timed is not None:
             pool.timed(server, pool.spec.connect_timeout)
 

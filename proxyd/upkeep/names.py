@@ -225,7 +225,8 @@ class _Line:
         self.servers = {server.name: server for server in pool.servers if server.name == spec.name}
         self._clock = clock
         self._spec = spec
-        self._leaving: dict[str, tuple[Server, bool]] = {}  # and whether it is we who drain it
+        self._gone = f"{spec.address} no longer leads there"
+        self._leaving: dict[str, Server] = {}
         self._taken: set[str] = set()  # names of ours that others have
 
     def become(self, targets: Sequence[Target]) -> None:
@@ -233,12 +234,12 @@ class _Line:
         pool, now = self.pool, self._clock.seconds()
         wanted = {spec.name: spec for spec in servers_of(self._spec, targets)}
         back = {name: self._leaving.pop(name) for name in wanted if name in self._leaving}
-        here = {**self.servers, **{name: server for name, (server, _) in back.items()}}
+        here = {**self.servers, **back}
         why = f"{self._spec.address} leads there"
         pool.revise([(here[name], spec) for name, spec in wanted.items() if name in here], why, now)
-        for server, drained in back.values():
-            if drained and server.state is State.DRAINING:
-                server.leaving = False
+        for server in back.values():
+            server.leaving = False
+            if server.state is State.DRAINING and server.why == self._gone:  # and nobody else keeps it out
                 pool.enable(server, f"{self._spec.address} leads there again", now)
         new = [spec for name, spec in wanted.items() if name not in here and not self._is_taken(name)]
         # What is there at the first answer has not come back from anywhere.
@@ -247,19 +248,18 @@ class _Line:
         self.servers = {name: here[name] for name in wanted if name in here}
         for name, server in here.items():
             if name not in wanted:
-                drained = server.open > 0 and server.state not in OUT
-                if drained:
-                    server.leaving = True
-                    pool.drain(server, f"{self._spec.address} no longer leads there", now)
-                self._leaving[name] = server, drained
+                server.leaving = True
+                if server.open > 0 and server.state not in OUT:
+                    pool.drain(server, self._gone, now)
+                self._leaving[name] = server
         self.let_go()
 
     def let_go(self) -> None:
         """Remove those that have left, and whose last connection has ended."""
-        over = [name for name, (server, _) in self._leaving.items() if not server.open]
+        over = [name for name, server in self._leaving.items() if not server.open]
         if over:
-            gone = [self._leaving.pop(name)[0] for name in over]
-            self.pool.remove(gone, f"{self._spec.address} no longer leads there", self._clock.seconds())
+            gone = [self._leaving.pop(name) for name in over]
+            self.pool.remove(gone, self._gone, self._clock.seconds())
 
     def _is_taken(self, name: str) -> bool:
         """Whether another line of the pool has this name; told once for each name."""

@@ -136,6 +136,15 @@ class Pools(Case):
             self.failing(pool, a, 50)
             self.assertEqual((a.state, a.since), (state, 2.0))
 
+    def test_one_that_is_no_more(self) -> None:
+        """What ends badly after a server was removed ejects nobody."""
+        pool, a = self.make("a", "b", "c", "d")
+        pool.remove([a], "", 1.0)
+        heard: list[str] = []
+        pool.watch(lambda change: heard.append(change.server.name))
+        self.failing(pool, a, 9)
+        self.assertEqual((a.state, heard), (State.UP, []))
+
     def test_off(self) -> None:
         """With eject = off nothing is counted."""
         pool, a = self.make("a", "b", eject=None)

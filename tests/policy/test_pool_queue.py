@@ -53,6 +53,19 @@ class Full(Case):
         self.assertIs(pool.pick([server("a"), server("b")]), server("s"))
         self.assertFalse(pool.is_full([server("a"), server("b")]))
 
+    def test_bound_that_is_raised(self) -> None:
+        """However they are balanced, a server that may have more gets more at once, before one has ended."""
+        for name in BALANCES:
+            servers = (ServerSpec("a", TcpAddress("10.0.0.1", 1), max_connections=1),)
+            spec = BalanceSpec(name)
+            pool = Pool(PoolSpec("web", servers, spec), make_balancer(spec, lambda: 0.0, lambda: 0.0))
+            arrival = Arrival("10.9.9.9", 4711)
+            (a,) = pool.servers
+            pool.opened(a)
+            self.assertIsNone(pool.pick((), arrival), name)
+            pool.limit(a, 2, 0.0)
+            self.assertIs(pool.pick((), arrival), a, name)
+
     def test_every_way_to_balance(self) -> None:
         """None gives a server more than it may have, and all servers are full before anybody has to wait."""
         for name in BALANCES:

@@ -48,7 +48,11 @@ class Broken:
 
 @implementer(IDatapath)
 class FakeDatapath:
-    """Servers that answer, refuse or stay silent, by port: 1 answers, 2 refuses, 3 is silent, 4 breaks."""
+    """
+    Servers that answer, refuse or stay silent, by port: 1 answers, 2 refuses, 3 is silent, 4 breaks.
+
+    For 5 there is no descriptor, and for 6 no local port.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -69,6 +73,8 @@ class FakeDatapath:
             raise RuntimeError("broken datapath")
         elif address.port == 5:
             dialing.errback(DialFailed(Reason.DESCRIPTORS, "Too many open files"))
+        elif address.port == 6:
+            dialing.errback(DialFailed(Reason.LOCAL_PORTS, "Cannot assign requested address"))
         return dialing
 
     def _cancel(self, _: object) -> None:

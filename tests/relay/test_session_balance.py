@@ -201,6 +201,11 @@ class Ends(BalanceCase):
         self.connect(self.factory([5, 1]))
         self.assertEqual(self.curious.heard, [("released", "a", 0, 0)])
 
+    def test_no_local_port(self) -> None:
+        """Nor does one for which we had no local port; another server has others."""
+        self.connect(self.factory([6, 1]))
+        self.assertEqual(self.curious.heard, [("released", "a", 0, 0), ("timed", "b", 0.0)])
+
     def test_full(self) -> None:
         """With `first` the next server gets what is too much for one."""
         spec = BalanceSpec("first")

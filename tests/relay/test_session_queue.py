@@ -108,6 +108,20 @@ class QueueTests(QueueCase):
         self.end(first, self.datapath.peers[0])
         self.assertOver(2)
 
+    def test_timeout_of_one_who_tries_again_and_again(self) -> None:
+        """Whose only server with room could not be reached waits for the others, and no longer than that."""
+        self.pool_of(2, 1, wait=3.0)
+        holder = self.come("10.9.9.1")
+        self.come("10.9.9.2")
+        for _ in range(4):
+            self.pass_time(2.0)
+            self.pool.admit(self.clock.seconds())  # what any end of a connection leads to
+            self.network.flush()
+        self.assertEqual(self.reasons(), ["queue_timeout"])
+        self.assertLess(self.notebook.records[0].total_seconds, 4.0)
+        self.end(holder, self.datapath.peers[0])
+        self.assertOver(2)
+
     def test_full(self) -> None:
         """When the queue is full too, who comes is refused at once; a queue of 0 means that nobody waits."""
         for length in (0, 1):

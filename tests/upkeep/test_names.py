@@ -13,11 +13,13 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.pool import ALL, FIRST, PoolSpec, ServerSpec
 from proxyd.config.resolvers import ResolversSpec
 from proxyd.interfaces import NameSnapshot
+from proxyd.policy.agent import heed
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.names import Answer, Service
 from proxyd.policy.pool import Pool, Server
 from proxyd.policy.state import State
 from proxyd.upkeep.names import MOST_AT_ONCE, Names
+from proxyd.wire.agent import Report
 from tests.support.case import Case
 from tests.support.names import Zone
 
@@ -233,6 +235,35 @@ class All(NamesCase):
             self.assertIn(f"a-10.0.0.1 10.0.0.1:80 {state}", self.now())
             self.assertIs(self.server("a-10.0.0.1"), server)
             self.still()
+
+    def test_drained_by_hand_after_it_was_gone(self) -> None:
+        """One that an operator drains while its last connections end stays so when its address is back."""
+        self.start(resolve=ALL)
+        server = self.server("a-10.0.0.1")
+        server.open = 1
+        self.zone.hosts["db.example"] = ("10.0.0.2",)
+        self.pass_time(60)
+        self.pool.drain(server, "by root", 0)
+        self.zone.hosts["db.example"] = ("10.0.0.1", "10.0.0.2")
+        self.pass_time(60)
+        self.assertIs(server.state, State.DRAINING)
+        self.assertFalse(server.leaving)
+
+    def test_drained_by_its_agent_and_gone(self) -> None:
+        """An agent that drained it does not bring it back while its address is gone, and may when it is back."""
+        self.start(resolve=ALL)
+        server = self.server("a-10.0.0.1")
+        server.open = 1
+        heed(self.pool, server, Report(admin="drain"), 0.0)
+        self.zone.hosts["db.example"] = ("10.0.0.2",)
+        self.pass_time(60)
+        heed(self.pool, server, Report(admin="ready"), 0.0)
+        self.assertIs(server.state, State.DRAINING)
+        self.zone.hosts["db.example"] = ("10.0.0.1", "10.0.0.2")
+        self.pass_time(60)
+        self.assertIs(server.state, State.DRAINING)
+        heed(self.pool, server, Report(admin="ready"), 0.0)
+        self.assertIs(server.state, State.UP)
 
     def test_not_at_process_start(self) -> None:
         """What is there at the first answer does not start slowly; what comes later does."""
