@@ -13,6 +13,8 @@ from proxyd.policy.pool import Server
 
 Chance = Callable[[], float]  # as `random.random`: at least 0, less than 1
 
+DRAWS = 8  # for one who may have the connection, before those who may not are sorted out: a walk over all
+
 
 @implementer(IBalancer)
 class Random:
@@ -28,13 +30,14 @@ class Random:
     ) -> Optional[Server]:
         if servers is not self._servers:
             self._servers, self._sums = servers, _running_sums(servers)
-        server = servers[bisect(self._sums, int(self._random() * self._sums[-1]))]
-        if avoid and server in avoid:
-            # Whom the first draw passes over has the same chance in the second, so together they are fair.
-            rest = [server for server in servers if server not in avoid]
-            sums = _running_sums(rest)
-            return rest[bisect(sums, int(self._random() * sums[-1]))] if rest else None
-        return server
+        for _ in range(DRAWS if avoid else 1):
+            server = servers[bisect(self._sums, int(self._random() * self._sums[-1]))]
+            if not avoid or server not in avoid:
+                return server
+        # Whom these draws have passed over has the same chance in the next, so together they are fair.
+        rest = [server for server in servers if server not in avoid]
+        sums = _running_sums(rest)
+        return rest[bisect(sums, int(self._random() * sums[-1]))] if rest else None
 
 
 class TwoDraws:
@@ -52,9 +55,10 @@ class TwoDraws:
         if len(servers) > 1:
             if servers is not self._servers:
                 self._servers, self._sums = servers, _running_sums(servers)
-            drawn = self._two_of(servers, self._sums)
-            if not avoid or not (drawn[0] in avoid or drawn[1] in avoid):
-                return drawn
+            for _ in range(DRAWS if avoid else 1):
+                drawn = self._two_of(servers, self._sums)
+                if not avoid or not (drawn[0] in avoid or drawn[1] in avoid):
+                    return drawn
         rest = [server for server in servers if server not in avoid]
         if len(rest) > 1:
             return self._two_of(rest, _running_sums(rest))

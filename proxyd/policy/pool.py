@@ -206,7 +206,7 @@ class Pool:
 
     def _balance(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
         full = self._full
-        avoid = full.union(tried) if full else tried
+        avoid = (full.union(tried) if tried else full) if full else tried
         for tier in self._tiers:
             server: Optional[Server] = self.balancer.choose(tier, avoid, arrival)
             if server is not None:

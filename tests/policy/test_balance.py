@@ -173,7 +173,10 @@ class InTurn(Case):
         self.assertEqual(names(RoundRobin(no_chance), servers(2, 2, 2), 7), "abcabca")
 
     def test_as_nginx(self) -> None:
-        """Choice by choice the same as nginx, also while servers go down, come back and change weight."""
+        """
+        Choice by choice the same as nginx, also while servers go down, come back and change weight, and while
+        some are full, which nginx passes over too.
+        """
         for seed in range(80):
             dice = Dice(seed)
             everyone = servers(*(dice.choice((1, 1, 2, 5, 10, 100)) for _ in range(dice.randint(1, 9))))
@@ -183,8 +186,12 @@ class InTurn(Case):
                     weigh(dice.choice(everyone), dice.randint(1, 9))
                 some = dice.randint(1, len(everyone))
                 among = [server for server in everyone if dice.random() < some / len(everyone)] or everyone[:]
+                full = set(dice.sample(among, dice.randrange(len(among))))
                 for _ in range(dice.randint(1, 25)):
-                    self.assertIs(balancer.choose(among), nginx.choose(among), f"seed {seed}")
+                    if dice.random() < 0.3 and len(full ^ {among[0]}) < len(among):
+                        full ^= {among[0]}
+                    left = [server for server in among if server not in full]
+                    self.assertIs(balancer.choose(among, full), nginx.choose(left), f"seed {seed}")
 
     def test_retries_do_not_starve_anyone(self) -> None:
         """With one of three refusing and each refusal retried, the other two get equal shares."""

@@ -250,7 +250,7 @@ class All(NamesCase):
         self.assertFalse(server.leaving)
 
     def test_drained_by_its_agent_and_gone(self) -> None:
-        """An agent that drained it does not bring it back while its address is gone, and may when it is back."""
+        """An agent that drained it may bring it back when its address is back, and not before."""
         self.start(resolve=ALL)
         server = self.server("a-10.0.0.1")
         server.open = 1
