@@ -74,7 +74,7 @@ class Names:
     def looked_up(self, pools: Sequence[str]) -> Deferred[Any]:
         """Fires when every name of these pools has been looked up once, in vain or not."""
         names = [name for name in self._names.values() if any(line.pool.name in pools for line in name.lines)]
-        return gatherResults([name.when_looked_up() for name in names])
+        return gatherResults([name.when_looked_up() for name in names], consumeErrors=True)
 
     def snapshots(self) -> tuple[NameSnapshot, ...]:
         """What is known of each name at this moment."""

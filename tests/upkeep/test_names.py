@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Optional
 
 from twisted.internet.defer import Deferred
@@ -375,6 +376,19 @@ class Starting(NamesCase):
         self.assertNoResult(waiting)
         self.successResultOf(self.names.stop())
         self.successResultOf(waiting)
+
+    def test_nobody_waits_any_more(self) -> None:
+        """Who has waited for too long is told so, and nothing else is said, now or when the answers come."""
+        self.start(more=(ServerSpec("b", TcpAddress("other.example", 80)),))
+        waiting = self.names.looked_up(["web"])
+        waiting.addTimeout(5.0, self.clock)
+        self.pass_time(5.0)
+        self.failureResultOf(waiting)
+        for one in self.zone.waiting:
+            one.callback(None)
+        del waiting
+        gc.collect()  # that is when it would be said
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_stopped_while_asking(self) -> None:
         """To stop in the middle of a look-up says nothing, also of the hosts of a service."""
