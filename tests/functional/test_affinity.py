@@ -31,6 +31,14 @@ class ComeBack(DaemonCase):
         """Who has served so many clients, one after another."""
         return [record["server"] for record in await daemon.records(count)]
 
+    async def each_in_turn(self, daemon: Daemon, came: int) -> tuple[dict[str, str], int]:
+        """A client from each address, so many having come: who serves it, and how many have come by now."""
+        for source in SOURCES:
+            await self.asks(daemon, source, PING, PONG)
+            came += 1
+            await daemon.records(came)
+        return dict(zip(SOURCES, (await self.served(daemon, came))[-len(SOURCES) :])), came
+
     async def again(self, daemon: Daemon) -> Daemon:
         """Stop the daemon, and start it with the same configuration."""
         await daemon.stop()
@@ -49,32 +57,58 @@ class ComeBack(DaemonCase):
             proxyd=f"state = {state}",
             pool="balance = roundrobin\naffinity = source ttl=1h",
         )
-        came = 0
-
-        async def each_in_turn(daemon: Daemon) -> dict[str, str]:
-            nonlocal came
-            for source in SOURCES:
-                await self.asks(daemon, source, PING, PONG)
-                came += 1
-                await daemon.records(came)
-            return dict(zip(SOURCES, (await self.served(daemon, came))[-len(SOURCES) :]))
-
-        first = await each_in_turn(daemon)
+        first, came = await self.each_in_turn(daemon, 0)
         self.assertEqual("".join(first.values()), "abcabcab")
-        self.assertEqual(await each_in_turn(daemon), first)
+        again, came = await self.each_in_turn(daemon, came)
+        self.assertEqual(again, first)
         backs[1].child.signal("KILL")
         await backs[1].child.ends()
-        moved = await each_in_turn(daemon)
+        moved, came = await self.each_in_turn(daemon, came)
         for source, server in first.items():
             self.assertIn(moved[source], "ac" if server == "b" else server)
-        self.assertEqual(await each_in_turn(daemon), moved)
+        again, came = await self.each_in_turn(daemon, came)
+        self.assertEqual(again, moved)
         metrics = await daemon.metrics()
         for name, count in (("misses_total", 8), ("moved_total", 3), ("entries", 8)):
             self.assertEqual(metrics[f'proxyd_affinity_{name}{{pool="servers"}}'], count)
         daemon = await self.again(daemon)
-        self.assertEqual(await each_in_turn(daemon), moved)
+        again, came = await self.each_in_turn(daemon, came)
+        self.assertEqual(again, moved)
         records = await daemon.records(came)
         self.assertEqual({record["reason"] for record in records}, {"client_finished"})
+
+    async def test_stay(self) -> None:
+        """When a server is back, its clients stay where they went meanwhile."""
+        _, moved, now = await self.down_and_up("")
+        self.assertEqual(now, moved)
+
+    async def test_failback(self) -> None:
+        """With affinity_failback they come back to it, and nobody else moves."""
+        first, _, now = await self.down_and_up("affinity_failback = yes")
+        self.assertEqual(now, first)
+
+    async def down_and_up(self, option: str) -> list[dict[str, str]]:
+        """Who serves each client: before a server is killed, when that is known, and when it is back."""
+        backs = [await redis(self.stage) for _ in range(3)]
+        daemon = await self.relay(
+            *(back.place for back in backs),
+            pool="balance = roundrobin\naffinity = source ttl=1h\nslow_start = 0s\n"
+            f"check = redis interval=500ms timeout=400ms fall=1 rise=1\n{option}",
+        )
+        for name in "abc":
+            await daemon.child.says(rf"server {name} \S+ is up".encode())
+        first, came = await self.each_in_turn(daemon, 0)
+        self.assertIn("b", first.values())
+        backs[1].child.signal("KILL")
+        await daemon.child.says(rb"server b \S+ is down")
+        moved, came = await self.each_in_turn(daemon, came)
+        self.assertNotIn("b", moved.values())
+        await redis(self.stage, backs[1].place)
+        await daemon.child.says(rb"server b \S+ is up: check passed \(1 check\)")
+        now, came = await self.each_in_turn(daemon, came)
+        records = await daemon.records(came)
+        self.assertEqual({(one["reason"], one["retries"]) for one in records}, {("client_finished", 0)})
+        return [first, moved, now]
 
     async def test_tls_sessions(self) -> None:
         """OpenSSL's client resumes its session each time it reconnects: it gets the server that has it."""
