@@ -21,6 +21,8 @@ from proxyd.wire import refusal
 
 RETRY_AFTER = 5  # seconds, for those who can be told; what HAProxy and nginx leave to their users
 
+MOST_ANSWERS = 2  # before a refusal: PostgreSQL's clients ask for TLS and for GSSAPI, each once
+
 SMALLEST_BUFFER = 1  # the kernel makes the least of it that there is
 
 # What a driver may take for "too many connections", and try again.
@@ -111,7 +113,8 @@ def drop(skt: Any) -> None:
 
 async def hear_out(speaks: str, early: Early) -> bool:
     """Wait until the client would understand a refusal, and answer it until then; False if it never will."""
-    while True:
+    answers = 0
+    while answers <= MOST_ANSWERS:
         try:
             answer = refusal.before(speaks, early.bytes)
         except Malformed:
@@ -120,10 +123,13 @@ async def hear_out(speaks: str, early: Early) -> bool:
             if not await early.more():
                 return False
         elif answer[1]:
-            early.side.transport.write(answer[0])
-            early.take(answer[1])
+            answers += 1
+            if answers <= MOST_ANSWERS:
+                early.side.transport.write(answer[0])
+                early.take(answer[1])
         else:
             return True
+    return False
 
 
 def words(speaks: str, reason: Reason) -> bytes:

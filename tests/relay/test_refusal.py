@@ -64,6 +64,12 @@ class Words(SessionCase):
         client.finish()
         self.the_record()
 
+    def test_pgsql_that_only_asks_for_encryption(self) -> None:
+        """A client asks for each kind of encryption once; one that goes on asking is closed."""
+        client = self.refused("pgsql", SSL * 8000)
+        self.assertLessEqual(len(client.received), 2)
+        self.assertEqual(self.the_record().reason, Reason.CONNECT_REFUSED)
+
     def test_pgsql_that_says_nothing(self) -> None:
         """Who says nothing that must be heard is closed without a word, and soon."""
         client = self.refused("pgsql")
