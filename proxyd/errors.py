@@ -125,6 +125,7 @@ class Reason(enum.Enum):
     )
     LOCAL_PORTS = ("local_ports", Fault.PROXY, "no local port was left for a connection to the server")
     DESCRIPTORS = ("descriptors", Fault.PROXY, "the process had no file descriptor left")
+    SHED = ("shed", Fault.PROXY, "the proxy had too much to do, by a mark of shed, and this had to go")
     DRAINED = ("drained", Fault.PROXY, "the proxy stopped, and drain_timeout had run out")
     INTERNAL = ("internal", Fault.PROXY, "a fault in the proxy itself; the log has the traceback")
 

@@ -259,6 +259,19 @@ class CountersSnapshot:
 
 
 @frozen
+class SheddingSnapshot:
+    """
+    How far load is being shed: 0 is not at all, 3 the last step.
+
+    ``taken`` has how often each step was taken, by its word, and ``cut`` how many connections were the worst.
+    """
+
+    step: int
+    taken: Mapping[str, int]
+    cut: int
+
+
+@frozen
 class Snapshot:
     """
     What the daemon is doing at this moment.
@@ -274,6 +287,7 @@ class Snapshot:
     affinities: tuple[AffinitySnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
     bans: int = 0
+    shedding: Optional[SheddingSnapshot] = None
 
 
 TakeSnapshot = Callable[[], Snapshot]

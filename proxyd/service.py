@@ -73,6 +73,7 @@ from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.names import Names
 from proxyd.upkeep.resolver import Resolver
+from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
 
@@ -144,18 +145,19 @@ class ProxyService(Service):
             self._access_log = AccessLog(config.daemon.access_log, reactor)
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
+        self._wheel = Wheel(reactor)
         self.frontends = self._make_frontends()
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._failover = Failover(reactor, self.frontends)
         for pool in self.pools.values():
             pool.watch(self._failover.changed)
         self.listeners: list[AnyListener] = []
+        self._shedding = self._make_shedding(random)
         self._admin_listeners: list[AnyListener] = []
         self._metrics_listeners: list[AnyListener] = []
         self._demo_listeners: list[AnyListener] = []
 
     def _make_frontends(self) -> tuple[ProxyFactory, ...]:
-        wheel = Wheel(self._reactor)
         counters = {one.spec.name: one for one in self.counters}
         observers: list[IObserver] = [self._metrics]
         if self._access_log is not None:
@@ -165,7 +167,7 @@ class ProxyService(Service):
                 spec,
                 self.pools,
                 self._datapaths[spec.datapath],
-                wheel,
+                self._wheel,
                 self._reactor.seconds,
                 self.capacity,
                 observers,
@@ -178,6 +180,21 @@ class ProxyService(Service):
     def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
         tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds)
         return None if tally.none else tally
+
+    def _make_shedding(self, random: Callable[[], float]) -> Optional[LoadShedding]:
+        spec = self._config.daemon.shed
+        if spec is None:
+            return None
+        return LoadShedding(
+            self._reactor,
+            random,
+            spec,
+            self.frontends,
+            self.listeners,
+            self._wheel,
+            self.capacity,
+            lambda: measure(self._lag.latest()),
+        )
 
     def _in_thread(self, work: Callable[[], None]) -> Deferred[None]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
@@ -296,6 +313,8 @@ class ProxyService(Service):
         self._sweep.start()
         self._counters_sweep.start()
         self._lag.start()
+        if self._shedding is not None:
+            self._shedding.start()
 
     def _open(self, looked_up: Any, frontend: ProxyFactory) -> None:
         """Let clients in: it is known where their servers are, or that this will not be known soon."""
@@ -330,6 +349,8 @@ class ProxyService(Service):
         await self._list_files.stop()
         await self._sweep.stop()
         await self._counters_sweep.stop()
+        if self._shedding is not None:
+            await self._shedding.stop()
         self._failover.stop()
         await self._state.stop()
         self._lag.stop()
@@ -406,6 +427,7 @@ class ProxyService(Service):
             ),
             names=self._names.snapshots(),
             bans=len(self.bans),
+            shedding=self._shedding.snapshot() if self._shedding is not None else None,
         )
 
 

@@ -6,11 +6,13 @@ from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
+from proxyd.config import shedding
 from proxyd.config.address import Bind, Folder, UnixBind, file_path
 from proxyd.config.bind import BindForm, PrivateBind
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
 from proxyd.config.reader import Word
 from proxyd.config.resolvers import Resolvers, ResolversSpec
+from proxyd.config.shedding import ShedSpec
 
 FORMATS = ("text", "json")
 TWISTD = "twistd"
@@ -34,6 +36,7 @@ class DaemonSpec:
     drain_timeout: float = 30.0
     max_connections: int = 0
     max_bans: int = 100_000
+    shed: Optional[ShedSpec] = None
     state: str = ""
     resolvers: ResolversSpec = ResolversSpec()
 
@@ -101,6 +104,7 @@ OPTIONS = (
         "max_bans = 20000",
         default="100000",
     ),
+    *shedding.OPTIONS,
     Option(
         "state",
         Folder(),

@@ -41,6 +41,10 @@ class Lag:
         """The worst delay within the last 15 s, in seconds."""
         return max(self._delays, default=0.0)
 
+    def latest(self) -> float:
+        """The delay of the last second."""
+        return self._delays[-1] if self._delays else 0.0
+
     def _note(self) -> None:
         now = self._clock.seconds()
         self._delays.append(max(0.0, now - self._expected))

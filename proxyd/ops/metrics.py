@@ -131,6 +131,7 @@ class Metrics(Collector):
         yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
         yield from _affinity(snapshot)
+        yield from _shedding(snapshot)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
         """Drop what has passed with servers that are no more: those of a name come and go for ever."""
@@ -294,6 +295,22 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     bans.add_metric((), snapshot.bans)
     yield from (listeners, held, opened, up, state, since, weight, effective)
     yield from (waiting, length, evicted, counted, forgotten, lag, bans)
+
+
+def _shedding(snapshot: Snapshot) -> Iterator[Metric]:
+    shedding = snapshot.shedding
+    if shedding is None:
+        return
+    step = GaugeMetricFamily("proxyd_shedding_step", "How far load is being shed, 0 (not at all) to 3.")
+    step.add_metric((), shedding.step)
+    taken = CounterMetricFamily(
+        "proxyd_shedding_taken", "How often each step to shed load was taken.", labels=("step",)
+    )
+    for name, count in shedding.taken.items():
+        taken.add_metric((name,), count)
+    cut = CounterMetricFamily("proxyd_shedding_cut", "Connections cut as those of the worst offenders.")
+    cut.add_metric((), shedding.cut)
+    yield from (step, taken, cut)
 
 
 def _names(snapshot: Snapshot) -> Iterator[Metric]:

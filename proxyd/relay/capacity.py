@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import Callable, Optional, Protocol
+from typing import Callable, Optional, Protocol, Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -72,6 +72,7 @@ class Capacity:
         self._short = 0.0  # when the doors last closed or opened because of descriptors
         self._clock = clock
         self._listeners: list[Accepting] = []
+        self._held: list[Accepting] = []  # those that accept nobody even if there is room
         self._look: Optional[IDelayedCall] = None
         self._empty: Optional[Deferred[None]] = None
         self._reserve: Optional[int] = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -82,6 +83,23 @@ class Capacity:
     def add(self, listener: Accepting) -> None:
         """Have this listener pause whenever there is no room."""
         self._listeners.append(listener)
+
+    def admits(self, listener: Accepting) -> bool:
+        """Whether this listener may accept now."""
+        return not self.full and listener not in self._held
+
+    def hold(self, listeners: Sequence[Accepting]) -> None:
+        """Have these listeners accept nobody until they are let go, whether or not there is room."""
+        self._held.extend(listeners)
+        for listener in listeners:
+            listener.pause()
+
+    def let_go(self, listeners: Sequence[Accepting]) -> None:
+        """Have them accept again whenever there is room."""
+        for listener in listeners:
+            self._held.remove(listener)
+            if not self.full:
+                listener.resume()
 
     def enter(self) -> None:
         """A connection was accepted; its server is still to be dialed."""
@@ -201,4 +219,5 @@ class Capacity:
     def _open_doors(self) -> None:
         self.full = False
         for listener in self._listeners:
-            listener.resume()
+            if listener not in self._held:
+                listener.resume()

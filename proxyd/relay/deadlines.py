@@ -37,6 +37,7 @@ class Wheel:
     def __init__(self, clock: IReactorTime, tick: float = TICK_SECONDS) -> None:
         self.clock = clock
         self.tick = tick
+        self.patience = 1.0  # by which limits of silence are multiplied: less while load is shed
         self._slots: dict[int, set[Timed]] = {}
         self._turned = 0  # the last tick that was served
         self._call: Optional[IDelayedCall] = None

@@ -207,7 +207,7 @@ class Listener:
     def startListening(self) -> None:
         """Begin to accept, or, while the process is full, to wait until there is room."""
         self.factory.doStart()
-        if self._capacity is None or not self._capacity.full:
+        if self._capacity is None or self._capacity.admits(self):
             self.resume()
 
     def stopListening(self) -> None:
@@ -349,7 +349,7 @@ class EndpointListener:
 
     def startListening(self) -> None:
         """Begin to accept, or, while the process is full, to wait until there is room."""
-        if self._capacity is None or not self._capacity.full:
+        if self._capacity is None or self._capacity.admits(self):
             self.resume()
 
     def stopListening(self) -> Any:

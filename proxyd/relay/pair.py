@@ -350,7 +350,8 @@ class Pair:
         silent = self._silent_for()
         limit = self._limit()
         if silent >= limit and self.looks >= QUIET_LOOKS:
-            self.cut(self._who_is_silent(), f"nothing moved for {silent:.1f} s")
+            early = silent < limit / self.wheel.patience
+            self.cut(Reason.SHED if early else self._who_is_silent(), f"nothing moved for {silent:.1f} s")
         elif self.min_rate is None or not self._cut_for_slowness(self.min_rate):
             self.wheel.arm(self, self._no_later(min(limit / LOOKS, max(0.0, limit - silent))))
 
@@ -359,7 +360,8 @@ class Pair:
         self.server.transport.setTcpKeepAlive(True)
 
     def _limit(self) -> float:
-        return self.idle_timeout if self.first is None else self.half_closed_timeout
+        limit = self.idle_timeout if self.first is None else self.half_closed_timeout
+        return limit * self.wheel.patience
 
     def _arm(self) -> None:
         self.seen = None  # asking the kernel at every connection costs too much: the first look does

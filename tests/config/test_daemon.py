@@ -85,8 +85,8 @@ class DaemonTests(IniCase):
             ("admin = unix:a unix:b", 'admin: takes one value, and "unix:b" is a second'),
             ("max_connections = 0", 'max_connections: "0" is not a whole number, 1 to 10000000'),
             ("bind = tcp:1", '"bind" is not known; known here: access_log, admin, metrics, drain_timeout, '
-             "max_connections, max_bans, state, resolvers, protocol, idle_timeout, half_closed_timeout, "
-             "abort_on_close, ..."),
+             "max_connections, max_bans, shed, state, resolvers, protocol, idle_timeout, "
+             "half_closed_timeout, ..."),
         ]:  # fmt: skip
             self.assertEqual(
                 self.problems(f"{MINIMAL}[proxyd]\n{options}\n"), [f"proxy.ini:7: [proxyd] {problem}"]

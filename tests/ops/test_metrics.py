@@ -20,6 +20,7 @@ from proxyd.interfaces import (
     ListenerSnapshot,
     NameSnapshot,
     ServerSnapshot,
+    SheddingSnapshot,
     Snapshot,
 )
 from proxyd.ops.metrics import CONNECT_BOUNDS, CONNECTION_BOUNDS, Durations, Metrics, metrics_site
@@ -32,7 +33,19 @@ B = ServerSnapshot("web", "b", "10.0.0.2:80", "down", 1, False, 0, "refused")
 WEB = ListenerSnapshot("web", 3)
 NOW = Snapshot((WEB,), (A, B), 0.25)
 
-LABELS = ("listener", "pool", "server", "reason", "fault", "direction", "state", "version", "le", "name")
+LABELS = (
+    "listener",
+    "pool",
+    "server",
+    "reason",
+    "fault",
+    "direction",
+    "state",
+    "version",
+    "le",
+    "name",
+    "step",
+)
 
 
 class MetricsCase(Case):
@@ -260,6 +273,19 @@ class WhatIs(MetricsCase):
     def test_bans(self) -> None:
         """So is how many are banned."""
         self.assertEqual(self.samples()["proxyd_bans"], {(): 0})
+
+    def test_shedding(self) -> None:
+        """Where load may be shed, how far it has come and what was done; elsewhere no such series."""
+        self.assertNotIn("proxyd_shedding_step", self.samples())
+        self.now = attrs.evolve(
+            NOW, shedding=SheddingSnapshot(2, {"idle": 3, "accepting": 1, "cutting": 0}, 7)
+        )
+        samples = self.samples()
+        self.assertEqual(samples["proxyd_shedding_step"], {(): 2})
+        self.assertEqual(
+            samples["proxyd_shedding_taken_total"], {("idle",): 3, ("accepting",): 1, ("cutting",): 0}
+        )
+        self.assertEqual(samples["proxyd_shedding_cut_total"], {(): 7})
 
     def test_process(self) -> None:
         """The version and the process's own numbers are there."""
