@@ -159,7 +159,7 @@ class ProxyService(Service):
 
     def _make_frontends(self) -> tuple[ProxyFactory, ...]:
         counters = {one.spec.name: one for one in self.counters}
-        observers: list[IObserver] = [self._metrics]
+        observers: list[IObserver] = [self._metrics.passed]
         if self._access_log is not None:
             observers.append(self._access_log)
         return tuple(

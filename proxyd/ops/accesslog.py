@@ -46,12 +46,14 @@ from typing import Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.config.daemon import AccessLogSpec
 from proxyd.errors import Reason
 from proxyd.interfaces import IObserver, Record
 from proxyd.ops.logfile import LogFile
+
+log = Logger(__name__)
 
 LONGEST_VALUE = 500  # a detail is some other program's text
 
@@ -165,11 +167,8 @@ def json_line(record: Record) -> str:
 FORMATS: dict[str, Callable[[Record], str]] = {"text": text_line, "json": json_line}
 
 
-@implementer(IObserver)
 class AccessLog:
     """Writes a line for each connection that has ended, to a file or to the log of twistd."""
-
-    log = Logger()
 
     def __init__(self, spec: AccessLogSpec, clock: IReactorTime) -> None:
         self._line = FORMATS[spec.format]
@@ -190,4 +189,7 @@ class AccessLog:
             self._file.close()
 
     def _tell_twistd(self, line: str) -> None:
-        self.log.info("{line}", line=line.rstrip("\n"))
+        log.info("{line}", line=line.rstrip("\n"))
+
+
+classImplements(AccessLog, IObserver)

@@ -26,6 +26,8 @@ from twisted.logger import Logger
 
 from proxyd.errors import StartError
 
+log = Logger(__name__)
+
 GATHER_SECONDS = 0.2  # soon enough for `tail -f`, and five writes a second at most
 GATHER_BYTES = 64 * 1024
 KEPT_BYTES = 1024 * 1024  # some five thousand connections while a disk is full
@@ -50,8 +52,6 @@ class LogFile:
 
     ``dropped`` is how many lines have been lost since all was last well.
     """
-
-    log = Logger()
 
     def __init__(self, path: str, clock: IReactorTime) -> None:
         self.path = os.path.abspath(path)  # twistd changes its directory later
@@ -116,7 +116,7 @@ class LogFile:
             return
         lost = "".join(self._lines).count("\n") + self.dropped
         if lost:
-            self.log.error("{path}: closed, {lost} lines are lost", path=self.path, lost=lost)
+            log.error("{path}: closed, {lost} lines are lost", path=self.path, lost=lost)
         self._lines, self._size = [], 0
         self._take(-1)
 
@@ -146,7 +146,7 @@ class LogFile:
                 self._leave_cut_line()
         except OSError as error:
             if not self._left_behind:
-                self.log.error(
+                log.error(
                     "{path}: was moved away and cannot be opened anew: {why}; going on in the old file",
                     path=self.path,
                     why=error.strerror,
@@ -174,7 +174,7 @@ class LogFile:
 
     def _failed(self, error: OSError) -> None:
         if not self._failing:
-            self.log.error(
+            log.error(
                 "{path}: cannot be written: {why}; up to {kept} bytes are kept and tried again",
                 path=self.path,
                 why=error.strerror,
@@ -185,7 +185,7 @@ class LogFile:
 
     def _succeeded(self) -> None:
         if self._failing:
-            self.log.warn(
+            log.warn(
                 "{path}: is written again; {dropped} lines are lost", path=self.path, dropped=self.dropped
             )
             self.dropped = 0

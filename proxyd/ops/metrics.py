@@ -1,8 +1,8 @@
 """
 What has passed, and how is it now, in numbers for Prometheus?
 
-A connection that ends costs a few additions to plain dicts.  Everything else happens at the scrape:
-what is open now is read from a snapshot, and the families are built.  Labels are the names of the
+What has passed is counted in `proxyd.ops.passed`; everything else happens at the scrape: what is open now
+is read from a snapshot, and the families are built.  Labels are the names of the
 configuration, the servers that there are now, and the codes of `proxyd.errors.Reason`, so the number of
 series has a bound; an empty ``server`` is a connection that no server was tried for, an empty ``pool`` one
 whose pool was never decided.
@@ -10,8 +10,6 @@ whose pool was never decided.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
 from itertools import accumulate
 from typing import Callable, Iterator
 
@@ -30,51 +28,27 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.server import Request, Site
-from zope.interface import implementer
 
 from proxyd import __version__
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, Record, Snapshot, TakeSnapshot
+from proxyd.interfaces import Snapshot, TakeSnapshot
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
+from proxyd.ops.passed import Durations, Passed
 from proxyd.policy.state import State
-
-# Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
-CONNECT_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-# A client waits for room until the end of a short query, or as long as the queue lets it.
-QUEUE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# A connection lasts from one exchange on the same rack to a database session of a day.
-CONNECTION_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 3600, 14400, 86400)
 
 STATES = tuple(state.value for state in State)
 FAULTS = {reason.code: reason.fault.value for reason in Reason}
 
 
-class Durations:
-    """How many durations fell below each bound, and their sum: a Prometheus histogram."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def note(self, seconds: float) -> None:
-        """Count one duration; one on a bound counts as below it, and a negative one as nothing."""
-        seconds = max(0.0, seconds)  # the clock of the reactor can be set back
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """The bounds with how many were not longer, the last one infinite."""
-        names = [floatToGoString(bound) for bound in self.bounds] + ["+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts))))
+def _buckets(durations: Durations) -> list[tuple[str, float]]:
+    """The bounds with how many were not longer, the last one infinite: a Prometheus histogram."""
+    names = [floatToGoString(bound) for bound in durations.bounds] + ["+Inf"]
+    return list(zip(names, map(float, accumulate(durations.counts))))
 
 
-@implementer(IObserver)
 class Metrics(Collector):
     """
-    The daemon's metrics, in a ``registry`` of their own.
+    The daemon's metrics, in a ``registry`` of their own; ``passed`` is the observer that they are made of.
 
     The bytes of open connections are counted as they flow.  They are taken from the snapshot until the
     record arrives; so that a byte counter never goes back, whatever the order in which a connection
@@ -83,49 +57,23 @@ class Metrics(Collector):
 
     def __init__(self, take_snapshot: TakeSnapshot) -> None:
         self._take_snapshot = take_snapshot
-        self._connections: Counter[tuple[str, str, str, str]] = Counter()
-        self._refused: Counter[tuple[str, str]] = Counter()
-        self._retries: Counter[str] = Counter()
-        self._bytes: dict[tuple[str, str, str], list[int]] = {}
+        self.passed = Passed()
         self._bytes_shown: dict[tuple[str, str, str], list[int]] = {}
-        self._connect: dict[tuple[str, str], Durations] = {}
-        self._connection: dict[str, Durations] = {}
-        self._queue: dict[str, Durations] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
-
-    def closed(self, record: Record) -> None:
-        listener, pool, server = record.listener, record.pool, record.server
-        code = record.reason.code
-        self._connections[listener, pool, server, code] += 1
-        connect = record.connect_seconds
-        if connect is None:
-            self._refused[listener, code] += 1
-        else:
-            self._connect_of(pool, server).note(connect)
-        self._connection_of(listener).note(record.total_seconds)
-        if record.queue_seconds is not None:
-            self._queue_of(pool).note(record.queue_seconds)
-        if record.retries:
-            self._retries[pool] += record.retries
-        passed = self._bytes.get((listener, pool, server))
-        if passed is None:
-            passed = self._bytes[listener, pool, server] = [0, 0]
-        passed[0] += record.bytes_in
-        passed[1] += record.bytes_out
 
     def collect(self) -> Iterator[Metric]:
         """The families as they are now; prometheus_client calls this at every scrape."""
         snapshot = self._take_snapshot()
         self._forget_all_but(snapshot)
         for listener in snapshot.listeners:  # a counter that is there from the start misses no increase
-            self._connection_of(listener.name)
+            self.passed.connection_of(listener.name)
         for server in snapshot.servers:
-            self._connect_of(server.pool, server.name)
-            self._retries[server.pool] += 0
+            self.passed.connect_of(server.pool, server.name)
+            self.passed.retries.setdefault(server.pool, 0)
         for queue in snapshot.queues:
-            self._queue_of(queue.pool)
+            self.passed.queue_of(queue.pool)
         yield InfoMetricFamily("proxyd", "The version that runs.", {"version": __version__})
         yield from self._what_passed()
         yield self._bytes_family(snapshot)
@@ -134,35 +82,11 @@ class Metrics(Collector):
         yield from _shedding(snapshot)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
-        """Drop what has passed with servers that are no more: those of a name come and go for ever."""
         there = {(server.pool, server.name) for server in snapshot.servers}
         there |= {(pool, server) for listener in snapshot.listeners for pool, server, *_ in listener.live}
-        for connections in [key for key in self._connections if key[2] and key[1:3] not in there]:
-            del self._connections[connections]
-        for passed in [key for key in self._bytes if key[2] and key[1:] not in there]:
-            del self._bytes[passed]
+        self.passed.forget_all_but(there)
         for shown in [key for key in self._bytes_shown if key[2] and key[1:] not in there]:
             del self._bytes_shown[shown]
-        for connect in [key for key in self._connect if key[1] and key not in there]:
-            del self._connect[connect]
-
-    def _connect_of(self, pool: str, server: str) -> Durations:
-        found = self._connect.get((pool, server))
-        if found is None:
-            found = self._connect[pool, server] = Durations(CONNECT_BOUNDS)
-        return found
-
-    def _connection_of(self, listener: str) -> Durations:
-        found = self._connection.get(listener)
-        if found is None:
-            found = self._connection[listener] = Durations(CONNECTION_BOUNDS)
-        return found
-
-    def _queue_of(self, pool: str) -> Durations:
-        found = self._queue.get(pool)
-        if found is None:
-            found = self._queue[pool] = Durations(QUEUE_BOUNDS)
-        return found
 
     def _what_passed(self) -> Iterator[Metric]:
         connections = CounterMetricFamily(
@@ -170,43 +94,44 @@ class Metrics(Collector):
             "Connections that have ended, by why, and by whose fault it was.",
             labels=("listener", "pool", "server", "reason", "fault"),
         )
-        for (listener, pool, server, code), count in self._connections.items():
-            connections.add_metric((listener, pool, server, code, FAULTS[code]), count)
+        for way_key, way in self.passed.ways.items():
+            for code, count in way.ended.items():
+                connections.add_metric((*way_key, code, FAULTS[code]), count)
         refused = CounterMetricFamily(
             "proxyd_refused",
             "Connections that never reached a server.",
             labels=("listener", "reason"),
         )
-        for key, count in self._refused.items():
+        for key, count in self.passed.refused.items():
             refused.add_metric(key, count)
         retries = CounterMetricFamily(
             "proxyd_connect_retries", "Servers that were tried in vain.", labels=("pool",)
         )
-        for pool, count in self._retries.items():
+        for pool, count in self.passed.retries.items():
             retries.add_metric((pool,), count)
         connect = HistogramMetricFamily(
             "proxyd_connect_seconds",
             "How long the connects to a server took that succeeded.",
             labels=("pool", "server"),
         )
-        for server_key, durations in self._connect.items():
-            connect.add_metric(server_key, durations.buckets(), durations.total)
+        for server_key, durations in self.passed.connect.items():
+            connect.add_metric(server_key, _buckets(durations), durations.total)
         connection = HistogramMetricFamily(
             "proxyd_connection_seconds", "How long connections lasted.", labels=("listener",)
         )
-        for listener, durations in self._connection.items():
-            connection.add_metric((listener,), durations.buckets(), durations.total)
+        for listener, durations in self.passed.connection.items():
+            connection.add_metric((listener,), _buckets(durations), durations.total)
         queue = HistogramMetricFamily(
             "proxyd_queue_seconds",
             "How long clients have waited until a server had room, or until they were refused.",
             labels=("pool",),
         )
-        for pool, durations in self._queue.items():
-            queue.add_metric((pool,), durations.buckets(), durations.total)
+        for pool, durations in self.passed.queue.items():
+            queue.add_metric((pool,), _buckets(durations), durations.total)
         yield from (connections, refused, retries, connect, connection, queue)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
-        now = {key: list(passed) for key, passed in self._bytes.items()}
+        now = {key: [way.bytes_in, way.bytes_out] for key, way in self.passed.ways.items()}
         for listener in snapshot.listeners:
             for pool, server, bytes_in, bytes_out in listener.live:
                 passed = now.setdefault((listener.name, pool, server), [0, 0])

@@ -241,5 +241,5 @@ class WholeAccessLog(Case):
             log.close()
         self.assertEqual(
             [(event["log_namespace"], event["line"] + "\n") for event in events],
-            [("proxyd.ops.accesslog.AccessLog", text_line(record(detail="{braces} and % signs")))],
+            [("proxyd.ops.accesslog", text_line(record(detail="{braces} and % signs")))],
         )

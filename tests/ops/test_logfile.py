@@ -32,7 +32,7 @@ class LogFileCase(Case):
     @property
     def said(self) -> list[str]:
         """What the log file had to say in the log of twistd."""
-        ours = [event for event in self.events if event["log_namespace"] == "proxyd.ops.logfile.LogFile"]
+        ours = [event for event in self.events if event["log_namespace"] == "proxyd.ops.logfile"]
         return [formatEvent(event).replace(self.path, "PATH") for event in ours]
 
     def read(self, path: str = "") -> str:

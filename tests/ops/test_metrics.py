@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import attrs
@@ -10,20 +9,18 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from twisted.internet.task import Clock
-from zope.interface.verify import verifyObject
 
 import proxyd
 from proxyd.errors import Reason
 from proxyd.interfaces import (
     AffinitySnapshot,
-    IObserver,
     ListenerSnapshot,
     NameSnapshot,
     ServerSnapshot,
     SheddingSnapshot,
     Snapshot,
 )
-from proxyd.ops.metrics import CONNECT_BOUNDS, CONNECTION_BOUNDS, Durations, Metrics, metrics_site
+from proxyd.ops.metrics import Metrics, metrics_site
 from tests.ops.exchange import Answer, exchange
 from tests.ops.records import record, refused
 from tests.support.case import Case
@@ -79,16 +76,12 @@ class MetricsCase(Case):
 class WhatPassed(MetricsCase):
     """Counters and histograms."""
 
-    def test_provides(self) -> None:
-        """It can be told of connections."""
-        verifyObject(IObserver, self.metrics)
-
     def test_connections(self) -> None:
         """Connections are counted by where they led, why they ended, and whose fault it was."""
-        self.metrics.closed(record())
-        self.metrics.closed(record())
-        self.metrics.closed(record(server="b", reason=Reason.SERVER_RESET))
-        self.metrics.closed(refused())
+        self.metrics.passed.closed(record())
+        self.metrics.passed.closed(record())
+        self.metrics.passed.closed(record(server="b", reason=Reason.SERVER_RESET))
+        self.metrics.passed.closed(refused())
         self.assertEqual(
             self.samples()["proxyd_connections_total"],
             {
@@ -101,7 +94,7 @@ class WhatPassed(MetricsCase):
     def test_every_reason(self) -> None:
         """Each reason is a series with its fault."""
         for reason in Reason:
-            self.metrics.closed(record(reason=reason))
+            self.metrics.passed.closed(record(reason=reason))
         self.assertEqual(
             {labels[3:]: count for labels, count in self.samples()["proxyd_connections_total"].items()},
             {(reason.code, reason.fault.value): 1 for reason in Reason},
@@ -109,9 +102,9 @@ class WhatPassed(MetricsCase):
 
     def test_refused(self) -> None:
         """What never reached a server is counted apart, though a server was tried."""
-        self.metrics.closed(record())
-        self.metrics.closed(refused())
-        self.metrics.closed(refused(server="b", reason=Reason.CONNECT_REFUSED, retries=2))
+        self.metrics.passed.closed(record())
+        self.metrics.passed.closed(refused())
+        self.metrics.passed.closed(refused(server="b", reason=Reason.CONNECT_REFUSED, retries=2))
         self.assertEqual(
             self.samples()["proxyd_refused_total"],
             {("web", "no_server"): 1, ("web", "connect_refused"): 1},
@@ -120,15 +113,15 @@ class WhatPassed(MetricsCase):
     def test_retries(self) -> None:
         """Servers tried in vain are counted, by pool; a pool without any is zero from the start."""
         self.assertEqual(self.samples()["proxyd_connect_retries_total"], {("web",): 0})
-        self.metrics.closed(record(retries=2))
-        self.metrics.closed(refused(retries=1))
+        self.metrics.passed.closed(record(retries=2))
+        self.metrics.passed.closed(refused(retries=1))
         self.assertEqual(self.samples()["proxyd_connect_retries_total"], {("web",): 3})
 
     def test_connect_seconds(self) -> None:
         """Connects fall into buckets by server; failed ones are not among them."""
-        self.metrics.closed(record(connect_seconds=0.0003))
-        self.metrics.closed(record(connect_seconds=3.0))
-        self.metrics.closed(refused(server="a"))
+        self.metrics.passed.closed(record(connect_seconds=0.0003))
+        self.metrics.passed.closed(record(connect_seconds=3.0))
+        self.metrics.passed.closed(refused(server="a"))
         samples = self.samples()
         self.assertEqual(samples["proxyd_connect_seconds_count"], {("web", "a"): 2, ("web", "b"): 0})
         self.assertEqual(samples["proxyd_connect_seconds_sum"]["web", "a"], 3.0003)
@@ -139,18 +132,18 @@ class WhatPassed(MetricsCase):
 
     def test_connection_seconds(self) -> None:
         """Every connection's time is counted by listener, refused ones too."""
-        self.metrics.closed(record(total_seconds=2.0))
-        self.metrics.closed(refused(total_seconds=0.0))
+        self.metrics.passed.closed(record(total_seconds=2.0))
+        self.metrics.passed.closed(refused(total_seconds=0.0))
         samples = self.samples()
         self.assertEqual(samples["proxyd_connection_seconds_count"], {("web",): 2})
         self.assertEqual(samples["proxyd_connection_seconds_sum"], {("web",): 2.0})
 
     def test_labels_are_bounded(self) -> None:
         """Neither clients nor details nor addresses make series."""
-        self.metrics.closed(record())
+        self.metrics.passed.closed(record())
         before = {name: set(series) for name, series in self.samples().items()}
         for n in range(100):
-            self.metrics.closed(
+            self.metrics.passed.closed(
                 record(client=f"10.0.0.9:{n}", detail=f"d{n}", server_address=f"10.1.1.{n}:80")
             )
         self.assertEqual({name: set(series) for name, series in self.samples().items()}, before)
@@ -165,9 +158,9 @@ class Bytes(MetricsCase):
 
     def test_servers_that_are_no_more(self) -> None:
         """What has passed with them is dropped when they have gone, or names would make series for ever."""
-        self.metrics.closed(record(bytes_in=5, retries=1))
-        self.metrics.closed(record(server="b"))
-        self.metrics.closed(refused())
+        self.metrics.passed.closed(record(bytes_in=5, retries=1))
+        self.metrics.passed.closed(record(server="b"))
+        self.metrics.passed.closed(refused())
         self.samples()
         self.now = attrs.evolve(NOW, servers=(B,))
         found = self.samples()
@@ -184,13 +177,13 @@ class Bytes(MetricsCase):
 
     def test_closed(self) -> None:
         """What passed on connections that have ended is counted in both directions."""
-        self.metrics.closed(record())
-        self.metrics.closed(record())
+        self.metrics.passed.closed(record())
+        self.metrics.passed.closed(record())
         self.assertEqual(self.bytes(), (1034, 40960))
 
     def test_open(self) -> None:
         """What passed on open connections is counted while they are open."""
-        self.metrics.closed(record(bytes_in=1, bytes_out=2))
+        self.metrics.passed.closed(record(bytes_in=1, bytes_out=2))
         self.let_flow(10, 20, open=2)
         self.assertEqual(self.bytes(), (21, 42))
 
@@ -199,7 +192,7 @@ class Bytes(MetricsCase):
         self.let_flow(10, 20)
         self.assertEqual(self.bytes(), (10, 20))
         self.now = NOW
-        self.metrics.closed(record(bytes_in=12, bytes_out=20))
+        self.metrics.passed.closed(record(bytes_in=12, bytes_out=20))
         self.assertEqual(self.bytes(), (12, 20))
 
     def test_never_back(self) -> None:
@@ -209,7 +202,7 @@ class Bytes(MetricsCase):
             self.assertEqual(self.bytes(), (closed_in + 10, closed_out + 20))
             self.now = NOW
             self.assertEqual(self.bytes(), (closed_in + 10, closed_out + 20))
-            self.metrics.closed(record(bytes_in=25, bytes_out=25))
+            self.metrics.passed.closed(record(bytes_in=25, bytes_out=25))
             self.assertEqual(self.bytes(), (closed_in + 25, closed_out + 25))
 
 
@@ -305,7 +298,7 @@ class Scrape(MetricsCase):
 
     def test_formats(self) -> None:
         """Prometheus gets OpenMetrics if it asks for it, with the families of the text format."""
-        self.metrics.closed(record())
+        self.metrics.passed.closed(record())
         names = {family.name for family in parse_text(self.scrape().body)}
         for accept in (
             "application/openmetrics-text; version=1.0.0",
@@ -368,26 +361,3 @@ class Scrape(MetricsCase):
         self.metrics._take_snapshot = broken
         self.assertEqual(self.scrape().status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-
-class Buckets(Case):
-    """A histogram."""
-
-    def test_bounds(self) -> None:
-        """A duration on a bound is within it; buckets grow, and the last one has all."""
-        durations = Durations((1.0, 2.0))
-        for seconds in 0.0, 1.0, 1.5, 2.0, 2.5, math.inf:
-            durations.note(seconds)
-        self.assertEqual(durations.buckets(), [("1.0", 2), ("2.0", 4), ("+Inf", 6)])
-
-    def test_clock_set_back(self) -> None:
-        """A duration that seems negative does not let the sum go back."""
-        durations = Durations((1.0,))
-        durations.note(0.5)
-        durations.note(-3600.0)
-        self.assertEqual((durations.total, durations.buckets()), (0.5, [("1.0", 2), ("+Inf", 2)]))
-
-    def test_order(self) -> None:
-        """The bounds rise."""
-        for bounds in CONNECT_BOUNDS, CONNECTION_BOUNDS:
-            self.assertEqual(list(bounds), sorted(set(bounds)))

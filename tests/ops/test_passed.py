@@ -1,0 +1,62 @@
+"""Are connections that have ended counted as what they were?"""
+
+from __future__ import annotations
+
+import math
+
+from zope.interface.verify import verifyObject
+
+from proxyd.interfaces import IObserver
+from proxyd.ops.passed import CONNECT_BOUNDS, CONNECTION_BOUNDS, QUEUE_BOUNDS, Durations, Passed
+from tests.ops.records import record, refused
+from tests.support.case import Case
+
+
+class DurationTests(Case):
+    def test_bounds(self) -> None:
+        """A duration on a bound is within it."""
+        durations = Durations((1.0, 2.0))
+        for seconds in 0.0, 1.0, 1.5, 2.0, 2.5, math.inf:
+            durations.note(seconds)
+        self.assertEqual(durations.counts, [2, 2, 2])
+
+    def test_clock_set_back(self) -> None:
+        """A duration that seems negative does not let the sum go back."""
+        durations = Durations((1.0,))
+        durations.note(0.5)
+        durations.note(-3600.0)
+        self.assertEqual((durations.total, durations.counts), (0.5, [2, 0]))
+
+    def test_order(self) -> None:
+        """The bounds rise."""
+        for bounds in CONNECT_BOUNDS, CONNECTION_BOUNDS, QUEUE_BOUNDS:
+            self.assertEqual(list(bounds), sorted(set(bounds)))
+
+
+class PassedTests(Case):
+    def test_observer(self) -> None:
+        """It is told of every record."""
+        self.assertTrue(verifyObject(IObserver, Passed()))
+
+    def test_ways(self) -> None:
+        """What went to a server is counted with the listener that it came from."""
+        passed = Passed()
+        for number in range(3):
+            passed.closed(record(bytes_in=number, bytes_out=10, queue_seconds=0.2 if number else None))
+        passed.closed(refused(retries=2))
+        way = passed.ways["web", "web", "a"]
+        self.assertEqual((way.ended, way.bytes_in, way.bytes_out), ({"client_finished": 3}, 3, 30))
+        self.assertEqual(sum(passed.connect_of("web", "a").counts), 3)
+        self.assertEqual(sum(passed.connection_of("web").counts), 4)
+        self.assertEqual(sum(passed.queue_of("web").counts), 2)
+        self.assertEqual((passed.refused, passed.retries), ({("web", "no_server"): 1}, {"web": 2}))
+
+    def test_forgotten(self) -> None:
+        """A server that is no more is forgotten, and what reached none is not."""
+        passed = Passed()
+        passed.closed(record())
+        passed.closed(record(server="b"))
+        passed.closed(refused())
+        passed.forget_all_but({("web", "a")})
+        self.assertEqual(set(passed.ways), {("web", "web", "a"), ("web", "web", "")})
+        self.assertEqual(set(passed.connect), {("web", "a"), ("web", "")})
