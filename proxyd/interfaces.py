@@ -181,7 +181,8 @@ class ServerSnapshot:
     A server as its pool sees it now: the value of its `proxyd.policy.state.State`, since when, and why.
 
     ``health`` is what its checks have said last: up, down or checking.  ``since`` and ``until`` are seconds
-    since the epoch; 0 means since the start, and until something happens.
+    since the epoch; 0 means since the start, and until something happens.  ``max_connections`` are those that
+    it may have now, 0 if it has no bound.
     """
 
     pool: str
@@ -197,6 +198,7 @@ class ServerSnapshot:
     health: str = ""
     effective_weight: float = 1.0
     origin: str = ""
+    max_connections: int = 0
 
 
 @frozen

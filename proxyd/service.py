@@ -409,6 +409,7 @@ class ProxyService(Service):
                     health=server.health.value,
                     effective_weight=server.effective_weight,
                     origin=str(server.origin or ""),
+                    max_connections=server.max_connections,
                 )
                 for pool in self.pools.values()
                 for server in pool.servers

@@ -59,13 +59,14 @@ def _ends(outcome: Outcome) -> Iterator[str]:
     if waiting.clients:
         yield (
             f"waited in the queue: {waiting.clients:,} clients ({waiting.clients / outcome.arrivals:.1%}), "
-            f"for {waiting.seconds / waiting.clients:.3f} s on average and {waiting.longest:.3f} s at most"
+            f"for {waiting.seconds / waiting.clients:.3f} s on average and {waiting.longest:.3f} s at most; "
+            f"half of them for {waiting.within(0.5):.3f} s at most, 99% for {waiting.within(0.99):.3f} s"
         )
     if outcome.retries or outcome.unserved:
         yield (
             f"retries {outcome.retries:,}; clients that got no server: {outcome.no_server:,} none was up, "
             f"{outcome.unreachable:,} none could be reached, {waiting.refused:,} the queue was full, "
-            f"{waiting.timed_out:,} waited in vain"
+            f"{waiting.evicted:,} made room for others, {waiting.timed_out:,} waited in vain"
         )
 
 
@@ -111,8 +112,12 @@ def as_json(pool: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
                 "queue": {
                     "clients": outcome.waiting.clients,
                     "seconds": round(outcome.waiting.seconds, 6),
+                    "mean": round(outcome.waiting.seconds / (outcome.waiting.clients or 1), 6),
+                    "p50": round(outcome.waiting.within(0.5), 6),
+                    "p99": round(outcome.waiting.within(0.99), 6),
                     "longest": round(outcome.waiting.longest, 6),
                     "refused": outcome.waiting.refused,
+                    "evicted": outcome.waiting.evicted,
                     "timed_out": outcome.waiting.timed_out,
                 },
                 "imbalance": {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from proxyd.config.adaptive import AdaptiveSpec, MaxConnections
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
 from proxyd.config.affinity import TLS_SESSION, Affinity, AffinitySpec
 from proxyd.config.agent import AgentCheck, AgentSpec
 from proxyd.config.agent import unfit as unfit_agent
-from proxyd.config.balance import RAMPED, Balance, BalanceSpec
+from proxyd.config.balance import FIRST_BYTE, RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
 from proxyd.config.failover import KEEP, ON_UP, OnDown
@@ -42,10 +43,11 @@ class ServerSpec:
     """
     One ``server NAME = ADDRESS weight=N backup`` of a pool; weight 0 gets no new connections.
 
-    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound.  With
-    ``resolve`` all, the addresses of its name are servers of their own.  ``origin`` is the name and port that
-    the address was found for, None where it is written in the configuration.  ``tcp`` is what is asked of TCP
-    towards it, the pool's values included; None if nothing is.
+    Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound, and the highest
+    that there may be if it is ``adaptive``.  With ``resolve`` all, the addresses of its name are servers of
+    their own.  ``origin`` is the name and port that the address was found for, None where it is written in
+    the configuration.  ``tcp`` is what is asked of TCP towards it, the pool's values included; None if
+    nothing is.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ServerSpec:
     tcp: Optional[TcpSpec] = None
     resolve: str = FIRST
     origin: Optional[TcpAddress] = None
+    adaptive: Optional[AdaptiveSpec] = None
 
 
 @frozen
@@ -86,6 +89,16 @@ class PoolSpec:
     eject: Optional[EjectSpec] = EjectSpec()
     on_down: Optional[float] = None  # seconds until connections are closed
     on_up: str = KEEP
+
+    def at_most(self) -> PoolSpec:
+        """The same with the highest of adaptive ``max_connections``, for where nothing is measured."""
+        return evolve(self, servers=tuple(evolve(server, adaptive=None) for server in self.servers))
+
+    @property
+    def times_first_byte(self) -> bool:
+        """Whether it is to be known how long servers take to answer."""
+        adaptive = any(server.adaptive is not None for server in self.servers)
+        return adaptive or self.balance.measure == FIRST_BYTE
 
 
 class Server(Form):
@@ -117,11 +130,13 @@ class Server(Form):
         ),
         Option(
             "max_connections",
-            Count(1, 1_000_000),
+            MaxConnections(),
             "How many connections it has at most; those that are being dialed count, and checks do not. When "
             "all servers have so many, clients wait in the `queue`; backups do not stand in for servers that "
-            "are full.",
-            "max_connections=90",
+            "are full. With `adaptive` it has as many as it takes before it becomes slower, which is found "
+            "out again and again, between 3 and 1000 unless it is said otherwise; slower is to connect, and "
+            "to the first byte of its answer.",
+            "max_connections=adaptive:5-200",
             otherwise="no bound; with `balance = first`, no server after this one gets connections",
         ),
         Option(
@@ -137,7 +152,11 @@ class Server(Form):
 
     def parse(self, words: Sequence[Word], fail: Fail) -> dict[str, Any]:
         address = ServerAddress(may_be_srv=True).parse(words[:1], fail)
-        return {"address": address, **(parameters(words[1:], self.parameters, fail) or {})}
+        values = {"address": address, **(parameters(words[1:], self.parameters, fail) or {})}
+        most = values.get("max_connections")
+        if isinstance(most, AdaptiveSpec):
+            values.update(max_connections=most.most, adaptive=most)
+        return values
 
 
 OPTIONS = (

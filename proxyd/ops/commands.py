@@ -30,6 +30,7 @@ from proxyd.ops.command import (
     Parameter,
     Steered,
 )
+from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.pool import Pool, Server
 
 log = Logger()
@@ -79,8 +80,20 @@ def _server_row(steered: Steered, server: Server) -> Answer:
         "configured_weight": server.configured,
         "open": server.open,
         "max_connections": server.max_connections,
+        "adaptive": _adaptive(server.adaptive) if server.adaptive is not None else None,
         "backup": server.backup,
         "priority": server.priority,
+    }
+
+
+def _adaptive(adaptive: Adaptive) -> Answer:
+    """Between what its limit moves, and how long its responses took when there were few, and lately."""
+    usual = adaptive.usual
+    return {
+        "least": adaptive.least,
+        "most": adaptive.most,
+        "usual_seconds": round(usual, 6) if usual is not None else None,
+        "lately_seconds": round(adaptive.lately, 6) if usual is not None else None,
     }
 
 

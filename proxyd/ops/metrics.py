@@ -167,6 +167,11 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     opened = GaugeMetricFamily(
         "proxyd_server_connections_open", "Connections to the server that are open now.", labels=servers
     )
+    most = GaugeMetricFamily(
+        "proxyd_server_max_connections",
+        "How many connections the server may have now; of those that have a bound.",
+        labels=servers,
+    )
     up = GaugeMetricFamily("proxyd_server_up", "1 if the server is up, else 0.", labels=servers)
     state = GaugeMetricFamily(
         "proxyd_server_state", "1 for the state that the server has.", labels=(*servers, "state")
@@ -187,6 +192,8 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     for server in snapshot.servers:
         key = (server.pool, server.name)
         opened.add_metric(key, server.open)
+        if server.max_connections:
+            most.add_metric(key, server.max_connections)
         up.add_metric(key, server.state == "up")
         for name in STATES:
             state.add_metric((*key, name), server.state == name)
@@ -218,7 +225,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     lag.add_metric((), snapshot.lag_seconds)
     bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
     bans.add_metric((), snapshot.bans)
-    yield from (listeners, held, opened, up, state, since, weight, effective)
+    yield from (listeners, held, opened, most, up, state, since, weight, effective)
     yield from (waiting, length, evicted, counted, forgotten, lag, bans)
 
 

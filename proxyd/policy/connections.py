@@ -148,4 +148,4 @@ class First:
 
 
 def _is_full(server: Server) -> bool:
-    return 0 < server.max_connections <= server.open
+    return server.full

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from functools import partial
 from typing import Any, Mapping, Optional, Sequence
 
 from attrs import evolve, frozen
 
 from proxyd.config.listener import PASSTHROUGH, ListenerSpec
 from proxyd.config.options import show_duration, unknown
-from proxyd.config.pool import PoolSpec
+from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import CONDITIONS, TLS, RouteSpec
 from proxyd.config.words import quoted
 from proxyd.errors import IllegalMove, Reason
@@ -26,9 +27,9 @@ from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lists import client_bytes
 from proxyd.policy.lots import Chance
-from proxyd.policy.pool import OUT, Pool, Server
+from proxyd.policy.pool import Pool, Server
 from proxyd.policy.route import Routes
-from proxyd.policy.state import State
+from proxyd.policy.state import OUT, State
 
 DRAWS = 1000  # for how likely each server is
 
@@ -143,7 +144,7 @@ def explain(
     pool = _pool(pools[name], supposed, random)
     if supposed.remembered:
         _remember(pool, supposed)
-    steps = tuple(_server_step(pool, server) for server in pool.servers)
+    steps = tuple(map(partial(_server_step, pool), pool.servers, pools[name].servers))
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
     comes_back = bool(walk) and walk[0].name == supposed.remembered
@@ -240,7 +241,7 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
     if not supposed.remembered:
         # Each of many such clients is one that is not remembered.
         spec = evolve(spec, affinity=None, affinity_failback=False)
-    pool = Pool(spec, make_balancer(spec.balance, random, lambda: 0.0))
+    pool = Pool(spec.at_most(), make_balancer(spec.balance, random, lambda: 0.0))
     servers = {server.name: server for server in pool.servers}
     remembered = (supposed.remembered,) if supposed.remembered else ()
     for name in (*supposed.states, *supposed.weights, *supposed.open, *remembered):
@@ -288,7 +289,7 @@ def _put(pool: Pool, server: Server, state: State) -> None:
         pool.eject(server, 1.0, ASSUMED, 0.0)
 
 
-def _server_step(pool: Pool, server: Server) -> ServerStep:
+def _server_step(pool: Pool, server: Server, spec: ServerSpec) -> ServerStep:
     tier = next((number for number, tier in enumerate(pool.tiers, 1) if server in tier), 0)
     return ServerStep(
         server=server.name,
@@ -297,8 +298,16 @@ def _server_step(pool: Pool, server: Server) -> ServerStep:
         weight=server.effective_weight,
         open=server.open,
         tier=tier,
-        why=_why(pool, server, tier),
+        why=_why(pool, server, tier) + _until(server, spec) * (tier == 1),
     )
+
+
+def _until(server: Server, spec: ServerSpec) -> str:
+    """Until when it gets clients, if it may have only so many connections."""
+    most = f"{spec.adaptive or server.max_connections}"
+    if not server.max_connections:
+        return ""
+    return f"{', but is full' if server.full else ', until it is full'}: max_connections={most}"
 
 
 def _why(pool: Pool, server: Server, tier: int) -> str:

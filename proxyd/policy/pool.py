@@ -23,16 +23,16 @@ from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
+from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue, Ticket
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
+from proxyd.policy.tiers import tiers
 
 SWEPT = 1000  # entries of affinity that have run out and go at a tick: a millisecond's work
-
-OUT = (State.DRAINING, State.MAINTENANCE)  # whom operators have taken out, whatever happens to the others
 
 
 @define(eq=False, repr=False)
@@ -52,7 +52,7 @@ class Server:
 
     ``failures`` are connections in a row that came to nothing, ``ejections`` how often it was ejected lately,
     and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
-    longer leads there.
+    longer leads there.  Where ``max_connections`` follow from what it is found to take, ``adaptive`` knows.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Server:
     returned: float = 0.0
     leaving: bool = False
     origin: Optional[TcpAddress] = None
+    adaptive: Optional[Adaptive] = None
 
     def __attrs_post_init__(self) -> None:
         self.share = self.weight * FULL
@@ -89,6 +90,16 @@ class Server:
     def effective_weight(self) -> float:
         """Its weight, as far as it has come since it is up again (nginx's word)."""
         return self.share / FULL
+
+    @property
+    def bound(self) -> int:
+        """What its ``max_connections`` may become, 0 if it has none."""
+        return self.max_connections if self.adaptive is None else self.adaptive.most
+
+    @property
+    def full(self) -> bool:
+        """Whether it has its ``max_connections``."""
+        return 0 < self.max_connections <= self.open
 
     def __repr__(self) -> str:
         return f"<Server {self.pool}/{self.name} {self.address} {self.state.value}, {self.open} open>"
@@ -148,6 +159,7 @@ class Pool:
         self._named_of: list[list[Server]] = []  # the tiers that these are of
 
     def _make(self, spec: ServerSpec) -> Server:
+        adaptive = Adaptive(spec.adaptive) if spec.adaptive is not None else None
         return Server(
             name=spec.name,
             address=spec.address,
@@ -156,9 +168,10 @@ class Pool:
             pool=self.name,
             state=State.CHECKING if self.spec.checks else State.UP,
             priority=spec.priority,
-            max_connections=spec.max_connections,
+            max_connections=spec.max_connections if adaptive is None else adaptive.limit,
             tcp=spec.tcp,
             origin=spec.origin,
+            adaptive=adaptive,
         )
 
     def pick(
@@ -233,7 +246,7 @@ class Pool:
         """A connection to it is being dialed; to be called by whoever was told the server, at once."""
         self.open += 1
         server.open += 1
-        if 0 < server.max_connections <= server.open:
+        if 0 < server.max_connections <= server.open:  # `full`, without a call
             self._full.add(server)
 
     def closed(self, server: Server, moved: int = 0) -> bool:
@@ -281,7 +294,7 @@ class Pool:
 
     def _see_to_the_queue(self) -> None:
         """There is a queue as soon as a server may be full."""
-        bounds = [server.max_connections for server in self.servers]
+        bounds = [server.bound for server in self.servers]
         most = self.spec.max_connections
         if any(bounds) or most:
             slots = sum(bounds)
@@ -361,17 +374,27 @@ class Pool:
         self._changed(server, Event.WEIGH, server.state, why, now)
 
     def limit(self, server: Server, most: int, now: float) -> None:
-        """Give it another ``max_connections``, of which 0 is none; the connections that it has go on."""
-        if most == server.max_connections:
+        """
+        Give it another ``max_connections``, of which 0 is none; the connections that it has go on.
+
+        If they are adaptive, that is the most that they may become, and 0 what the configuration says.
+        """
+        if most == server.bound:
             return
+        if server.adaptive is not None:
+            server.adaptive.bound(most)
+            most = server.adaptive.limit
+        self._limit(server, most)
+        self._see_to_the_queue()
+        self.admit(now)
+
+    def _limit(self, server: Server, most: int) -> None:
         server.max_connections = most
-        if 0 < most <= server.open:
+        if server.full:
             self._full.add(server)
         else:
             self._full.discard(server)
-        self._see_to_the_queue()
         self._tiers = self._fit()  # balancers that know who is full look anew
-        self.admit(now)
 
     def add(self, specs: Sequence[ServerSpec], why: str, now: float, cold: bool = True) -> list[Server]:
         """
@@ -419,6 +442,9 @@ class Pool:
                 self._changed(server, Event.REVISE, server.state, why, now)
                 continue
             server.cold, server.measured, server.failures, server.ejections = True, 0.0, 0, 0
+            if server.adaptive is not None:
+                server.adaptive = Adaptive(server.adaptive.spec)
+                self._limit(server, server.adaptive.limit)
             if self.spec.checks:
                 server.health = State.CHECKING
             elif server.state is State.UP:
@@ -439,7 +465,7 @@ class Pool:
             self._changed(server, Event.REMOVE, server.state, why, now)
 
     def tick(self, now: float) -> None:
-        """What time alone brings: ejected servers return, and slow starts go on.  Call it each second."""
+        """What time alone brings: servers return, slow starts go on, limits adapt.  Call it each second."""
         for server in [server for server in self._ejected if not server.since <= now < server.until]:
             self._move(server, Event.RETURN, "the time of its ejection is over", now)
         if self.affinity is not None:
@@ -449,6 +475,10 @@ class Pool:
             self._share(server, now)
         if [server.share for server in self._starting] != before:
             self._tiers = self._fit()
+        for server in self.servers:
+            if server.adaptive is not None and server.adaptive.tick(server.open, now):
+                self._limit(server, server.adaptive.limit)
+                self.admit(now)
 
     def takes(self, server: Server, weight: int) -> bool:
         """Whether the server may have such a weight."""
@@ -538,43 +568,8 @@ class Pool:
             self.admit(now)
 
     def _fit(self) -> list[list[Server]]:
-        """
-        Those that may be chosen, and one after another those that may be when none of these is left.
-
-        They are always new lists, and none is empty.
-        """
-        able = [server for server in self.servers if server.share > 0 and server.state not in OUT]
-        self.panic = self._too_few_of(able)
-        fit: list[Server] = able if self.panic else []
-        for state in (State.UP, State.CHECKING, State.EJECTED):
-            fit = fit or [server for server in able if server.state is state]
-        alike: dict[tuple[bool, int], list[Server]] = {}
-        for server in fit:
-            alike.setdefault((server.backup, server.priority), []).append(server)
-        tiers: list[list[Server]] = []
-        for rank, servers in sorted(alike.items(), key=lambda item: item[0]):
-            if tiers and len(tiers[0]) < self.spec.backup_below:
-                # In the order of the configuration, by which round robin and `first` go.
-                tiers[0] = [server for server in fit if (server.backup, server.priority) <= rank]
-            else:
-                tiers.append(servers)
-        return tiers
-
-    def _too_few_of(self, able: list[Server]) -> bool:
-        """
-        Whether so few are up that the checks are rather wrong than right: Envoy's panic threshold.
-
-        Backups do not count, and while no other is up at all they come first.
-        """
-        threshold = self.spec.panic_threshold
-        if not threshold:
-            return False
-        hopeful = (State.UP, State.CHECKING)
-        others = [server for server in able if not server.backup]
-        left = sum(server.state in hopeful for server in others)
-        if not left and any(server.state in hopeful for server in able):
-            return False
-        return left * 100 < threshold * len(others)
+        self.panic, found = tiers(self.servers, self.spec.panic_threshold, self.spec.backup_below)
+        return found
 
     def __repr__(self) -> str:
         counts = Counter(server.state for server in self.servers)

@@ -6,17 +6,18 @@ those that are to come (connections that end, servers that are lost) are in a he
 the next arrival happens first.  So an hour takes as long as its clients are many, and not as the hour is.
 
 What is not known is assumed: a connection lasts as long and moves as much on whichever server; a server that
-is not the one of the log takes as long to be reached as it took last in the log; one that is lost refuses, at
+is not the one of the log takes as long to be reached as it took last in the log, and none is slower
+with more connections, so ``adaptive`` stands for the most that there may be; one that is lost refuses, at
 once, until the checks of its pool have noticed or so many failures have ejected it.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import inf
+from math import exp, inf, log
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from proxyd.config.combination import fold
 from proxyd.config.health import CheckSpec
@@ -35,6 +36,10 @@ Event = tuple[float, int, Callable[[Any], None], Any]  # when, in which order, w
 _USUAL_OF = 64  # so many connections make what is usual
 
 _TICK = 1.0  # seconds, as in the daemon
+
+_STEPS = 50  # for each factor e: waits are counted to one per cent
+_NO_WAIT = 1e-6  # seconds
+_AT_ONCE = -1000
 
 
 @frozen
@@ -80,14 +85,34 @@ class Waiting:
     """
     What the queue has done: ``clients`` that had to wait, ``seconds`` of all together, and ``longest``.
 
-    ``refused`` found no place or had to make room, and ``timed_out`` have waited in vain.
+    ``refused`` found no place, ``evicted`` had to make room, and ``timed_out`` have waited in vain.
     """
 
     clients: int = 0
     seconds: float = 0.0
     longest: float = 0.0
     refused: int = 0
+    evicted: int = 0
     timed_out: int = 0
+    _waits: int = 0
+    _spread: dict[int, int] = Factory(dict)  # how many waits there were, by the logarithm of their length
+
+    def note(self, seconds: float) -> None:
+        """One has waited for so long, whatever came of it."""
+        self.seconds += seconds
+        self.longest = max(self.longest, seconds)
+        self._waits += 1
+        step = int(log(seconds) * _STEPS) if seconds > _NO_WAIT else _AT_ONCE
+        self._spread[step] = self._spread.get(step, 0) + 1
+
+    def within(self, share: float) -> float:
+        """In how many seconds, to one per cent, such a share of the waits was over."""
+        left = share * self._waits
+        for step in sorted(self._spread):
+            left -= self._spread[step]
+            if left <= 0:
+                return 0.0 if step == _AT_ONCE else min(self.longest, exp((step + 0.5) / _STEPS))
+        return self.longest
 
 
 class Visit:
@@ -136,7 +161,8 @@ class Outcome:
     def unserved(self) -> int:
         """How many clients got no server."""
         waiting = self.waiting
-        return self.no_server + self.unreachable + waiting.refused + waiting.timed_out
+        left_out = waiting.refused + waiting.evicted + waiting.timed_out
+        return self.no_server + self.unreachable + left_out
 
     def imbalance(self, measure: Callable[[Load], float]) -> Imbalance:
         """Of the servers that are no backups and not drained, by what is measured of each."""
@@ -167,7 +193,7 @@ class Simulation:
 
         ``losses`` name servers of the pool, and ``priorities`` are those of listeners, by their names.
         """
-        self.pool = Pool(spec, make_balancer(spec.balance, random, self._seconds))
+        self.pool = Pool(spec.at_most(), make_balancer(spec.balance, random, self._seconds))
         self.loads = {server: Load(server) for server in self.pool.servers}
         for server in self.pool.servers:
             self.pool.turned(server, State.UP, "assumed", 0.0)
@@ -262,7 +288,7 @@ class Simulation:
             network_of(logged.arrival().source, 32, 64),
             self._priorities.get(logged.listener, 0),
             lambda: self._admitted(visit),
-            lambda: self._refused(visit),
+            lambda: self._evicted(visit),
             tuple(visit.tried),
         )
         if queue.enter(ticket, self._time, waited):
@@ -272,17 +298,15 @@ class Simulation:
 
     def _has_waited(self, ticket: Optional[Ticket]) -> None:
         assert ticket is not None
-        seconds = self._time - ticket.entered
-        self._waiting.seconds += seconds
-        self._waiting.longest = max(self._waiting.longest, seconds)
+        self._waiting.note(self._time - ticket.entered)
 
     def _admitted(self, visit: Visit) -> None:
         self._has_waited(visit.ticket)
         self._reach_a_server(visit, in_turn=True)
 
-    def _refused(self, visit: Visit) -> None:
+    def _evicted(self, visit: Visit) -> None:
         self._has_waited(visit.ticket)
-        self._waiting.refused += 1
+        self._waiting.evicted += 1
 
     def _timed_out(self, ticket: Ticket) -> None:
         if ticket.waiting and self.pool.queue is not None:

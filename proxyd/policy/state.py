@@ -33,6 +33,9 @@ class State(enum.Enum):
     EJECTED = "ejected"
 
 
+OUT = (State.DRAINING, State.MAINTENANCE)  # whom operators have taken out, whatever happens to the others
+
+
 class Event(enum.Enum):
     """What happens to a server; the last four change no state."""
 

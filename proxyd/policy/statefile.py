@@ -15,8 +15,8 @@ from typing import Any, Iterable, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.pool import HEAVIEST
-from proxyd.policy.pool import OUT, Pool, Server
-from proxyd.policy.state import State
+from proxyd.policy.pool import Pool, Server
+from proxyd.policy.state import OUT, State
 
 SECTION = "servers"
 

@@ -9,7 +9,6 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from proxyd.config.affinity import RDP_COOKIE
-from proxyd.config.balance import FIRST_BYTE
 from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import Reason
@@ -57,7 +56,7 @@ class ProxyFactory(ServerFactory):
         self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
         self.routes = Routes(spec.routes)
         self.notes_tcp = spec.tcp_info
-        self.times_first_byte = any(pools[name].spec.balance.measure == FIRST_BYTE for name in spec.pools)
+        self.times_first_byte = any(pools[name].spec.times_first_byte for name in spec.pools)
         self.datapath = datapath
         self.wheel = wheel
         self.seconds = seconds

@@ -11,31 +11,49 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
+from proxyd.policy.adaptive import Adaptive
 from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, TLSProxyServer
 
 
 class FirstByte:
     """The time of one connection; ``tell`` gets the seconds, once at most."""
 
-    __slots__ = ("_asked", "_seconds", "_since", "_tell")
+    __slots__ = ("_adaptive", "_asked", "_seconds", "_since", "_tell")
 
-    def __init__(self, seconds: Callable[[], float], asked: bool, tell: Callable[[float], None]) -> None:
-        """``asked`` is whether the client has spoken already; the server is just connected."""
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        asked: bool,
+        tell: Callable[[float], None],
+        adaptive: Optional[Adaptive] = None,
+    ) -> None:
+        """
+        The server is just connected; ``asked`` is whether the client has spoken already.
+
+        Until a server that was asked answers, ``adaptive`` has one more that is pending.
+        """
         self._seconds = seconds
         self._since = seconds()
-        self._asked = asked
+        self._asked = False
         self._tell: Optional[Callable[[float], None]] = tell
+        self._adaptive = adaptive
+        if asked:
+            self.asked()
 
     def asked(self) -> None:
         """The client has spoken."""
-        if not self._asked:
+        if not self._asked and self._tell is not None:
             self._asked = True
             self._since = self._seconds()
+            if self._adaptive is not None:
+                self._adaptive.pending += 1
 
     def answered(self) -> None:
         """The server has spoken."""
         tell, self._tell = self._tell, None
         if tell is not None:
+            if self._asked and self._adaptive is not None:
+                self._adaptive.pending -= 1
             tell(self._seconds() - self._since)
 
     def ended(self) -> None:

@@ -22,6 +22,7 @@ from proxyd.config.refusal import CLOSE
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import Record
+from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.minrate import MinRate
@@ -270,7 +271,7 @@ class Session(Pair):
                 if reached is not None:
                     self.server_address = reached
                 self.connect_seconds = self.factory.seconds() - began
-                if pool.timed is not None:
+                if pool.timed is not None or server.adaptive is not None:
                     self._time(pool, server, self.connect_seconds)
                 if self.factory.learns:
                     self._learn(pool)
@@ -288,17 +289,19 @@ class Session(Pair):
             if failed.reason is Reason.DESCRIPTORS:
                 self.factory.capacity.exhausted()
                 break  # no fault of the server's, and no other could be reached either
-            self._blame(pool, server, failed)
+            self._blame(pool, server, failed, began)
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
-    def _blame(self, pool: Pool, server: Server, failed: DialFailed) -> None:
+    def _blame(self, pool: Pool, server: Server, failed: DialFailed, began: float) -> None:
         """Tell the pool that a server could not be reached, if it is the server's fault."""
         if failed.reason not in UNREACHED:
             return
         pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
         if pool.timed is not None:
             pool.timed(server, pool.spec.connect_timeout)
+        if server.adaptive is not None:
+            server.adaptive.failed(began)
 
     def _pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         if not pool.by_client:
@@ -367,24 +370,38 @@ class Session(Pair):
             self.start_pumping()
 
     def _time(self, pool: Pool, server: Server, connect_seconds: float) -> None:
-        """Tell a pool that goes by it how long the server takes, now or when it has spoken."""
-        assert pool.timed is not None
+        """Tell who goes by it how long the server takes, now or when it has spoken."""
         measure = pool.spec.balance.measure
-        if measure != FIRST_BYTE:
+        if pool.timed is not None and measure != FIRST_BYTE:
             seconds = connect_seconds if measure == CONNECT else round_trip(self.server.transport)
             if seconds is not None:
                 pool.timed(server, seconds)
+        if measure != FIRST_BYTE and server.adaptive is None:
             return
-        watch = FirstByte(self.factory.seconds, bool(self.client.held), self._first_byte_came)
+        asked = bool(self.client.held)
+        watch = FirstByte(self.factory.seconds, asked, self._first_byte_came, server.adaptive)
         assert isinstance(self.client, (TimedServer, TimedTLSServer)) and isinstance(self.server, TimedClient)
         self._first_byte = self.client.watch = self.server.watch = watch
 
     def _first_byte_came(self, seconds: float) -> None:
         self._first_byte = None
-        if self.pool is not None and self.pool.timed is not None and self.picked is not None:
-            self.pool.timed(self.picked, seconds)
+        pool, picked = self.pool, self.picked
+        if pool is not None and picked is not None:
+            if pool.timed is not None and pool.spec.balance.measure == FIRST_BYTE:
+                pool.timed(picked, seconds)
+            if picked.adaptive is not None:
+                self._responded(picked, picked.adaptive, seconds)
         if self.client.connected and self.server.connected:
             self.start_pumping()
+
+    def _responded(self, server: Server, adaptive: Adaptive, seconds: float) -> None:
+        """Tell what adapts the server's limit how long it has taken; not of one that gave nothing."""
+        if not self.server.received and self.reason is not None:
+            if came_to_nothing(self.reason, self.client.received > 0):
+                adaptive.failed(self.factory.seconds() - seconds)
+                return
+        seconds += self.connect_seconds or 0.0
+        adaptive.sampled(seconds, server.open, self.factory.seconds() - seconds)
 
     def start_pumping(self) -> None:
         if self._first_byte is None and self._lesson is None and self.factory.pacing is None:
@@ -476,6 +493,7 @@ class Session(Pair):
     def ended(self, reason: Reason, detail: str) -> None:
         factory, picked, opening = self.factory, self.picked, self.opening
         if self._first_byte is not None:
+            self.reason = reason
             self._first_byte.ended()
         if picked is not None and self.connect_seconds is not None:
             if self.server.received:

@@ -22,7 +22,10 @@ REFUSED = [
     ),
     ("10.0.0.1:80 backup=yes", "backup takes no value; write backup alone"),
     ("10.0.0.1:80 priority=128", 'priority: "128" is not a whole number, 0 to 127'),
-    ("10.0.0.1:80 max_connections=0", 'max_connections: "0" is not a whole number, 1 to 1000000'),
+    (
+        "10.0.0.1:80 max_connections=0",
+        'max_connections: "0" is not a whole number, 1 to 1000000, and not adaptive',
+    ),
     (
         "10.0.0.1:80 10.0.0.2:80",
         '"10.0.0.2:80" is not known; known here: weight, backup, priority, max_connections, resolve, '

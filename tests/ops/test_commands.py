@@ -8,10 +8,12 @@ from typing import Any
 from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.config import load
+from proxyd.config.adaptive import AdaptiveSpec
 from proxyd.interfaces import NameSnapshot
 from proxyd.native import version
 from proxyd.ops.command import LONGEST_REASON, Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
+from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
@@ -93,11 +95,23 @@ class Seeing(CommandCase):
                     "configured_weight": 1,
                     "open": 3,
                     "max_connections": 7,
+                    "adaptive": None,
                     "backup": False,
                     "priority": 0,
                 }
             ],
         )
+
+    def test_adaptive(self) -> None:
+        """Of a server whose limit adapts, between what, and how long its responses take."""
+        server = self.pools["web"].servers[0]
+        adaptive = server.adaptive = Adaptive(AdaptiveSpec(5, 200))
+        [row] = self.do("show servers", pool="web")["servers"]
+        nothing = {"least": 5, "most": 200, "usual_seconds": None, "lately_seconds": None}
+        self.assertEqual(row["adaptive"], nothing)
+        adaptive.usual, adaptive.lately = 0.0123456, 0.5
+        [row] = self.do("show servers", pool="web")["servers"]
+        self.assertEqual(row["adaptive"], {**nothing, "usual_seconds": 0.012346, "lately_seconds": 0.5})
 
     def test_names(self) -> None:
         """Each name, with what it stands for and how long yet."""

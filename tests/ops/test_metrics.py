@@ -232,6 +232,11 @@ class WhatIs(MetricsCase):
         """Weights are shown."""
         self.assertEqual(self.samples()["proxyd_server_weight"], {("web", "a"): 2, ("web", "b"): 1})
 
+    def test_max_connections(self) -> None:
+        """How many a server may have now, where that has a bound."""
+        self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, max_connections=17), B))
+        self.assertEqual(self.samples()["proxyd_server_max_connections"], {("web", "a"): 17})
+
     def test_affinity(self) -> None:
         """What a pool remembers, and what came of it."""
         web = AffinitySnapshot("web", entries=7, hits=6, misses=5, moved=4, spilled=3, evicted=2, expired=1)

@@ -180,6 +180,17 @@ class Honoured(AffinityCase):
         self.assertEqual(self.get(pool, client(1)), "a")
         self.assertEqual(counts(pool), {"misses": 2, "spilled": 1, "hits": 1})
 
+    def test_all_full(self) -> None:
+        """A client waits only when its own server is full and all others, too; then it gets any with room."""
+        pool = make(most=1)
+        self.assertEqual({self.get(pool, client(1)) for _ in range(2)}, {"a", "b"})
+        self.assertFalse(pool.has_to_wait())
+        self.assertEqual(self.get(pool, client(1)), "c")
+        self.assertIsNone(pool.pick((), client(1), 0.0))
+        self.assertTrue(pool.is_full())
+        pool.closed(self.named(pool, "b"))
+        self.assertEqual(self.get(pool, client(1)), "b")
+
     def test_full_and_unreachable(self) -> None:
         """When the other cannot be reached either, its own server stays its own."""
         pool = make(balance=BalanceSpec("first"), most=1)

@@ -229,6 +229,8 @@ class QueueTests(Case):
         self.assertEqual((each(found, "connections"), each(found, "peak"), found.unserved), ([4], [1], 0))
         waiting = found.waiting
         self.assertEqual((waiting.clients, waiting.seconds, waiting.longest), (2, 6.0 + 7.0, 7.0))
+        self.assertAlmostEqual(waiting.within(0.5), 6.0, 1)
+        self.assertEqual(waiting.within(0.99), 7.0)
         self.assertEqual(each(found, "open_seconds"), [13.0])
 
     def test_refused(self) -> None:
@@ -247,7 +249,7 @@ class QueueTests(Case):
         greedy = [came(n / 10, 3, client=f"10.0.0.1:{n}") for n in range(3)]
         found = outcome(spec, *greedy, came(1, 3, client="10.0.0.2:5"), came(60, 1))
         self.assertEqual(
-            (found.waiting.refused, found.waiting.clients, each(found, "connections")), (1, 3, [4])
+            (found.waiting.evicted, found.waiting.clients, each(found, "connections")), (1, 3, [4])
         )
 
     def test_priority(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.task import Clock
 
+from proxyd.config.adaptive import AdaptiveSpec
+from proxyd.policy.adaptive import Adaptive
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from tests.support.case import Case
 
@@ -53,6 +55,25 @@ class FirstByteTests(Case):
         watch.answered()
         watch.ended()
         self.assertEqual(self.told, [0.0])
+
+    def test_pending(self) -> None:
+        """Who was asked and has not answered is pending, however it ends, and nobody else."""
+        adaptive = Adaptive(AdaptiveSpec())
+
+        def watch(asked: bool) -> FirstByte:
+            return FirstByte(self.clock.seconds, asked, self.told.append, adaptive)
+
+        asked, silent, greeting = watch(True), watch(False), watch(False)
+        self.assertEqual(adaptive.pending, 1)
+        silent.asked()
+        greeting.answered()
+        greeting.asked()
+        self.assertEqual(adaptive.pending, 2)
+        asked.answered()
+        silent.ended()
+        watch(False).ended()
+        greeting.ended()
+        self.assertEqual((adaptive.pending, self.told), (0, [0.0] * 3))
 
     def test_no_answer(self) -> None:
         """A server that was asked and never answered has taken as long as it was waited for."""

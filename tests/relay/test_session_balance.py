@@ -9,12 +9,14 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from proxyd.config.adaptive import AdaptiveSpec
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.listener import PASSTHROUGH, ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
+from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool, Server
@@ -77,10 +79,11 @@ class BalanceCase(Case):
         balance: Optional[BalanceSpec] = None,
         balancer: Optional[IBalancer] = None,
         most: int = 0,
+        adaptive: Optional[AdaptiveSpec] = None,
         **listener: Any,
     ) -> ProxyFactory:
         servers = tuple(
-            ServerSpec("abc"[place], TcpAddress("10.0.0.1", port), max_connections=most)
+            ServerSpec("abc"[place], TcpAddress("10.0.0.1", port), max_connections=most, adaptive=adaptive)
             for place, port in enumerate(ports)
         )
         self.pool = Pool(PoolSpec("web", servers, balance or BalanceSpec()), balancer or self.curious)
@@ -296,6 +299,68 @@ class Times(BalanceCase):
         self.advance(3.0)
         self.finish(client, server)
         self.assertEqual((self.times(), len(self.notebook.records)), ([], 1))
+
+
+class AdaptiveTimes(BalanceCase):
+    """What is told to a server's adaptive limit."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sampled: list[float] = []
+        self.failed: list[float] = []
+
+    def serve(self, port: int, **values: Any) -> Adaptive:
+        self.serving = self.factory([port], adaptive=AdaptiveSpec(), **values)
+        adaptive = self.pool.servers[0].adaptive
+        assert adaptive is not None
+        self.patch(Adaptive, "sampled", lambda adaptive, seconds, *_: self.sampled.append(seconds))
+        self.patch(Adaptive, "failed", lambda adaptive, dialed: self.failed.append(dialed))
+        return adaptive
+
+    def test_response(self) -> None:
+        """The time to the first byte of the answer, whatever way to balance there is."""
+        for balance in (None, BalanceSpec("leasttime", measure="first_byte"), BalanceSpec("leasttime")):
+            self.sampled.clear()
+            adaptive = self.serve(1, balance=balance)
+            client, server = self.connect(self.serving), self.datapath.peers[-1]
+            self.advance(7.0)
+            client.send(b"question")
+            self.network.flush()
+            self.assertEqual(adaptive.pending, 1)
+            self.clock.advance(0.25)
+            server.send(b"answer")
+            self.network.flush()
+            self.assertEqual((self.sampled, adaptive.pending, client.received), ([0.25], 0, b"answer"))
+            self.finish(client, server)
+            self.assertEqual(self.sampled, [0.25])
+
+    def test_nothing(self) -> None:
+        """A server that ends connections without a byte is not quick but failing."""
+        adaptive = self.serve(1)
+        client, server = self.connect(self.serving), self.datapath.peers[0]
+        client.send(b"question")
+        self.network.flush()
+        self.advance(1.0)
+        self.finish(server)
+        self.finish(client)
+        self.assertEqual((self.sampled, self.failed, adaptive.pending), ([], [0.0], 0))
+
+    def test_client_leaves(self) -> None:
+        """A client that does not wait for its answer has shown that it takes as long, at least."""
+        adaptive = self.serve(1)
+        client = self.connect(self.serving)
+        client.send(b"question")
+        self.network.flush()
+        self.clock.advance(4.0)
+        client.reset()
+        self.network.flush()
+        self.assertEqual((self.sampled, self.failed, adaptive.pending), ([4.0], [], 0))
+
+    def test_refused(self) -> None:
+        """A server that cannot be reached has failed."""
+        self.serve(2)
+        self.connect(self.serving)
+        self.assertEqual((self.sampled, self.failed), ([], [0.0]))
 
 
 class Plain(BalanceCase):
