@@ -157,8 +157,9 @@ class PacedServer(TimedServer):
         self.meter: Optional[Meter] = None  # until the two sides are joined
 
     def dataReceived(self, data: bytes) -> None:
+        joined = self.meter is not None  # what it says before is counted when it is
         super().dataReceived(data)
-        if self.meter is not None:
+        if joined and self.meter is not None:
             self.meter.passed(len(data))
 
     def resumeProducing(self) -> None:
@@ -187,8 +188,9 @@ class PacedTLSServer(TimedTLSServer):
         self.meter: Optional[Meter] = None
 
     def dataReceived(self, data: bytes) -> None:
+        joined = self.meter is not None  # what it says before is counted when it is
         super().dataReceived(data)
-        if self.meter is not None:
+        if joined and self.meter is not None:
             self.meter.passed(len(data))
 
     def resumeProducing(self) -> None:
@@ -217,8 +219,9 @@ class PacedClient(LearningClient):
         self.meter: Optional[Meter] = None
 
     def dataReceived(self, data: bytes) -> None:
+        joined = self.meter is not None  # what it says before is counted when it is
         super().dataReceived(data)
-        if self.meter is not None:
+        if joined and self.meter is not None:
             self.meter.passed(len(data))
 
     def resumeProducing(self) -> None:
@@ -274,6 +277,8 @@ class Pacing:
         if lines or end is not None:
             client.meter = Meter(client, lines, self._clock, end)
             client.meter.read_at_most(_read_for(own.inward, common.inward))
+            if client.held:
+                client.meter.passed(len(client.held))  # what it has said before a server was reached
         lines = _some(self._line(own.outward, now), shared.outward)
         if lines:
             server.meter = Meter(server, lines, self._clock, None)

@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import FIRST_BYTE, BalanceSpec
 from proxyd.config.bandwidth import Allowance, BandwidthSpec
+from proxyd.config.listener import PASSTHROUGH
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
@@ -22,6 +23,7 @@ from proxyd.relay.lane.datapath import Lane
 from proxyd.relay.stock import Stock
 from tests.relay.test_session import SessionCase
 from tests.support.case import AsyncCase
+from tests.support.hello import hello
 from tests.support.peer import SocketPeer, listening_socket
 from tests.support.relay import Relay
 from tests.support.streams import FakePeer
@@ -96,6 +98,22 @@ class PacedTests(SessionCase):
         client.send(b"x" * 1_000_000)
         self.network.flush()
         self.assertEqual(server.count, 1_000_000)
+        self.end(client, server)
+
+    def test_said_before(self) -> None:
+        """What a client has said before a server was reached is passed on at once, and counts."""
+        self.listen(bandwidth=INWARD, tls=PASSTHROUGH)
+        client = self.network.connect(self.factory.buildProtocol(IPv4Address("TCP", "10.9.9.9", 4711)))
+        said = hello("a.example").ljust(BURST + READ, b"x")
+        client.send(said)
+        self.network.flush()
+        server = self.datapath.peers[-1]
+        self.assertEqual(server.count, len(said))
+        client.send(b"x" * 100)
+        self.network.flush()
+        self.assertEqual(server.count, len(said))
+        self.tick(int(READ / RATE / TICK_SECONDS) + 2)
+        self.assertEqual(server.count, len(said) + 100)
         self.end(client, server)
 
     def test_burst(self) -> None:
