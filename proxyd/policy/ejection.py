@@ -4,7 +4,8 @@ When does live traffic take a server out, and for how long?
 A check asks now and then, and clients all the time.  So connections that come to nothing, so many in a row,
 take a server out for a while: Envoy's outlier detection, HAProxy's ``observe layer4``, nginx's ``max_fails``.
 They are those that the server refused or did not answer, and those that it ended without having said a byte.
-A row ends with the first byte that a server says.
+A row ends with a byte that the server says in a connection that began after it: when that ends, or has lasted
+for a while.
 
 What is here is arithmetic; `proxyd.policy.pool.Pool` keeps the counts.
 """

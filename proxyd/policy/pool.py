@@ -50,7 +50,8 @@ class Server:
     it by itself, if it is ejected.  ``health`` is what its checks have said last.  ``cold`` is a server that
     has been away, and has not been up since.
 
-    ``failures`` are connections in a row that came to nothing, ``ejections`` how often it was ejected lately,
+    ``failures`` are connections in a row that came to nothing, ``failing_since`` when the first of them did,
+    ``ejections`` how often it was ejected lately,
     and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
     longer leads there.  Where ``max_connections`` follow from what it is found to take, ``adaptive`` knows.
     """
@@ -76,6 +77,7 @@ class Server:
     health: State = State.CHECKING
     cold: bool = False
     failures: int = 0
+    failing_since: float = 0.0
     ejections: int = 0
     returned: float = 0.0
     leaving: bool = False
@@ -341,6 +343,8 @@ class Pool:
         spec = self.spec.eject
         if spec is None:
             return
+        if not server.failures:
+            server.failing_since = now
         server.failures += 1
         if server.failures < spec.in_a_row or server.state not in (State.UP, State.CHECKING):
             return
@@ -355,6 +359,15 @@ class Pool:
         until = now + ejection.seconds(spec, server.ejections)
         row = f"{server.failures} connections in a row came to nothing, the last: {why}"
         self.eject(server, until, f"{row}; out for {until - now:g}s", now)
+
+    def worked(self, server: Server, began: float) -> None:
+        """
+        It has said something in a connection that began then, so failures before that are no row.
+
+        To be called if there are failures; one that began before them proves nothing.
+        """
+        if began >= server.failing_since:
+            server.failures = 0
 
     def weigh(self, server: Server, weight: int, why: str, now: float) -> None:
         """

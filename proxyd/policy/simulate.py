@@ -333,7 +333,8 @@ class Simulation:
         load.open_seconds += max(0.0, min(self._time, self._last) - opened.since)
         load.bytes_in += logged.bytes_in
         load.bytes_out += logged.bytes_out
-        load.server.failures = 0
+        if load.server.failures:
+            self.pool.worked(load.server, opened.since)
         self._closed(load.server, logged.bytes_in + logged.bytes_out)
 
     def _closed(self, server: Server, moved: int) -> None:

@@ -343,7 +343,7 @@ class Pair:
             return
         if self.seen is None and self.server.connected:
             # Not when it is dialed: most connections end sooner, and this is four system calls.
-            self.keep_server_alive()
+            self.server_lasted()
         if 0 < self.ends_at <= self.wheel.clock.seconds():
             self.cut(Reason.LIFETIME)
             return
@@ -355,8 +355,8 @@ class Pair:
         elif self.min_rate is None or not self._cut_for_slowness(self.min_rate):
             self.wheel.arm(self, self._no_later(min(limit / LOOKS, max(0.0, limit - silent))))
 
-    def keep_server_alive(self) -> None:
-        """The server's side has lasted: notice it if the server vanishes."""
+    def server_lasted(self) -> None:
+        """The server's side has lasted until the first look: notice it from now on if the server vanishes."""
         self.server.transport.setTcpKeepAlive(True)
 
     def _limit(self) -> float:

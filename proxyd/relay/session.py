@@ -421,10 +421,12 @@ class Session(Pair):
             self.unique_id = unique_id.decode("utf-8", "backslashreplace")
         self.server.transport.write(introduction(wanted, opening, self.client.transport, unique_id))
 
-    def keep_server_alive(self) -> None:
-        tcp = self.picked.tcp if self.picked is not None else None
-        if tcp is None or tcp.keepalive == KEEPALIVE:
-            super().keep_server_alive()
+    def server_lasted(self) -> None:
+        picked = self.picked
+        if picked is None or picked.tcp is None or picked.tcp.keepalive == KEEPALIVE:
+            super().server_lasted()
+        if picked is not None and picked.failures and self.server.received and self.pool is not None:
+            self.pool.worked(picked, self.started)
 
     def tcp_info(self) -> tuple[Optional[Info], Optional[Info]]:
         """What the kernel knows of the client's side and of the server's; None of one that is not TCP."""
@@ -497,8 +499,8 @@ class Session(Pair):
             self._first_byte.ended()
         if picked is not None and self.connect_seconds is not None:
             if self.server.received:
-                if picked.failures:
-                    picked.failures = 0
+                if picked.failures and self.pool is not None:
+                    self.pool.worked(picked, self.started)
             elif came_to_nothing(reason, self.client.received > 0) and self.pool is not None:
                 self.pool.failed(picked, f"{reason.code} without a byte", factory.seconds())
         if self._lesson is not None:

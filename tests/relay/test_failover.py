@@ -242,6 +242,40 @@ class Ejected(FailoverCase):
         self.capacity.stop()
         self.let_all_go()
 
+    def test_older_connections(self) -> None:
+        """Those that began before it failed prove nothing when they end."""
+        self.serve_with(1, 2)
+        good, bad = self.pool.servers
+        client = self.connect()
+        (session,) = self.factory.sessions
+        self.assertIs(session.picked, good)
+        self.datapath.peers[-1].send(b"+OK\r\n")
+        self.pass_time(5)
+        for failures in (1, 2):
+            self.pool.failed(good, "connect_refused", self.clock.seconds())
+            client.finish()
+            self.network.flush()
+            self.datapath.peers[0].finish()
+            self.network.flush()
+            self.assertEqual(good.failures, failures)
+        self.let_all_go()
+
+    def test_connections_that_last(self) -> None:
+        """Those that begin between failures, and go on, are seen to work: now and then is not in a row."""
+        self.serve_with(1, 1)
+        good = self.pool.servers[0]
+        for _ in range(9):
+            self.pool.failed(good, "connect_refused", self.clock.seconds())
+            for _ in range(2):
+                self.connect()
+                self.datapath.peers[-1].send(b"+OK\r\n")
+            self.pass_time(90)
+            for peer in self.datapath.peers:
+                peer.send(b"+OK\r\n")
+            self.network.flush()
+        self.assertIs(good.state, State.UP)
+        self.let_all_go()
+
     def test_a_byte(self) -> None:
         """A byte from the server ends the row."""
         self.serve_with(1, 1)
