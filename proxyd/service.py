@@ -210,6 +210,7 @@ class ProxyService(Service):
             names=self._names.snapshots,
             bans=self.bans,
             cut=self._cut_banned,
+            counters=self.counters,
         )
         return AdminFactory(steered, self._reactor)
 

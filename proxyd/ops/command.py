@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
 from attrs import Factory, frozen
 
@@ -10,6 +10,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
 from proxyd.interfaces import ConnectionSnapshot, NameSnapshot
 from proxyd.policy.bans import Ban, Bans
+from proxyd.policy.counters import Counters
 from proxyd.policy.pool import Pool
 
 LONGEST_REASON = 200  # letters
@@ -47,7 +48,8 @@ class Steered:
     listener with the number of its open connections, ``max_connections`` is how many there may be in all.
     ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
     knows of them if that is wanted.  ``names`` is what is known of the names of servers.  ``cut`` ends the
-    connections of whom a ban names, and returns how many there were.
+    connections of whom a ban names, and returns how many there were.  ``counters`` are the tables of what
+    clients do.
     """
 
     pools: Mapping[str, Pool]
@@ -59,6 +61,7 @@ class Steered:
     names: Callable[[], Iterable[NameSnapshot]] = tuple
     bans: Bans = Factory(lambda: Bans(1))
     cut: Callable[[Ban], int] = lambda ban: 0
+    counters: Sequence[Counters] = ()
 
 
 @frozen

@@ -1,8 +1,8 @@
 """
-What does the daemon remember, and how is it shown?  The commands of the admin socket for that.
+What does the daemon remember, how is it shown, and how forgotten?  The commands of the admin socket for that.
 
 A table is something with entries that come and go by themselves.  Each kind is made a `Table` here, and so is
-shown by the same commands, and by ``proxyctl`` without a change to that.
+shown and cleared by the same commands, and by ``proxyctl`` without a change to that.
 """
 
 from __future__ import annotations
@@ -10,13 +10,23 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
 
 from attrs import frozen
+from twisted.logger import Logger
 
+from proxyd.config.counters import SOURCE
 from proxyd.config.options import unknown
-from proxyd.ops.command import Answer, Caller, Command, Declined, Given, Parameter, Steered
+from proxyd.config.words import Invalid, printable
+from proxyd.ops.command import NOBODY_KNOWN, Answer, Caller, Command, Declined, Given, Parameter, Steered
+from proxyd.policy import affinity as affinities
+from proxyd.policy import counters
 from proxyd.policy.affinity import Affinity
+from proxyd.policy.counters import Counters
 
 ROWS = 100  # if nobody says how many
 MOST_ROWS = 1000  # in one answer: they take some 10 ms, in which nobody else is served
+
+LONGEST_KEY = 200  # letters, in the log
+
+log = Logger()
 
 
 @frozen
@@ -26,7 +36,8 @@ class Table:
 
     Its ``name`` is its kind and whose it is; it has so many ``entries`` of at most ``size``.  ``rows`` gives
     no more than so many of them, those that were used last first, each with a value for each column; a column
-    that ends in ``_seconds`` is a duration.
+    that ends in ``_seconds`` is a duration.  ``clear`` forgets the entry that the first column calls so, and
+    returns whether there was one; it raises `Invalid` for what can be none.
     """
 
     name: str
@@ -35,6 +46,7 @@ class Table:
     size: int
     columns: tuple[str, ...]
     rows: Callable[[int], Iterable[Sequence[Any]]]
+    clear: Callable[[str], bool]
 
 
 def tables(steered: Steered) -> Iterator[Table]:
@@ -42,6 +54,8 @@ def tables(steered: Steered) -> Iterator[Table]:
     for pool in steered.pools.values():
         if pool.affinity is not None:
             yield _affinity(pool.name, pool.affinity, steered.seconds())
+    for table in steered.counters:
+        yield _counters(table, steered.seconds())
 
 
 def _affinity(pool: str, affinity: Affinity, now: float) -> Table:
@@ -55,7 +69,31 @@ def _affinity(pool: str, affinity: Affinity, now: float) -> Table:
             (entry.key, entry.server, round(entry.left, 3), entry.uses)
             for entry in affinity.entries(now, most)
         ),
+        clear=lambda key: affinity.table.clear(affinities.key_called(affinity.spec, key)),
     )
+
+
+def _counters(table: Counters, now: float) -> Table:
+    spec = table.spec
+    return Table(
+        name=f"counters/{spec.name}",
+        kind="counters",
+        entries=len(table),
+        size=spec.size,
+        columns=(
+            "client" if spec.key == SOURCE else "name",
+            "open", "connections", "errors", "protocol_errors", "bytes_in", "bytes_out", "idle_seconds",
+        ),
+        rows=lambda most: (
+            (
+                counters.shown(spec, row.key),
+                row.open, row.connections, row.errors, row.protocol_errors, row.bytes_in, row.bytes_out,
+                round(row.idle_seconds, 3),
+            )
+            for row in table.rows(now, most)
+        ),
+        clear=lambda key: table.clear(counters.key_called(spec, key)),
+    )  # fmt: skip
 
 
 def _show_tables(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -63,10 +101,7 @@ def _show_tables(steered: Steered, given: Given, caller: Optional[Caller]) -> An
 
 
 def _show_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    known = {table.name: table for table in tables(steered)}
-    table = known.get(given["table"])
-    if table is None:
-        raise Declined("unknown_table", f"table: {unknown(given['table'], known)}")
+    table = _table(steered, given["table"])
     limit = given.get("limit", ROWS)
     if not 1 <= limit <= MOST_ROWS:
         raise Declined("bad_parameter", f"limit: {limit} is not a number of rows; write 1 to {MOST_ROWS}")
@@ -74,9 +109,35 @@ def _show_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Ans
     return {**_row(table), "columns": list(table.columns), "rows": rows}
 
 
+def _clear_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    table, key = _table(steered, given["table"]), given["key"]
+    try:
+        cleared = table.clear(key)
+    except Invalid as why:
+        raise Declined("bad_parameter", f"key: {why}") from None
+    if not cleared:
+        raise Declined("unknown_key", f"key: {table.name} has no {printable(key, LONGEST_KEY)}")
+    log.info(
+        "admin: {who} has cleared {key} in {table}",
+        who=f"{caller} (pid {caller.pid})" if caller else NOBODY_KNOWN,
+        key=printable(key, LONGEST_KEY),
+        table=table.name,
+    )
+    return {"table": table.name, "key": key}
+
+
+def _table(steered: Steered, name: str) -> Table:
+    known = {table.name: table for table in tables(steered)}
+    if name not in known:
+        raise Declined("unknown_table", f"table: {unknown(name, known)}")
+    return known[name]
+
+
 def _row(table: Table) -> Answer:
     return {"name": table.name, "kind": table.kind, "entries": table.entries, "size": table.size}
 
+
+TABLE = Parameter("table", "its name, such as affinity/db or counters/clients", required=True)
 
 COMMANDS = (
     Command("show tables", "the tables of what is remembered, and how full they are", _show_tables),
@@ -84,9 +145,12 @@ COMMANDS = (
         "show table",
         "the entries of a table, those that were used last first",
         _show_table,
-        (
-            Parameter("table", "its name, such as affinity/db", required=True),
-            Parameter("limit", f"so many entries at most, 1 to {MOST_ROWS}; {ROWS} if not given", int),
-        ),
+        (TABLE, Parameter("limit", f"so many entries at most, 1 to {MOST_ROWS}; {ROWS} if not given", int)),
+    ),
+    Command(
+        "clear table",
+        "forget an entry of a table, as if that client had never come",
+        _clear_table,
+        (TABLE, Parameter("key", "what show table has in its first column", required=True)),
     ),
 )

@@ -22,8 +22,10 @@ from typing import Any, Callable, Sequence
 from attrs import frozen
 
 from proxyd.config.affinity import RDP_COOKIE, SNI, SOURCE, TLS_SESSION, VIA, AffinitySpec
+from proxyd.config.words import Invalid, quoted
 from proxyd.interfaces import AffinitySnapshot
 from proxyd.policy.arrival import Arrival, name_of, network_of, network_text
+from proxyd.policy.bans import read_network
 from proxyd.policy.table import MOST_USES, Row, Table
 
 
@@ -177,3 +179,21 @@ def shown(spec: AffinitySpec, key: bytes) -> str:
     if spec.key == TLS_SESSION:
         return key.hex()
     return key.decode("utf-8", "backslashreplace")
+
+
+def key_called(spec: AffinitySpec, text: str) -> bytes:
+    """
+    The key that people call so; any address of a network will do for it.
+
+    Raises `Invalid` for what can be no key of this table.
+    """
+    if spec.key in (SOURCE, VIA):
+        return network_of(str(read_network(text).network_address), spec.prefix4, spec.prefix6)
+    if spec.key == TLS_SESSION:
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise Invalid(
+                f"{quoted(text)} is no id of a TLS session: digits 0 to f, two for each byte"
+            ) from None
+    return text.encode("utf-8", "surrogatepass")

@@ -22,9 +22,15 @@ from proxyd.config.counters import (
     OPEN,
     PROTOCOL_ERRORS,
     RATE,
+    SNI,
     CountersSpec,
     RuleSpec,
 )
+from proxyd.config.words import Invalid
+from proxyd.policy.bans import read_network, show_network
+from proxyd.policy.limits import network_of, prefix_of
+
+UNIX = "unix"  # who comes by a unix socket has no address, and is called as in ``allow = unix``
 
 # What is counted when a connection begins; all else when it ends.
 _AT_ENTRY = (OPEN, CONNECTIONS, RATE)
@@ -226,3 +232,27 @@ class Counters:
         if rule.quantity == OPEN:
             return entry.open
         return entry.counts[_COUNTERS.index(rule.quantity)]
+
+
+def shown(spec: CountersSpec, key: Hashable) -> str:
+    """A key as people know it: 192.0.2.7, 2001:db8::/64, a name, or unix."""
+    if not isinstance(key, bytes):
+        return str(key)
+    return show_network(network_of(key, spec.prefix4, spec.prefix6)) if key else UNIX
+
+
+def key_called(spec: CountersSpec, text: str) -> Hashable:
+    """
+    The key that people call so; any address of a network will do for it.
+
+    Raises `Invalid` for what can be no key of this table.
+    """
+    if spec.key == SNI:
+        return text
+    if text == UNIX:
+        return b""
+    network = read_network(text)
+    prefix = spec.prefix4 if network.version == 4 else spec.prefix6
+    if network.prefixlen < prefix:
+        raise Invalid(f"{show_network(network)} is of many entries; each is of a /{prefix}")
+    return prefix_of(network.network_address.packed, spec.prefix4, spec.prefix6)

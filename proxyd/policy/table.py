@@ -83,6 +83,13 @@ class Table:
             self._homes[place] = server  # it has never been at the other
         return before != server
 
+    def clear(self, key: bytes) -> bool:
+        """Forget one; whether there was one."""
+        place = self._places.get(key)
+        if place is not None:
+            self._drop(place)
+        return place is not None
+
     def sweep(self, now: float, most: int) -> None:
         """Drop so many that have run out, the oldest first."""
         for _ in range(most):

@@ -18,7 +18,7 @@ from proxyd.errors import Fault, Reason, Refused
 from proxyd.interfaces import Record
 from proxyd.policy.admission import Refusal
 from proxyd.policy.bans import Ban, Bans
-from proxyd.policy.counters import Counters, Entry, Fired
+from proxyd.policy.counters import Counters, Entry, Fired, shown
 from proxyd.policy.limits import Limits, network_of, prefix_of
 
 # Ends that show that a client does not speak what the listener expects.
@@ -154,19 +154,16 @@ class Tally:
     def _carry_out(self, table: Counters, fired: Sequence[Fired]) -> None:
         for one in fired:
             rule, spec, key = one.rule, table.spec, one.key
-            who = str(key)
-            if isinstance(key, bytes):
+            if rule.action == BAN and isinstance(key, bytes):
                 if not key:
                     continue  # a client of a unix socket has no address that could be banned
                 network = network_of(key, spec.prefix4, spec.prefix6)
-                who = str(network)
-                if rule.action == BAN:
-                    why = f"counters {spec.name}, rule {rule.name}: {rule}"
-                    self._bans.add(Ban(network, self._seconds() + rule.seconds, why))
+                why = f"counters {spec.name}, rule {rule.name}: {rule}"
+                self._bans.add(Ban(network, self._seconds() + rule.seconds, why))
             log.warn(
                 "[listener {listener}] {who}: rule {rule} of counters {table}, {text}; it is {amount}",
                 listener=self._name,
-                who=who,
+                who=shown(spec, key),
                 rule=rule.name,
                 table=spec.name,
                 text=str(rule),
