@@ -16,11 +16,12 @@
  * answered by one line of JSON:
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
- *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1]
+ *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1] [pulse=N]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
- *       wait for its echo; connectors connect, do so once, and close, and `rate` does that so often a second;
- *       uploads and downloads move bytes without end, each at most `pace` a second.  PID is whose processor
- *       time is told, and for how long it waited for its core because another process had it.
+ *       wait for its echo, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
+ *       Connectors connect, do so once, and close, and `rate` does that so often a second; uploads and
+ *       downloads move bytes without end, each at most `pace` a second.  PID is whose processor time is told,
+ *       and for how long it waited for its core because another process had it.
  *       With tls uploads go to 127.0.0.2, the proxy's listener for TLS that it passes on, and begin with a
  *       ClientHello; what follows might as well be encrypted.
  *   hold port=P connections=N [size=BYTES]
@@ -53,7 +54,8 @@
 #endif
 
 #define SERVERS 4
-#define SOURCES 200              /* addresses that clients come from */
+#define SOURCES 200              /* addresses that clients come from, and as many for exchangers */
+#define MOST_RESTING 1024        /* exchangers that wait for their time */
 #define BULK (256 * 1024)        /* what a bulk sender sends at once */
 #define SINK (1024 * 1024)       /* what is received at once */
 #define ECHO (64 * 1024)         /* what is received at once in order to be echoed */
@@ -91,12 +93,15 @@ static int poller;
 static int served;               /* server connections that are open */
 static struct conn clients;      /* head of the ring of all clients */
 static int open_of[KINDS], missing[KINDS];
+static struct conn *resting[MOST_RESTING];
+static int rest;                 /* how many of these there are */
+static uint64_t interval;        /* nanoseconds from one exchange of an exchanger to the next; 0 is none */
 static struct sockaddr_in target;
 static size_t message = 64;
 static unsigned pace;            /* bytes a second of a bulk transfer; 0 is as fast as it goes */
 static bool tls;                 /* uploads begin with a ClientHello */
 static bool recording, stopping;
-static uint64_t exchanges, connects, errors, bytes_up, bytes_down, held;
+static uint64_t exchanges, connects, opened, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
 static uint32_t *latencies;
 static size_t sampled, room;
@@ -263,6 +268,9 @@ static void serve(struct conn *c, uint32_t events)
 
 static void closed(struct conn *c)
 {
+    for (int i = 0; i < rest; i++)
+        if (resting[i] == c)
+            resting[i--] = resting[--rest];
     c->previous->next = c->next;
     c->next->previous = c->previous;
     open_of[c->kind]--;
@@ -287,8 +295,8 @@ static bool begin(struct conn *c)
 
 static void open_client(enum kind kind)
 {
-    static uint32_t opened;
     static const int on = 1;
+    static uint32_t turns[2];    /* of the addresses of exchangers, and of all others */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0)
         die("socket");
@@ -298,7 +306,11 @@ static void open_client(enum kind kind)
     clients.previous->next = c;
     clients.previous = c;
     open_of[kind]++;
-    uint32_t source = INADDR_LOOPBACK + (1u << 16) + opened++ % SOURCES; /* 127.1.0.1 and on */
+    opened++;
+    bool other = kind != EXCHANGER;
+    uint32_t net = other ? 1 : 3; /* 127.1.0.1 and on; 127.3.0.1 and on */
+    uint32_t turn = turns[other]++;
+    uint32_t source = INADDR_LOOPBACK + (net << 16) + turn % SOURCES;
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(source)}};
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -319,6 +331,10 @@ static void open_client(enum kind kind)
         good = push(c, "s", EPOLLIN);
     } else if (kind == UPLOAD) {
         c->unsent = tls ? sizeof hello - 1 : 0;
+    } else if (kind == EXCHANGER && interval && rest < MOST_RESTING) {
+        double part = turn * 0.618; /* of the golden ratio, which spreads any number of them */
+        c->began = began + (uint64_t)((double)interval * (part - (double)(uint64_t)part));
+        resting[rest++] = c;
     } else {
         good = begin(c);
         c->began = began;
@@ -335,7 +351,10 @@ static void answered(struct conn *c)
         exchanges++;
         if (recording)
             sample(now() - c->began);
-        if (!begin(c))
+        if (interval && rest < MOST_RESTING) {
+            c->began += interval;
+            resting[rest++] = c;
+        } else if (!begin(c))
             failed(c);
     } else if (kind == HELD) {
         held++;
@@ -424,6 +443,23 @@ static void turn(int milliseconds)
     }
 }
 
+/* Exchangers whose time has come begin; what they wait for us counts, too, as their users would say. */
+static void wake(void)
+{
+    uint64_t at = now();
+    for (int i = rest - 1; i >= 0; i--) {
+        struct conn *c = resting[i];
+        if (c->began > at)
+            continue;
+        uint64_t due = c->began;
+        resting[i] = resting[--rest];
+        bool good = begin(c);
+        c->began = due;
+        if (!good)
+            failed(c);
+    }
+}
+
 static void run_until(uint64_t end, double rate)
 {
     uint64_t began = now(), issued = 0, at;
@@ -434,6 +470,8 @@ static void run_until(uint64_t end, double rate)
                 open_client(PACED);
             else
                 errors++;
+        if (rest)
+            wake();
         turn(0);
     }
 }
@@ -478,7 +516,9 @@ static void prepare(void)
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
     pace = (unsigned)option("pace", 0);
-    exchanges = connects = errors = bytes_up = bytes_down = held = 0;
+    double pulse = option("pulse", 0);
+    interval = pulse > 0 ? (uint64_t)(1e9 / pulse) : 0;
+    exchanges = connects = opened = errors = bytes_up = bytes_down = held = 0;
     sampled = 0;
 }
 
@@ -498,7 +538,7 @@ static void measure(void)
             open_client(loads[i].kind);
     run_until(now() + (uint64_t)(option("warmup", 0.3) * 1e9), rate);
 
-    uint64_t exchanges0 = exchanges, connects0 = connects, up0 = bytes_up, down0 = bytes_down, began = now();
+    uint64_t exchanges0 = exchanges, connects0 = connects, opened0 = opened, up0 = bytes_up, down0 = bytes_down, began = now();
     double cpu = cpu_of(proxy);
     double waited = wait_of(pid), own_waited = wait_of(getpid());
     idle = 0;
@@ -510,15 +550,16 @@ static void measure(void)
     own_waited = wait_of(getpid()) - own_waited;
     double seconds = (double)(now() - began) / 1e9;
     double busy = seconds - (double)idle / 1e9;
-    exchanges -= exchanges0, connects -= connects0, bytes_up -= up0, bytes_down -= down0;
+    exchanges -= exchanges0, connects -= connects0, opened -= opened0, bytes_up -= up0, bytes_down -= down0;
 
     close_all();
     qsort(latencies, sampled, sizeof *latencies, ascending);
     printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"load_busy\": %.6f, \"waited\": %.6f, \"load_waited\": %.6f, "
-           "\"exchanges\": %llu, \"connects\": %llu, "
+           "\"exchanges\": %llu, \"connects\": %llu, \"opened\": %llu, "
            "\"bytes_up\": %llu, \"bytes_down\": %llu, \"errors\": %llu, \"p50\": %.2f, \"p99\": %.2f, "
            "\"left\": %d}\n",
            seconds, cpu, busy, waited, own_waited, (unsigned long long)exchanges, (unsigned long long)connects,
+           (unsigned long long)opened,
            (unsigned long long)bytes_up, (unsigned long long)bytes_down, (unsigned long long)errors,
            percentile(0.5), percentile(0.99), served);
 }
@@ -529,8 +570,8 @@ static void hold(void)
     uint64_t end = now() + (uint64_t)(HOLD_SECONDS * 1e9);
     prepare();
     while (held < connections && now() < end && !finished) {
-        uint64_t opened = (uint64_t)open_of[HELD];
-        for (; opened < connections && opened < held + AT_ONCE; opened++)
+        uint64_t begun = (uint64_t)open_of[HELD];
+        for (; begun < connections && begun < held + AT_ONCE; begun++)
             open_client(HELD);
         turn(10);
     }

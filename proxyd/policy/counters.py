@@ -78,7 +78,7 @@ class Entry:
         self.open = 0
         self.seen = 0.0
         self.counts = [0] * len(_COUNTERS)
-        self.windows = [Window() for _ in range(windows)]
+        self.windows = tuple(Window() for _ in range(windows))
         self.fired = 0  # bits of the rules whose conditions held when last looked at
 
 
