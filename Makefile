@@ -55,6 +55,9 @@ lists: $(VENV)/.fresh ## what a list of a million networks costs, beside librari
 affinity: $(VENV)/.fresh ## what it costs to remember a million clients: memory, and time for a connection
 	$(BIN)/python -m bench.affinity
 
+counters: $(VENV)/.fresh ## what it costs to count clients: memory of an entry, and time for a connection
+	$(BIN)/python -m bench.counters
+
 profile: $(VENV)/.bench ## where the daemon spends its time in a row: ROW=connect SECONDS=5 TOOL=py-spy, or perf
 	$(BIN)/python -m bench.profile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TOOL),--tool $(TOOL)) \
 		$(or $(ROW),small64)
@@ -93,5 +96,5 @@ $(COMPILED)/.fresh: setup.cfg setup.py pyproject.toml $(shell find proxyd twiste
 	ln -s ../../tests $(COMPILED)/tested/tests
 	touch $@
 
-.PHONY: help run test test39 compiled testcompiled check proof soak bench balance lists affinity profile services \
-	clean
+.PHONY: help run test test39 compiled testcompiled check proof soak bench balance lists affinity counters profile \
+	services clean

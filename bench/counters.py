@@ -1,10 +1,10 @@
 """
 What does it cost to count clients: memory for an entry, and time for a connection?
 
-``python -m bench.counters [--entries N]`` prints for tables that are full, without rules and with rules of a
-time: the bytes of an entry; the microseconds for the beginning and the end of a connection of a client that is
-known, and of a new one that pushes another out; and for a look whether a rule denies a client.  Then the same
-of what the limits of a listener remember of each client: its rate, and how many it has open.  The numbers are
+``python -m bench.counters [--entries N]`` prints for full tables, without rules and with rules of a time: the
+bytes of an entry; the microseconds for the beginning and the end of a connection of a client that is known,
+and of a new one that pushes another out; and for a look whether a rule denies a client.  Then the same of
+what the limits of a listener remember of each client: its rate, and how many it has open.  The numbers are
 never a failure.
 """
 

@@ -140,8 +140,9 @@ OPTIONS = (
     Option(
         "size",
         Count(1, 10_000_000),
-        "So many entries are kept at most, each some 300 bytes and 150 for each rule with a time. For one "
-        "more, the entry is forgotten that was used longest ago.",
+        "So many entries are kept at most, each some 400 bytes and 100 for each rule with a time, and "
+        "twice that while addresses are sprayed. For one more, the entry is forgotten that was used "
+        "longest ago.",
         "size = 1000000",
         default="100000",
     ),

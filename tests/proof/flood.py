@@ -6,7 +6,7 @@ other addresses exchange 64 bytes 100 times a second each.  A rule of counters b
 lists the bans, and they end.  How late the well-behaved are is printed, from the moment each exchange was
 due: without a flood, during one until the bans, and with all of it banned; medians of short measurements.
 Daemon and load have a core each.  For how long others had the daemon's is printed as well: on a busy machine
-it is that which is measured.
+it is that which is measured, and only on a quiet one the well-behaved have to be within three times of quiet.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SOURCES = 200  # addresses of the flood, in bench/load.c
 RATE = 5000
 GOOD = 20  # well-behaved clients
 PULSE = 100  # exchanges a second of each
+LATER_TIMES = 3  # that the well-behaved may be
+LATER_SECONDS = 0.0005  # and what one wakeup of a virtual machine may add
+QUIET_SHARE = 0.02  # of the daemon's core that others have on a quiet machine
 ALLOWED = 50  # connections of an address in 10 s
 SLICES = 7  # measurements of each kind
 SLICE_SECONDS = 0.5
@@ -128,6 +131,10 @@ async def proof(stage: Stage) -> str:
         await measure(rate=RATE)
     banned = taken([await measure(rate=RATE) for _ in range(SLICES)])
     print(f"banned:  {banned}")
+
+    for one in flooded, banned:
+        if max(quiet.others, one.others) < QUIET_SHARE:
+            assert one.late <= LATER_TIMES * quiet.late + LATER_SECONDS, "the well-behaved are held up"
 
     listed = await bans(stage, daemon)
     assert sorted(listed) == sorted(f"127.1.0.{n}" for n in range(1, SOURCES + 1)), listed
