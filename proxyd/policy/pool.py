@@ -27,7 +27,7 @@ from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
-from proxyd.policy.queue import Queue, Ticket
+from proxyd.policy.queue import Queue
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
 from proxyd.policy.tiers import tiers
@@ -265,9 +265,9 @@ class Pool:
             self.released(server, moved)
         return self.queue is not None and len(self.queue) > 0
 
-    def has_to_wait(self) -> bool:
-        """Whether others wait, and there is no room at all: then who comes may not pick before its turn."""
-        return self.queue is not None and len(self.queue) > 0 and not self._has_room()
+    def has_to_wait(self, tried: Collection[Server] = ()) -> bool:
+        """Whether others wait, and there is no room for it: then who comes may not pick before its turn."""
+        return self.queue is not None and len(self.queue) > 0 and not self._has_room(tried)
 
     def admit(self, now: float) -> None:
         """Give those who wait the room that there is."""
@@ -278,21 +278,30 @@ class Pool:
         # thousand dials that fail at once would be as many calls deep.
         self._serving = True
         try:
-            while self._has_room():
-                ticket = queue.take(now, self._has_room_for)
+            # Servers behind the first ones are for those alone who have tried these.
+            while self._has_room() or (queue.retrying and self._has_room_behind()):
+                ticket = queue.take(now, lambda ticket: self._has_room(ticket.tried))
                 if ticket is None:
                     break
                 ticket.admit()
         finally:
             self._serving = False
 
-    def _has_room(self) -> bool:
-        return self.open < self._most and bool(self._tiers) and not self._full.issuperset(self._tiers[0])
+    def _has_room(self, tried: Collection[Server] = ()) -> bool:
+        """Whether one need not wait who has tried these: `pick` has a server for it, or never will."""
+        if self.open >= self._most or not self._tiers:
+            return False
+        full = self._full
+        if not tried:
+            return not full.issuperset(self._tiers[0])
+        for tier in self._tiers:
+            left = [server for server in tier if server not in tried]
+            if left:
+                return not full.issuperset(left)
+        return True
 
-    def _has_room_for(self, ticket: Ticket) -> bool:
-        """Whether one who waits can use the room that there is."""
-        tried, full = ticket.tried, self._full
-        return not tried or any(server not in full and server not in tried for server in self._tiers[0])
+    def _has_room_behind(self) -> bool:
+        return self.open < self._most and any(not self._full.issuperset(tier) for tier in self._tiers[1:])
 
     def _see_to_the_queue(self) -> None:
         """There is a queue as soon as a server may be full."""

@@ -131,6 +131,7 @@ class Queue:
         self.spec = spec
         self.length = spec.length_for(slots)
         self.evicted = 0  # that had to go for others
+        self.retrying = 0  # of those who wait, that have tried servers in vain
         self._classes: dict[int, _Class] = {}
         self._waiting = 0
         self._late = False
@@ -161,6 +162,7 @@ class Queue:
         ticket.waiting = True
         self._class(ticket.rank).add(ticket, waited is not None)
         self._waiting += 1
+        self.retrying += bool(ticket.tried)
         return True
 
     def leave(self, ticket: Ticket) -> None:
@@ -173,6 +175,7 @@ class Queue:
         if not members.all:
             del self._classes[ticket.rank]
         self._waiting -= 1
+        self.retrying -= bool(ticket.tried)
         if not self._waiting:
             self._late = False
 

@@ -224,12 +224,13 @@ class Session(Pair):
         self._early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            gate = self.factory.gate
-            await read_opening(spec, opening, self._early, gate.judge, self.factory.reads_rdp)
+            await read_opening(spec, opening, self._early, self._judge, self.factory.reads_rdp)
         finally:
             self._early = None
-        if self.counted is not None:
-            self._count_the_client(opening, self.counted)
+        if self.counted is not None and opening.sni:
+            tally = self.factory.tally
+            assert tally is not None
+            tally.asked_for(self.counted, opening.sni)
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
         if route is None:
             self.pool = self.factory.pool
@@ -237,13 +238,12 @@ class Session(Pair):
             self.pool = self.factory.pools[route.pool]
             opening.route = route.name
 
-    def _count_the_client(self, opening: Opening, counted: Counted) -> None:
-        tally = self.factory.tally
-        assert tally is not None
-        if counted.key is None:
-            tally.known(counted, client_of(opening.address))
-        if opening.sni:
-            tally.asked_for(counted, opening.sni)
+    def _judge(self, sender: IAddress, client: IAddress) -> None:
+        """Judge the client that a balancer tells of, and count it, before anything else of it is awaited."""
+        self.factory.gate.judge(sender, client)
+        tally, counted = self.factory.tally, self.counted
+        if tally is not None and counted is not None and counted.key is None:
+            tally.known(counted, client_of(client))
 
     async def _reach_a_server(self) -> None:
         """Dial the pool's servers one after another, each at most once, until one answers."""
@@ -310,7 +310,7 @@ class Session(Pair):
 
     async def _pick_in_turn(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         """The same where servers may be full: wait as long as they are, or others are before us."""
-        if pool.has_to_wait():
+        if pool.has_to_wait(tried):
             await self._wait_for_room(pool, tried)
         server = self._pick(pool, tried)
         while server is None and pool.is_full(tried):

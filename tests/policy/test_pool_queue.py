@@ -182,6 +182,47 @@ class Waiting(Case):
         pool.admit(2.0)
         self.assertEqual((came, b.open, len(pool.queue)), (["y", "x"], 1, 0))
 
+    def test_one_who_waits_for_a_backup(self) -> None:
+        """Who has tried all others waits for a backup that is full, and gets it before the rest."""
+        for most in (0, 1):
+            pool, _ = make("a", "s/backup")
+            a, s = pool.servers
+            pool.limit(a, most, 0.0)
+            pool.limit(s, 1, 0.0)
+            for server in pool.servers:
+                pool.opened(server)
+            came: list[Optional[Server]] = []
+            assert pool.queue is not None
+            if most:
+                self.wait(pool, "y")
+            self.assertTrue(pool.is_full([a]))
+            pool.queue.enter(one_who_tried(a, pool, came), 0.0)
+            pool.admit(0.0)
+            self.assertEqual(came, [])
+            self.assertTrue(pool.has_to_wait([a]))
+            self.assertTrue(pool.closed(s))
+            self.assertFalse(pool.has_to_wait([a]))
+            self.assertEqual(pool.has_to_wait(), most > 0)
+            pool.admit(0.0)
+            self.assertEqual((came, len(pool.queue), pool.queue.retrying), ([s], most, 0))
+
+    def test_one_with_nothing_to_wait_for(self) -> None:
+        """Who waits for a server that is removed, and has tried all others, is told so at once."""
+        pool, _ = make("a", "b/m1")
+        a, b = pool.servers
+        pool.opened(b)
+        came: list[Optional[Server]] = []
+        assert pool.queue is not None
+        pool.queue.enter(one_who_tried(a, pool, came), 0.0)
+        pool.remove([b], "", 0.0)
+        self.assertEqual((came, pool.is_full([a])), ([None], False))
+
+
+def one_who_tried(server: Server, pool: Pool, came: list[Optional[Server]]) -> Ticket:
+    """One who has tried this server, and notes which other it is given."""
+    tried = [server]
+    return Ticket("x", 0, lambda: came.append(pool.pick(tried)), lambda: None, tried)
+
 
 class Crowd:
     """Clients of a pool who come, wait, leave and end by chance."""

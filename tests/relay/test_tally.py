@@ -146,6 +146,21 @@ class LimitTests(TallyCase):
         self.end(first)
         self.assertEqual((self.tally.limits.open, self.tally.limits.clients), (0, {}))
 
+    def test_behind_a_balancer_in_the_midst_of_openings(self) -> None:
+        """A balancer's client is at its bound also while it has not said what must be known of it."""
+        self.listen(max_connections_per_client=1, proxy_protocol=TRUSTED, tls=PASSTHROUGH)
+        header = proxyprotocol.v2(BEHIND, FRONT)
+        first = self.let_in()
+        first.send(header)
+        self.network.flush()
+        self.let_in().send(header)
+        self.network.flush()
+        self.assertEqual(self.last()[0], "client_full")
+        first.send(hello("a.example"))
+        self.network.flush()
+        self.end(first)
+        self.assertEqual((self.tally.limits.open, self.tally.limits.clients), (0, {}))
+
     def test_lifetime(self) -> None:
         """A connection is closed when it has lasted long enough, however busy it is."""
         self.listen(max_lifetime=20.0)
@@ -201,6 +216,19 @@ class CountersTests(TallyCase):
                 self.network.flush()
             self.assertEqual(len(self.bans), 1, rule)
             self.pass_time(2.0)
+
+    def test_errors_behind_a_balancer(self) -> None:
+        """They are the client's that the balancer tells of, also if nothing else comes than its header."""
+        rude = RuleSpec("rude", "ban", "protocol_errors", 1, 0.0, 60.0)
+        self.listen([self.table(rude)], tls=PASSTHROUGH, proxy_protocol=TRUSTED)
+        for rest in (b"GET / HTTP/1.1\r\n\r\n", b""):
+            self.assertEqual(len(self.bans), 0)
+            self.let_in().send(proxyprotocol.v2(BEHIND, FRONT) + rest)
+            self.network.flush()
+        self.pass_time(6.0)
+        self.assertEqual(self.last()[0], "opening_timeout")
+        self.assertEqual([ban.network for ban in self.bans], [ip_network("192.0.2.7")])
+        self.assertEqual(self.tally.limits.clients, {})
 
     def test_names(self) -> None:
         """A name that is asked for too often is refused, whoever asks."""
