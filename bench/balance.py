@@ -20,7 +20,8 @@ from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 
 SIZES = (10, 100, 1000)

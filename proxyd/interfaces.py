@@ -67,7 +67,7 @@ class IBalancer(Interface):
         """
         Return one of the servers that is not to be avoided, or None if there is no such one.
 
-        ``servers`` are `proxyd.policy.pool.Server` of weight 1 or more, at least one.  The caller never
+        ``servers`` are `proxyd.policy.server.Server` of weight 1 or more, at least one.  The caller never
         changes a list it has passed: the same list has the same members and weights.  ``avoid`` are a few
         that have just failed.  ``arrival`` is the client as a `proxyd.policy.arrival.Arrival`, or None
         where nobody asks for it.  Whoever is told a server opens a connection to it, before the next choice.

@@ -31,7 +31,8 @@ from proxyd.ops.command import (
     Steered,
 )
 from proxyd.policy.adaptive import Adaptive
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 
 log = Logger()
 

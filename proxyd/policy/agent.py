@@ -8,7 +8,8 @@ out it leaves alone: what it has done itself is known by the reason, which begin
 from __future__ import annotations
 
 from proxyd.config.pool import HEAVIEST
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
 from proxyd.wire.agent import Report
 

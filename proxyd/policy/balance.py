@@ -23,7 +23,7 @@ from proxyd.policy.connections import First, LeastConnections
 from proxyd.policy.hashing import TABLES, BoundedLoad, Hashed
 from proxyd.policy.lots import Chance, PowerOfTwo, Random
 from proxyd.policy.measured import LeastBytes, LeastTime
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 
 Seconds = Callable[[], float]  # a clock
 

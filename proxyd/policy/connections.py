@@ -12,7 +12,7 @@ from typing import Any, Collection, Optional
 from zope.interface import implementer
 
 from proxyd.interfaces import ICounting
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 
 _Entry = tuple[float, float, int]  # open connections for the weight, turn, place in the list
 

@@ -27,8 +27,9 @@ from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lists import client_bytes
 from proxyd.policy.lots import Chance
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
 from proxyd.policy.route import Routes
+from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
 
 DRAWS = 1000  # for how likely each server is

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from proxyd.interfaces import ICounting, IKeyed
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.lots import Chance, PowerOfTwo
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 
 PROBES = 64  # servers that a key asks for before those that are left are compared with each other
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Collection, Optional
 from zope.interface import implementer
 
 from proxyd.interfaces import IBalancer
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 
 Chance = Callable[[], float]  # as `random.random`: at least 0, less than 1
 

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from proxyd.interfaces import ICounting, ITiming
 from proxyd.policy.lots import Chance, TwoDraws
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 
 USUAL_OF = 64  # so many connections make what is usual; of fewer, a single large one would decide
 

@@ -14,12 +14,9 @@ import math
 from collections import Counter
 from typing import Callable, Collection, Optional, Sequence
 
-from attrs import define
-
-from proxyd.config.address import Address, TcpAddress, named
+from proxyd.config.address import named
 from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
-from proxyd.config.tcp import TcpSpec
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
@@ -28,83 +25,12 @@ from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
+from proxyd.policy.server import Server
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
 from proxyd.policy.tiers import tiers
 
 SWEPT = 1000  # entries of affinity that have run out and go at a tick: a millisecond's work
-
-
-@define(eq=False, repr=False)
-class Server:
-    """
-    One server as its pool sees it: its weight, its state, since when and why, and its open connections.
-
-    ``open`` are the connections that it has, and those that are being dialed: see `Pool.opened`.
-    ``credit`` is what round robin owes it, and ``measured`` what a balancer that measures has found of it, as
-    of ``measured_at``.
-
-    ``weight`` is what the operator wants, ``configured`` what the configuration says.  Balancers go by
-    ``share``: the weight times `FULL`, or less while the server starts slowly.  ``since`` is when it came
-    into its state, in seconds since the epoch, or 0 for the start of the process; ``until``, when it leaves
-    it by itself, if it is ejected.  ``health`` is what its checks have said last.  ``cold`` is a server that
-    has been away, and has not been up since.
-
-    ``failures`` are connections in a row that came to nothing, ``failing_since`` when the first of them did,
-    ``ejections`` how often it was ejected lately,
-    and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
-    longer leads there.  Where ``max_connections`` follow from what it is found to take, ``adaptive`` knows.
-    """
-
-    name: str
-    address: Address
-    weight: int = 1
-    backup: bool = False
-    pool: str = ""
-    state: State = State.UP
-    why: str = ""
-    open: int = 0
-    credit: int = 0
-    priority: int = 0
-    max_connections: int = 0
-    tcp: Optional[TcpSpec] = None
-    measured: float = 0.0
-    measured_at: float = 0.0
-    share: int = 0
-    configured: int = 0
-    since: float = 0.0
-    until: float = 0.0
-    health: State = State.CHECKING
-    cold: bool = False
-    failures: int = 0
-    failing_since: float = 0.0
-    ejections: int = 0
-    returned: float = 0.0
-    leaving: bool = False
-    origin: Optional[TcpAddress] = None
-    adaptive: Optional[Adaptive] = None
-
-    def __attrs_post_init__(self) -> None:
-        self.share = self.weight * FULL
-        self.configured = self.weight
-
-    @property
-    def effective_weight(self) -> float:
-        """Its weight, as far as it has come since it is up again (nginx's word)."""
-        return self.share / FULL
-
-    @property
-    def bound(self) -> int:
-        """What its ``max_connections`` may become, 0 if it has none."""
-        return self.max_connections if self.adaptive is None else self.adaptive.most
-
-    @property
-    def full(self) -> bool:
-        """Whether it has its ``max_connections``."""
-        return 0 < self.max_connections <= self.open
-
-    def __repr__(self) -> str:
-        return f"<Server {self.pool}/{self.name} {self.address} {self.state.value}, {self.open} open>"
 
 
 class Pool:
@@ -267,7 +193,9 @@ class Pool:
 
     def has_to_wait(self, tried: Collection[Server] = ()) -> bool:
         """Whether others wait, and there is no room for it: then who comes may not pick before its turn."""
-        return self.queue is not None and len(self.queue) > 0 and not self._has_room(tried)
+        if self.queue is None or not len(self.queue) or not self._tiers:
+            return False  # while nobody is up, who comes is told so at once
+        return not self._has_room(tried)
 
     def admit(self, now: float) -> None:
         """Give those who wait the room that there is."""
@@ -278,8 +206,11 @@ class Pool:
         # thousand dials that fail at once would be as many calls deep.
         self._serving = True
         try:
+            # As often as all of them may try: one who gets nothing after all does not keep us here.
+            left = len(queue) * (self.spec.retries + 1)
             # Servers behind the first ones are for those alone who have tried these.
-            while self._has_room() or (queue.retrying and self._has_room_behind()):
+            while left > 0 and (self._has_room() or (queue.retrying and self._has_room_behind())):
+                left -= 1
                 ticket = queue.take(now, lambda ticket: self._has_room(ticket.tried))
                 if ticket is None:
                     break
@@ -339,8 +270,13 @@ class Pool:
         """
         Undo `drain` and `disable`, and end an ejection.
 
-        After draining it is what its checks say; otherwise it is checked first, if the pool has a check.
+        After draining it is what its checks say; otherwise it is checked first, if the pool has a check.  One
+        that is leaving cannot be enabled: whoever is reached there now, its name no longer leads there.
         """
+        if server.leaving:
+            raise IllegalMove(
+                f"server {server.name} of pool {self.name} is leaving: its name leads elsewhere"
+            )
         self._move(server, Event.ENABLE, why, now)
 
     def eject(self, server: Server, until: float, why: str, now: float) -> None:

@@ -27,8 +27,9 @@ from proxyd.policy.accesslog import Logged
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lots import Chance
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
 from proxyd.policy.queue import Ticket
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 
 Event = tuple[float, int, Callable[[Any], None], Any]  # when, in which order, what, and about whom

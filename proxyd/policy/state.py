@@ -2,7 +2,7 @@
 Which states can a server have, and what leads from one to another?
 
 A server has one state at a time, and `MOVES` has every move there is.  What its checks say is remembered
-beside it (`proxyd.policy.pool.Server.health`): a server that is draining is still checked, and when it is
+beside it (`proxyd.policy.server.Server.health`): a server that is draining is still checked, and when it is
 enabled again that is what it is.
 """
 
@@ -117,7 +117,7 @@ def move(state: State, event: Event) -> State:
 class Change:
     """
     Something about a server has changed: it was ``before``, and is now what ``server`` (a
-    `proxyd.policy.pool.Server` of ``pool``) says.
+    `proxyd.policy.server.Server` of ``pool``) says.
 
     Before and after may be the same state: then the weight is another, a server came or went, or the checks
     of one that is draining have changed their mind.  ``at`` is seconds since the epoch, ``why`` for people.

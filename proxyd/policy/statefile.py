@@ -15,7 +15,8 @@ from typing import Any, Iterable, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.pool import HEAVIEST
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
 
 SECTION = "servers"
@@ -28,7 +29,7 @@ _LONGEST_WHY = 1000
 @frozen
 class Past:
     """
-    What is remembered of a server; the fields are those of `proxyd.policy.pool.Server`.
+    What is remembered of a server; the fields are those of `proxyd.policy.server.Server`.
 
     It is made of what a file says, so making one of wrong values raises TypeError or ValueError.
     """

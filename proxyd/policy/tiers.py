@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Sequence
 from proxyd.policy.state import OUT, State
 
 if TYPE_CHECKING:
-    from proxyd.policy.pool import Server
+    from proxyd.policy.server import Server
 
 
 def tiers(

@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterator, Sequence
 
 from proxyd.config.failover import CLOSE_BACKUPS
 from proxyd.errors import Reason
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.session import Session

@@ -104,8 +104,7 @@ def drop(skt: Any) -> None:
     except OSError:
         if skt.family == socket.AF_INET6:
             skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
-        else:
-            skt.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+        skt.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)  # an IPv4 client may have come to an IPv6 socket
         reset(skt)
         return
     skt.close()

@@ -26,8 +26,9 @@ from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.minrate import MinRate
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
 from proxyd.policy.queue import Ticket
+from proxyd.policy.server import Server
 from proxyd.relay.admission import client_of
 from proxyd.relay.affinity import LearningClient, Lesson
 from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer

@@ -24,7 +24,7 @@ from attrs import evolve, frozen
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
 from proxyd.config.tcp import CLIENT, KEEPALIVE, Keepalive, TcpSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS
 
 # Linux's numbers; Python 3.9 lacks some of the names.

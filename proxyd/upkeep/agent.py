@@ -11,7 +11,7 @@ from typing import Any, Callable, Protocol
 
 from proxyd.config.address import named
 from proxyd.config.agent import AgentSpec
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.relay.prepared import prepared
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import ask

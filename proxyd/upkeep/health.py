@@ -24,7 +24,8 @@ from proxyd.config.address import named
 from proxyd.config.health import CheckSpec
 from proxyd.policy.agent import heed
 from proxyd.policy.health import RiseFall, combined
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
 from proxyd.relay.prepared import prepared

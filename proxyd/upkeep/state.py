@@ -7,7 +7,8 @@ from typing import Any, Sequence
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event
 from proxyd.policy.statefile import SECTION, Pasts, remember
 from proxyd.upkeep.statefile import StateFolder

@@ -11,7 +11,8 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.interfaces import IBalancer
 from proxyd.policy.arrival import Arrival
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 
 
 @implementer(IBalancer)

@@ -12,7 +12,7 @@ from proxyd.interfaces import IBalancer, ICounting
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.lots import Chance
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.policy.slowstart import FULL
 
 

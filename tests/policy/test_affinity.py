@@ -14,7 +14,8 @@ from proxyd.policy.affinity import Affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.hashing import BoundedLoad
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from tests.policy.servers import client
 from tests.support.case import Case

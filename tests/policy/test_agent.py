@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxyd.config.balance import BalanceSpec
 from proxyd.policy.agent import heed
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from proxyd.wire.agent import Report
 from tests.policy.pools import make

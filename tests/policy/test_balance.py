@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from proxyd.config.balance import BALANCES
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.balance import BALANCERS, RoundRobin, StaticRoundRobin
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from tests.policy.servers import (
     always,
     busy,

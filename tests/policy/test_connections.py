@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random as Dice
 
 from proxyd.policy.connections import First, LeastConnections
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from tests.policy.servers import end, names, servers, weigh
 from tests.support.case import Case
 

@@ -8,7 +8,8 @@ from proxyd.config.ejection import EjectSpec
 from proxyd.config.health import CheckSpec
 from proxyd.errors import Reason
 from proxyd.policy.ejection import came_to_nothing, may_go, seconds, times
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from tests.policy.pools import fit, make
 from tests.support.case import Case

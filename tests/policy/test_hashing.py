@@ -11,7 +11,7 @@ from typing import Callable, Optional, Sequence
 from proxyd.interfaces import IBalancer, IKeyed
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.hashing import TABLE_SIZE, TABLES, Maglev, MakeTable, Ring, Table, hash_of
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from tests.policy.servers import always, busy, client, end, made, off_share, servers, weigh
 from tests.support.case import Case
 

@@ -8,7 +8,7 @@ from random import Random as Dice
 
 from proxyd.interfaces import ICounting, ITiming
 from proxyd.policy.measured import LeastBytes, LeastTime
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from tests.policy.servers import Hours, draws, made, servers
 from tests.support.case import Case
 

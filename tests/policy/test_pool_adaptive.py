@@ -5,8 +5,9 @@ from __future__ import annotations
 from proxyd.config.adaptive import AdaptiveSpec
 from proxyd.config.address import TcpAddress
 from proxyd.config.pool import PoolSpec, ServerSpec
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
 from proxyd.policy.queue import Ticket
+from proxyd.policy.server import Server
 from tests.policy.pools import First
 from tests.support.case import Case
 

@@ -12,8 +12,9 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.queue import QueueSpec
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
 from proxyd.policy.queue import Ticket
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from tests.policy.pools import fit, make, named
 from tests.support.case import Case
@@ -137,6 +138,32 @@ class Waiting(Case):
         self.wait(pool, "x")
         pool.enable(b, "", 0.0)
         self.assertEqual((self.came, b.open), (["x"], 1))
+
+    def test_all_down(self) -> None:
+        """While others wait and no server is up any more, who comes need not wait to be told so."""
+        pool, _ = make("a/m1")
+        a = pool.servers[0]
+        pool.opened(a)
+        self.wait(pool, "x")
+        pool.turned(a, State.DOWN, "", 0.0)
+        self.assertEqual((pool.has_to_wait(), pool.pick(), pool.is_full()), (False, None, False))
+        pool.turned(a, State.UP, "", 1.0)
+        self.assertTrue(pool.has_to_wait())
+
+    def test_who_gets_nothing(self) -> None:
+        """Those who are let in and wait again, whatever for, do not keep the pool for ever."""
+        pool, _ = make("a/m1", retries=2)
+        times: list[str] = []
+
+        def wait_again() -> None:
+            times.append("x")
+            assert pool.queue is not None
+            pool.queue.enter(Ticket("x", 0, wait_again, lambda: None), 0.0)
+
+        assert pool.queue is not None
+        pool.queue.enter(Ticket("x", 0, wait_again, lambda: None), 0.0)
+        pool.admit(0.0)
+        self.assertEqual(times, ["x"] * 3)
 
     def test_one_admitted_brings_the_next(self) -> None:
         """A thousand who are let in and fail at once are served one after another, not one inside another."""

@@ -9,7 +9,8 @@ from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import ServerSpec
 from proxyd.errors import IllegalMove
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.slowstart import FULL
 from proxyd.policy.state import Change, State
 from tests.policy.pools import fit, make, named
@@ -130,6 +131,16 @@ class States(Case):
         with self.assertRaisesRegex(IllegalMove, "server a of pool web: a server that is down"):
             pool.eject(a, 40.0, "", 10.0)
         self.assertEqual((a.state, a.why, a.since, self.told), (DOWN, "refused", 6.0, []))
+
+    def test_leaving(self) -> None:
+        """A server whose name leads elsewhere cannot be enabled, and goes on draining."""
+        pool, _ = make("a", "b")
+        b = pool.servers[1]
+        pool.drain(b, "its name has left", 0.0)
+        b.leaving = True
+        with self.assertRaisesRegex(IllegalMove, "server b of pool web is leaving: its name leads elsewhere"):
+            pool.enable(b, "operator", 1.0)
+        self.assertIs(b.state, State.DRAINING)
 
     def test_told_once(self) -> None:
         """Who follows is told of each change when it has been made, and of nothing that changes nothing."""

@@ -8,7 +8,8 @@ from typing import Any, Optional
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import ServerSpec
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from proxyd.policy.statefile import FRESH, Pasts, remember
 from tests.policy.pools import fit, make, named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxyd.config.address import TcpAddress
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from proxyd.policy.tiers import tiers
 from tests.support.case import Case

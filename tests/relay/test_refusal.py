@@ -11,7 +11,7 @@ from proxyd.config.refusal import CLOSE, DROP, RESET, TARPIT, RefuseSpec
 from proxyd.errors import Reason
 from proxyd.policy.state import State
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.refusal import Exit, words
+from proxyd.relay.refusal import Exit, drop, words
 from tests.relay.test_session import SessionCase
 from tests.support.case import Case
 from tests.support.peer import Ended
@@ -166,6 +166,29 @@ class Exits(Case):
         """A dropped one hears nothing, or without the privilege a reset if there is no router between."""
         _, [client] = self.sent_away(RefuseSpec(DROP))
         self.assertIn(self.hears(client), ("nothing", "a reset"))
+
+    def test_drop_without_the_privilege(self) -> None:
+        """The reset gets no further than the first router, also to an IPv4 client of an IPv6 socket."""
+
+        class Unprivileged:
+            def __init__(self, family: int) -> None:
+                self.family = family
+                self.options: list[tuple[int, int]] = []
+
+            def setsockopt(self, level: int, name: int, value: Any) -> None:
+                if (level, name) == (socket.IPPROTO_TCP, 19):
+                    raise PermissionError
+                self.options.append((level, name))
+
+            def close(self) -> None:
+                self.options.append((0, 0))
+
+        ttl, hops = (socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
+        linger = (socket.SOL_SOCKET, socket.SO_LINGER)
+        for family, limits in ((socket.AF_INET, [ttl]), (socket.AF_INET6, [hops, ttl])):
+            skt = Unprivileged(family)
+            drop(skt)
+            self.assertEqual(skt.options, [*limits, linger, (0, 0)])
 
     def test_tarpit(self) -> None:
         """One in the tarpit hears nothing until its time is over, and each has a time of its own."""

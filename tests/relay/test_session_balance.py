@@ -19,7 +19,8 @@ from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory

@@ -14,7 +14,7 @@ from proxyd.config.address import Address, Addresses, EndpointBind, TcpAddress, 
 from proxyd.config.tcp import Buffer, Keepalive, TcpSpec
 from proxyd.errors import DialFailed, Reason, StartError
 from proxyd.interfaces import IDatapath
-from proxyd.policy.pool import Server
+from proxyd.policy.server import Server
 from proxyd.relay import tcp
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.lane.datapath import Lane

@@ -17,7 +17,8 @@ from proxyd.interfaces import NameSnapshot
 from proxyd.policy.agent import heed
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.names import Answer, Service
-from proxyd.policy.pool import Pool, Server
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from proxyd.upkeep.names import MOST_AT_ONCE, Names
 from proxyd.wire.agent import Report
