@@ -19,6 +19,7 @@ they are passed over, and keep their places.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import chain
 from typing import Any, Callable, Collection, Hashable, Iterator, Optional
 
 from proxyd.config.queue import ADAPTIVE, LIFO, QueueSpec
@@ -59,6 +60,7 @@ class _Class:
 
     def __init__(self) -> None:
         self.all: OrderedDict[Ticket, None] = OrderedDict()
+        self._again: OrderedDict[Ticket, None] = OrderedDict()  # those who had their turn in vain
         self._lines: OrderedDict[Hashable, OrderedDict[Ticket, None]] = OrderedDict()
         self._by_length: dict[int, OrderedDict[Hashable, None]] = {}  # clients by how many they have waiting
         self.longest = 0
@@ -70,6 +72,7 @@ class _Class:
         line[ticket] = None
         self.all[ticket] = None
         if first:
+            self._again[ticket] = None
             line.move_to_end(ticket, last=False)
             self.all.move_to_end(ticket, last=False)
             self._lines.move_to_end(ticket.client, last=False)
@@ -79,6 +82,7 @@ class _Class:
         line = self._lines[ticket.client]
         del line[ticket]
         del self.all[ticket]
+        self._again.pop(ticket, None)
         self._measure(ticket.client, len(line) + 1, len(line))
         if not line:
             del self._lines[ticket.client]
@@ -97,8 +101,8 @@ class _Class:
             self._lines.move_to_end(client)
 
     def newest(self) -> Iterator[Ticket]:
-        """The one who came last, and then the one before it."""
-        return iter(reversed(self.all))
+        """Those who had their turn in vain, then the one who came last, and then the one before it."""
+        return chain(reversed(self._again), reversed(self.all))
 
     def last_of_the_longest(self) -> Ticket:
         """The last one of a client that has most."""

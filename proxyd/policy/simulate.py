@@ -248,7 +248,7 @@ class Simulation:
         """
         pool, tried = self.pool, visit.tried
         while len(tried) <= pool.spec.retries:
-            if pool.queue is not None and not in_turn and pool.has_to_wait():
+            if pool.queue is not None and not in_turn and pool.has_to_wait(tried):
                 self._wait(visit)
                 return
             in_turn = False

@@ -26,6 +26,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.session import Session
+from proxyd.relay.streams import OUT_OF_DESCRIPTORS
 from proxyd.upkeep.periodic import Periodic
 
 LOOK_SECONDS = 1.0
@@ -37,13 +38,19 @@ log = Logger()
 
 def measure(lag: float) -> Load:
     """The load of this process; the lag is measured elsewhere."""
-    # Linux 6.2 and later tell the number as the folder's size; before, it is 0.
-    used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[1])
+    try:
+        # Linux 6.2 and later tell the number as the folder's size; before, it is 0.
+        used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
+        with open("/proc/self/statm", encoding="ascii") as file:
+            memory = int(file.read().split()[1]) * resource.getpagesize()
+    except OSError as error:
+        if error.errno not in OUT_OF_DESCRIPTORS:
+            raise
+        # That says it all; without a descriptor only the most that the memory ever was can be known.
+        return Load(100.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, lag)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     share = 0.0 if limit == resource.RLIM_INFINITY else 100 * used / limit
-    return Load(share, pages * resource.getpagesize(), lag)
+    return Load(share, memory, lag)
 
 
 class LoadShedding:

@@ -106,6 +106,17 @@ class OrderTests(Case):
         self.assertEqual((first.since, line.queue.oldest()), (0.0, 0.0))
         self.assertEqual(line.served(), "a1 b1 a2")
 
+    def test_once_more_lifo(self) -> None:
+        """So it is where the last one is served first."""
+        line = Line(order=LIFO)
+        line.come("a1", 0.0)
+        again = line.come("b1", 1.0)
+        self.assertEqual(line.served(1, now=2.0), "b1")
+        line.come("c1", 2.0)
+        self.assertTrue(line.queue.enter(again, 3.0, waited=2.0))
+        line.come("d1", 3.0)
+        self.assertEqual(line.served(), "b1 d1 c1 a1")
+
     def test_who_does_not_fit(self) -> None:
         """Who cannot be served now is passed over, also by a lower class, and keeps its place."""
         for order, served in ((FIFO, ["b1", "c1"]), (LIFO, ["b1", "c1"])):

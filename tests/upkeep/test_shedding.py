@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
@@ -188,6 +189,19 @@ class MeasureTests(Case):
         finally:
             for fd in taken:
                 os.close(fd)
+
+    def test_no_descriptor(self) -> None:
+        """Without any descriptor left they are all in use, and the memory is known as far as it can be."""
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            found = measure(0.25)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        self.assertEqual((found.descriptors, found.lag), (100.0, 0.25))
+        self.assertGreater(found.memory, 5 * 1024**2)
 
     def test_memory(self) -> None:
         """The memory is that in RAM: of a Python with Twisted some tens of megabytes."""
