@@ -97,6 +97,8 @@ class Wheel:
         self._turned = now
         for due in passed:
             for entry in self._slots.pop(due, ()):
+                if entry.due != due:
+                    continue  # one that was served before it has disarmed it, or put it off
                 entry.due = 0
                 try:
                     entry.overdue()

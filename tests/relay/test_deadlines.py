@@ -60,6 +60,36 @@ class WheelTests(Case):
             self.assertLess(entry.reached[0] - began, expected + 0.5 + 0.06)
             self.assertEqual(len(self.wheel), 0)
 
+    def test_what_others_disarm_or_put_off_in_the_same_tick(self) -> None:
+        """Who is due in the same tick, and is disarmed or put off by one served before it, is not called."""
+        for seconds in (None, 5.0):
+            pair: list[Entry] = []
+
+            def see_to_the_other(pair: list[Entry] = pair, seconds: Optional[float] = seconds) -> None:
+                if all(entry.due == 0 for entry in pair) or len(pair[0].reached + pair[1].reached) > 1:
+                    return
+                other = pair[0] if pair[0].due else pair[1]
+                if seconds is None:
+                    self.wheel.disarm(other)
+                else:
+                    self.wheel.arm(other, seconds)
+
+            pair += [Entry(self.clock, see_to_the_other) for _ in range(2)]
+            for entry in pair:
+                self.wheel.arm(entry, 1.0)
+            began = self.clock.seconds()
+            for _ in range(10):
+                self.clock.advance(0.25)
+            self.assertEqual(sorted(len(entry.reached) for entry in pair), [0, 1], seconds)
+            self.assertEqual(len(self.wheel), 0 if seconds is None else 1)
+            for _ in range(20):
+                self.clock.advance(0.25)
+            self.assertEqual(len(self.wheel), 0)
+            reached = sorted(when - began for entry in pair for when in entry.reached)
+            self.assertEqual(len(reached), 1 if seconds is None else 2)
+            if seconds is not None:
+                self.assertGreaterEqual(reached[1] - reached[0], seconds)
+
     def test_nobody_is_passed_over_while_others_are_served(self) -> None:
         """To serve a deadline may take longer than a tick; those who are due meanwhile are not forgotten."""
         late = Entry(self.clock)
