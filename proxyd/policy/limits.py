@@ -47,22 +47,29 @@ def network_of(key: bytes, prefix4: int, prefix6: int) -> Network:
     return ipaddress.ip_network((address.to_bytes(bits // 8, "big"), prefix))
 
 
+def _owed(due: float, now: float, seconds: float) -> float:
+    """The seconds until an allowance is whole again; if it cannot be so many, the clock was set back."""
+    owed = due - now
+    return owed if 0 < owed <= seconds + 1e-6 else 0.0
+
+
 class Rate:
     """Whether one more may come now, of all that share one allowance."""
 
-    __slots__ = ("_each", "_slack", "due")
+    __slots__ = ("_each", "_seconds", "_slack", "due")
 
     def __init__(self, spec: RateSpec) -> None:
+        self._seconds = spec.seconds
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
         self.due = 0.0  # when the allowance is whole again
 
     def take(self, now: float) -> bool:
         """Take one of what is allowed, if there is one."""
-        due = max(self.due, now)
-        if due - now > self._slack + 1e-9:
+        owed = _owed(self.due, now, self._seconds)
+        if owed > self._slack + 1e-9:
             return False
-        self.due = due + self._each
+        self.due = now + owed + self._each
         return True
 
 
@@ -70,6 +77,7 @@ class ClientRates:
     """The same for each of many clients."""
 
     def __init__(self, spec: RateSpec, most: int = MOST_CLIENTS) -> None:
+        self._seconds = spec.seconds
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
         self._most = most
@@ -81,15 +89,15 @@ class ClientRates:
     def take(self, client: bytes, now: float) -> bool:
         """Take one of what is allowed to the client, if there is one."""
         dues = self._due
-        due = max(dues.get(client, 0.0), now)
-        if due - now > self._slack + 1e-9:
+        owed = _owed(dues.get(client, 0.0), now, self._seconds)
+        if owed > self._slack + 1e-9:
             return False
-        dues[client] = due + self._each
+        dues[client] = now + owed + self._each
         dues.move_to_end(client)
         # Two go for each that comes, so those whose allowance is whole again do not pile up.
         for _ in range(2):
             first = next(iter(dues))
-            if dues[first] > now and len(dues) <= self._most:
+            if _owed(dues[first], now, self._seconds) and len(dues) <= self._most:
                 break
             del dues[first]
         return True

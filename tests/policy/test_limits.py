@@ -70,6 +70,16 @@ class Rates(Case):
         self.assertFalse(rate.take(102.0))
         self.assertEqual([rate.take(200.0) for _ in range(6)], [True] * 5 + [False])
 
+    def test_clock_that_is_set_back(self) -> None:
+        """A clock that is set back refuses nobody until it is where it was, nor keeps whom it knew."""
+        rate, rates = Rate(RateSpec(2, 10.0)), ClientRates(RateSpec(2, 10.0))
+        for when in (5000.0, 1000.0):
+            self.assertEqual([rate.take(when) for _ in range(3)], [True, True, False])
+            self.assertEqual([rates.take(b"one", when) for _ in range(3)], [True, True, False])
+        self.assertTrue(rate.take(1005.0) and rates.take(b"one", 1005.0))
+        rates.take(b"two", 500.0)
+        self.assertEqual(len(rates), 1)
+
     def test_never_more(self) -> None:
         """In no span of that time are there twice as many, and whoever asks slowly is never refused."""
         for seed in range(50):
