@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from math import inf
 from typing import Optional
 
 from proxyd.config.limits import RateSpec
@@ -21,6 +22,8 @@ from proxyd.policy.admission import Refusal
 # Clients whose rate is remembered.  One who has come less often than it might is forgotten; beyond this many
 # the ones that came first are, too: addresses that are sprayed cost an entry each, and no more than this.
 MOST_CLIENTS = 100_000
+
+_ROUNDED = 1e-6  # seconds; what sums of times may be off by
 
 
 def prefix_of(client: bytes, prefix4: int, prefix6: int) -> bytes:
@@ -50,26 +53,30 @@ def network_of(key: bytes, prefix4: int, prefix6: int) -> Network:
 def _owed(due: float, now: float, seconds: float) -> float:
     """The seconds until an allowance is whole again; if it cannot be so many, the clock was set back."""
     owed = due - now
-    return owed if 0 < owed <= seconds + 1e-6 else 0.0
+    return owed if 0 < owed <= seconds + 2 * _ROUNDED else 0.0
 
 
 class Rate:
     """Whether one more may come now, of all that share one allowance."""
 
-    __slots__ = ("_each", "_seconds", "_slack", "due")
+    __slots__ = ("_began", "_due", "_each", "_seconds", "_slack")
 
     def __init__(self, spec: RateSpec) -> None:
         self._seconds = spec.seconds
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
-        self.due = 0.0  # when the allowance is whole again
+        self._began: Optional[float] = None  # the first time: floats are exact to us only since then
+        self._due = -inf  # when the allowance is whole again, from then on
 
     def take(self, now: float) -> bool:
         """Take one of what is allowed, if there is one."""
-        owed = _owed(self.due, now, self._seconds)
-        if owed > self._slack + 1e-9:
+        if self._began is None:
+            self._began = now
+        now -= self._began
+        owed = _owed(self._due, now, self._seconds)
+        if owed > self._slack + _ROUNDED:
             return False
-        self.due = now + owed + self._each
+        self._due = now + owed + self._each
         return True
 
 
@@ -81,6 +88,7 @@ class ClientRates:
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
         self._most = most
+        self._began: Optional[float] = None  # as for one
         self._due: OrderedDict[bytes, float] = OrderedDict()  # the one who came last at the end
 
     def __len__(self) -> int:
@@ -88,9 +96,12 @@ class ClientRates:
 
     def take(self, client: bytes, now: float) -> bool:
         """Take one of what is allowed to the client, if there is one."""
+        if self._began is None:
+            self._began = now
+        now -= self._began
         dues = self._due
-        owed = _owed(dues.get(client, 0.0), now, self._seconds)
-        if owed > self._slack + 1e-9:
+        owed = _owed(dues.get(client, -inf), now, self._seconds)
+        if owed > self._slack + _ROUNDED:
             return False
         dues[client] = now + owed + self._each
         dues.move_to_end(client)

@@ -70,6 +70,15 @@ class Rates(Case):
         self.assertFalse(rate.take(102.0))
         self.assertEqual([rate.take(200.0) for _ in range(6)], [True] * 5 + [False])
 
+    def test_burst_by_the_time_of_day(self) -> None:
+        """It is so to the last one with the large numbers that real clocks have, whatever the rate."""
+        for count in (*range(1, 40), 999, 10_000):
+            for seconds in (1.0, 10.0, 60.0):
+                spec, now = RateSpec(count, seconds), 1_795_655_199.7
+                rate, rates = Rate(spec), ClientRates(spec)
+                self.assertEqual(sum(rate.take(now) for _ in range(count + 2)), count)
+                self.assertEqual(sum(rates.take(b"one", now) for _ in range(count + 2)), count)
+
     def test_clock_that_is_set_back(self) -> None:
         """A clock that is set back refuses nobody until it is where it was, nor keeps whom it knew."""
         rate, rates = Rate(RateSpec(2, 10.0)), ClientRates(RateSpec(2, 10.0))
