@@ -7,3 +7,6 @@ this host refuses is in the log as `degraded: …`, with what helps.
 
 With `tcp_info = yes` the access log says what the kernel knew of both sides at the end: round trips, segments sent
 again, windows. Text lines have two fields more, `client_tcp=` and `server_tcp=`, before `reason=`.
+
+Where the `source` or the `interface` towards a server cannot be had for a client, the reason is `source_failed`, which
+does not count against the server.

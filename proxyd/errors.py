@@ -124,6 +124,11 @@ class Reason(enum.Enum):
         "backups are needed no more, and on_up closes their connections",
     )
     LOCAL_PORTS = ("local_ports", Fault.PROXY, "no local port was left for a connection to the server")
+    SOURCE_FAILED = (
+        "source_failed",
+        Fault.PROXY,
+        "the connection to the server could not have its source, its interface or another setting of TCP",
+    )
     DESCRIPTORS = ("descriptors", Fault.PROXY, "the process had no file descriptor left")
     SHED = ("shed", Fault.PROXY, "the proxy had too much to do, by a mark of shed, and this had to go")
     DRAINED = ("drained", Fault.PROXY, "the proxy stopped, and drain_timeout had run out")

@@ -17,8 +17,9 @@ from math import ceil
 from proxyd.config.ejection import EjectSpec
 from proxyd.errors import Reason
 
-# How a connection may fail to come about by the server's fault.  No descriptor or local port is our own,
-# and a name that does not resolve the name service's.
+# How a connection may fail to come about by the server's fault.  No descriptor, local port or source is our
+# own: a client whose address cannot be a source must not eject a server.  A name that does not resolve is the
+# name service's.
 UNREACHED = frozenset({Reason.CONNECT_REFUSED, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED})
 
 # How one may end by its fault without a byte from the server; if it is by silence, a client must have asked.

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectError, ConnectionRefusedError
+from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
@@ -141,6 +141,8 @@ def _dial_failed(failure: Failure) -> None:
         raise DialFailed(Reason.CONNECT_REFUSED, detail) from None
     if isinstance(error, ConnectError) and error.osError in OUT_OF_DESCRIPTORS:
         raise DialFailed(Reason.DESCRIPTORS, detail) from None
+    if isinstance(error, ConnectBindError) and code is None:
+        raise DialFailed(Reason.SOURCE_FAILED, detail) from None  # as `prepared` tells it
     if code == errno.EADDRNOTAVAIL:
         raise DialFailed(Reason.LOCAL_PORTS, detail) from None
     raise DialFailed(Reason.CONNECT_FAILED, detail) from None

@@ -328,5 +328,5 @@ def prepare(skt: socket.socket, family: int, spec: TcpSpec, client: str) -> None
     try:
         outward(spec, family).prepare(skt, client)
     except OSError as error:
-        reason = Reason.DESCRIPTORS if error.errno in OUT_OF_DESCRIPTORS else Reason.CONNECT_FAILED
+        reason = Reason.DESCRIPTORS if error.errno in OUT_OF_DESCRIPTORS else Reason.SOURCE_FAILED
         raise DialFailed(reason, error.strerror or str(error)) from None
