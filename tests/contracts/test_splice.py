@@ -369,4 +369,6 @@ class FewPipesTests(SpliceCase):
         for pair in stalled:
             pair.cut(Reason.DRAINED)
             await self.world.until(pair.is_over())
-        self.assertEqual((pipes.in_use, pipes.spoiled), (0, FEW_PIPES * CAN_SPLICE))
+        self.assertEqual(pipes.in_use, 0)
+        # A busy kernel may have taken meanwhile what was in one of them, which then is as good as new.
+        self.assertTrue(CAN_SPLICE <= pipes.spoiled <= FEW_PIPES * CAN_SPLICE, pipes.spoiled)
