@@ -147,6 +147,9 @@ class Meter:
         return False
 
 
+# The three say the same of three kinds of sides: compiled classes have one base each.
+
+
 class PacedServer(TimedServer):
     """The side that faces the client, and is not read from faster than it may send."""
 

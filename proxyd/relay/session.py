@@ -323,24 +323,25 @@ class Session(Pair):
         """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
         queue, waited = pool.queue, self.queue_seconds
         assert queue is not None
+        full = f"[pool {pool.name}] queue length={queue.length}: so many wait already"
         turn: Deferred[None] = Deferred()
         ticket = Ticket(
             network_of(self._arrival().source, 32, 64),
             self.factory.spec.priority,
             lambda: turn.callback(None),
-            lambda: turn.errback(Refused(Reason.QUEUE_FULL, "it had to make room for others")),
+            lambda: turn.errback(Refused(Reason.QUEUE_FULL, f"{full}, and it had to make room")),
             tuple(tried),
         )
         began = self.factory.seconds()
         if not queue.enter(ticket, began, waited):
-            raise Refused(Reason.QUEUE_FULL, f"{len(queue)} wait for pool {pool.name} already")
+            raise Refused(Reason.QUEUE_FULL, full)
         self.wheel.arm(self, max(0.0, queue.spec.wait - (waited or 0.0)))
         try:
             await turn
         except CancelledError:
             if self.reason is not None:
                 raise
-            detail = f"no server of pool {pool.name} had room within {queue.spec.wait:g} s"
+            detail = f"[pool {pool.name}] queue wait={queue.spec.wait:g}s: no server had room by then"
             raise Refused(Reason.QUEUE_TIMEOUT, detail) from None
         finally:
             queue.leave(ticket)

@@ -186,7 +186,8 @@ class AllTogether(Gatekeeper):
             await peer.receives(len(PONG))
             served = peer
         await self.were_refused(queue_full=1)
-        self.assertIn("queue_full", self.daemon.log)
+        self.assertIn("queue_full: [pool ", self.daemon.log)
+        self.assertIn("queue length=", self.daemon.log)
 
     async def waiting(self, count: int) -> None:
         """Wait until so many wait."""

@@ -104,7 +104,8 @@ class QueueTests(QueueCase):
         self.come()
         self.pass_time(4.0)
         self.assertEqual(self.reasons(), ["queue_timeout"])
-        self.assertIn("within 3 s", self.notebook.records[0].detail)
+        detail = "[pool web] queue wait=3s: no server had room by then"
+        self.assertEqual(self.notebook.records[0].detail, detail)
         self.end(first, self.datapath.peers[0])
         self.assertOver(2)
 
@@ -128,6 +129,8 @@ class QueueTests(QueueCase):
             self.pool_of(1, length=length)
             clients = [self.come() for _ in range(2 + length)]
             self.assertEqual(self.reasons(), ["queue_full"])
+            detail = f"[pool web] queue length={length}: so many wait already"
+            self.assertEqual(self.notebook.records[0].detail, detail)
             for client in clients[: 1 + length]:
                 self.end(client, self.datapath.peers[-1])
             self.assertOver(2 + length)
@@ -140,7 +143,8 @@ class QueueTests(QueueCase):
         greedy = [self.come() for _ in range(3)]
         other = self.come("10.8.8.8")
         self.assertEqual(self.reasons(), ["queue_full"])
-        self.assertEqual(self.notebook.records[0].detail, "it had to make room for others")
+        detail = "[pool web] queue length=2: so many wait already, and it had to make room"
+        self.assertEqual(self.notebook.records[0].detail, detail)
         self.end(greedy[0], self.datapath.peers[0])
         self.end(greedy[1], self.datapath.peers[1])
         other.send(b"me")
