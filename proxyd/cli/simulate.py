@@ -14,6 +14,7 @@ from proxyd.cli.command import Command, misused, read_config, takes_file
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BALANCES, Balance, BalanceSpec
 from proxyd.config.document import Config
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Count, Duration, OneWord, unknown
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
 from proxyd.config.reader import Word
@@ -41,8 +42,8 @@ def simulate(arguments: Namespace) -> int:
     if clients is None:
         return 1
     pools = [evolve(pool, balance=way) for _, way in ways]
-    priorities = {listener.name: listener.priority for listener in config.listeners}
-    outcomes = _run(clients, pools, losses, priorities, arguments.seed)
+    listeners = {listener.name: listener for listener in config.listeners}
+    outcomes = _run(clients, pools, losses, listeners, arguments.seed)
     named = {name: outcome for (name, _), outcome in zip(ways, outcomes)}
     from proxyd.cli import loads
 
@@ -54,7 +55,7 @@ def _run(
     clients: Iterable[Logged],
     pools: Sequence[PoolSpec],
     losses: Sequence[Loss],
-    priorities: Mapping[str, int],
+    listeners: Mapping[str, ListenerSpec],
     seed: int,
 ) -> list[Outcome]:
     """All pools at the same time, so that the clients need to be read only once; each has its own dice."""
@@ -63,7 +64,7 @@ def _run(
     from proxyd.cli.progress import Progress
     from proxyd.policy.simulate import Simulation
 
-    simulations = [Simulation(pool, Random(seed).random, losses, priorities) for pool in pools]
+    simulations = [Simulation(pool, Random(seed).random, losses, listeners) for pool in pools]
     progress = Progress(sys.stderr, "clients simulated")
     gc.collect()
     gc.disable()  # nothing here makes cycles, and looking for them among all open connections takes long

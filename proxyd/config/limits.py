@@ -93,7 +93,8 @@ OPTIONS = (
     Option(
         "client_prefix4",
         Count(1, 32),
-        "Clients whose IPv4 addresses begin with the same bits, so many, are one client to the limits.",
+        "Clients whose IPv4 addresses begin with the same bits, so many, are one client to the limits, and "
+        "where clients take turns in a `queue`.",
         "client_prefix4 = 24",
         default="32",
     ),

@@ -28,7 +28,7 @@ from proxyd.config.counters import (
 )
 from proxyd.config.words import Invalid
 from proxyd.policy.bans import read_network, show_network
-from proxyd.policy.limits import network_of, prefix_of
+from proxyd.policy.limits import network_of_key, prefix_of
 
 UNIX = "unix"  # who comes by a unix socket has no address, and is called as in ``allow = unix``
 
@@ -238,7 +238,7 @@ def shown(spec: CountersSpec, key: Hashable) -> str:
     """A key as people know it: 192.0.2.7, 2001:db8::/64, a name, or unix."""
     if not isinstance(key, bytes):
         return str(key)
-    return show_network(network_of(key, spec.prefix4, spec.prefix6)) if key else UNIX
+    return show_network(network_of_key(key, spec.prefix4, spec.prefix6)) if key else UNIX
 
 
 def key_called(spec: CountersSpec, text: str) -> Hashable:

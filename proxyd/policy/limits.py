@@ -38,7 +38,7 @@ def prefix_of(client: bytes, prefix4: int, prefix6: int) -> bytes:
     return (int.from_bytes(client, "big") >> (bits - prefix)).to_bytes(16, "big") + bytes((bits,))
 
 
-def network_of(key: bytes, prefix4: int, prefix6: int) -> Network:
+def network_of_key(key: bytes, prefix4: int, prefix6: int) -> Network:
     """The network that a key of `prefix_of` stands for."""
     if len(key) in (4, 16):
         return ipaddress.ip_network(key)

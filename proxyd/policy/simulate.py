@@ -21,6 +21,7 @@ from attrs import Factory, define, frozen
 
 from proxyd.config.combination import fold
 from proxyd.config.health import CheckSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec
 from proxyd.errors import Reason
 from proxyd.policy.accesslog import Logged
@@ -33,6 +34,8 @@ from proxyd.policy.server import Server
 from proxyd.policy.state import State
 
 Event = tuple[float, int, Callable[[Any], None], Any]  # when, in which order, what, and about whom
+
+_UNKNOWN = ListenerSpec("", ())  # of a log that another configuration has made
 
 _USUAL_OF = 64  # so many connections make what is usual
 
@@ -187,19 +190,20 @@ class Simulation:
         spec: PoolSpec,
         random: Chance,
         losses: Sequence[Loss] = (),
-        priorities: Mapping[str, int] = {},
+        listeners: Mapping[str, ListenerSpec] = {},
     ) -> None:
         """
         All servers are up at first.
 
-        ``losses`` name servers of the pool, and ``priorities`` are those of listeners, by their names.
+        ``losses`` name servers of the pool.  ``listeners``, by their names, say whose clients come first, and
+        which of them are one client; one that is not there has the defaults.
         """
         self.pool = Pool(spec.at_most(), make_balancer(spec.balance, random, self._seconds))
         self.loads = {server: Load(server) for server in self.pool.servers}
         for server in self.pool.servers:
             self.pool.turned(server, State.UP, "assumed", 0.0)
         self._losses = losses
-        self._priorities = priorities
+        self._listeners = listeners
         self._waiting = Waiting()
         self._lost: set[Server] = set()
         self._events: list[Event] = []
@@ -285,9 +289,10 @@ class Simulation:
             self._waiting.clients += 1
         else:
             waited = self._time - visit.ticket.since
+        listener = self._listeners.get(logged.listener, _UNKNOWN)
         ticket = visit.ticket = Ticket(
-            network_of(logged.arrival().source, 32, 64),
-            self._priorities.get(logged.listener, 0),
+            network_of(logged.arrival().source, listener.client_prefix4, listener.client_prefix6),
+            listener.priority,
             lambda: self._admitted(visit),
             lambda: self._evicted(visit),
             tuple(visit.tried),

@@ -321,13 +321,13 @@ class Session(Pair):
 
     async def _wait_for_room(self, pool: Pool, tried: Sequence[Server]) -> None:
         """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
-        queue, waited = pool.queue, self.queue_seconds
+        spec, queue, waited = self.factory.spec, pool.queue, self.queue_seconds
         assert queue is not None
         full = f"[pool {pool.name}] queue length={queue.length}: so many wait already"
         turn: Deferred[None] = Deferred()
         ticket = Ticket(
-            network_of(self._arrival().source, 32, 64),
-            self.factory.spec.priority,
+            network_of(self._arrival().source, spec.client_prefix4, spec.client_prefix6),
+            spec.priority,
             lambda: turn.callback(None),
             lambda: turn.errback(Refused(Reason.QUEUE_FULL, f"{full}, and it had to make room")),
             tuple(tried),

@@ -19,7 +19,7 @@ from proxyd.interfaces import Record
 from proxyd.policy.admission import Refusal
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.counters import Counters, Entry, Fired, shown
-from proxyd.policy.limits import Limits, network_of, prefix_of
+from proxyd.policy.limits import Limits, network_of_key, prefix_of
 
 # Ends that show that a client does not speak what the listener expects.
 PROTOCOL_ERRORS = frozenset(
@@ -157,7 +157,7 @@ class Tally:
             if rule.action == BAN and isinstance(key, bytes):
                 if not key:
                     continue  # a client of a unix socket has no address that could be banned
-                network = network_of(key, spec.prefix4, spec.prefix6)
+                network = network_of_key(key, spec.prefix4, spec.prefix6)
                 why = f"counters {spec.name}, rule {rule.name}: {rule}"
                 self._bans.add(Ban(network, self._seconds() + rule.seconds, why))
             log.warn(

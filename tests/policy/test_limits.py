@@ -10,7 +10,7 @@ from proxyd.config.limits import RateSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import Reason
 from proxyd.policy.admission import Refusal
-from proxyd.policy.limits import ClientRates, Limits, Rate, network_of, prefix_of
+from proxyd.policy.limits import ClientRates, Limits, Rate, network_of_key, prefix_of
 from proxyd.policy.lists import client_bytes
 from tests.support.case import Case
 
@@ -52,7 +52,7 @@ class Prefixes(Case):
                 )
                 if bits == 128 and getattr(address, "ipv4_mapped", None):
                     continue
-                network = network_of(prefix_of(address.packed, prefix4, prefix6), prefix4, prefix6)
+                network = network_of_key(prefix_of(address.packed, prefix4, prefix6), prefix4, prefix6)
                 self.assertEqual(network, ipaddress.ip_network((address.packed, prefix), strict=False))
 
     def test_unix(self) -> None:

@@ -10,6 +10,7 @@ from attrs import evolve
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.queue import QueueSpec
 from proxyd.policy.accesslog import Logged
@@ -256,8 +257,8 @@ class QueueTests(Case):
         """Clients of a listener of a lower priority come first, as in the daemon."""
         clients = [came(0, 9), came(1, 9, listener="l"), came(2, 9, listener="first"), came(60, 1)]
         longest = []
-        for priorities in ({}, {"l": 1}):
-            simulation = Simulation(self.full(1, queue=QueueSpec(wait=60.0)), no_chance, (), priorities)
+        for listeners in ({}, {"l": ListenerSpec("l", (), priority=1)}):
+            simulation = Simulation(self.full(1, queue=QueueSpec(wait=60.0)), no_chance, (), listeners)
             for client in clients:
                 simulation.arrive(client)
             longest.append(simulation.outcome().waiting.longest)

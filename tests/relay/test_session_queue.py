@@ -153,6 +153,18 @@ class QueueTests(QueueCase):
         self.end(other, self.datapath.peers[2])
         self.assertOver(4)
 
+    def test_one_client_is_a_network(self) -> None:
+        """Who is one client to the limits is one in the queue: a network does not keep others out either."""
+        self.pool_of(1, length=2)
+        network = self.listener(client_prefix4=24)
+        greedy = [self.come(f"10.9.9.{number}", network) for number in range(3)]
+        other = self.come("10.8.8.8", network)
+        self.assertEqual(self.reasons(), ["queue_full"])
+        self.assertIn("had to make room", self.notebook.records[0].detail)
+        for client, server in ((greedy[0], 0), (greedy[1], 1), (other, 2)):
+            self.end(client, self.datapath.peers[server])
+        self.assertOver(4)
+
     def test_classes(self) -> None:
         """Clients of a listener of a lower number come first."""
         self.pool_of(1)
