@@ -82,6 +82,22 @@ class Reason(enum.Enum):
         "the connection did not begin with the PROXY header that it must begin with",
     )
     TLS_MALFORMED = ("tls_malformed", Fault.CLIENT, "the connection did not begin with a TLS ClientHello")
+    TLS_REQUIRED = ("tls_required", Fault.CLIENT, "the client went on without TLS, which starttls requires")
+    STARTTLS_MALFORMED = (
+        "starttls_malformed",
+        Fault.CLIENT,
+        "the client did not keep to its protocol before TLS, or said more behind its wish for it",
+    )
+    STARTTLS_REFUSED = (
+        "starttls_refused",
+        Fault.SERVER,
+        "the server would not begin TLS, or did not keep to its protocol before it",
+    )
+    STARTTLS_LOGIN = (
+        "starttls_login",
+        Fault.PROXY,
+        "a login that works only where both sides have TLS, or neither has",
+    )
     NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters, unknown
 from proxyd.config.reader import Word
 
-SPOKEN = ("pgsql", "mysql", "redis", "smtp", "ftp", "http", "tls")  # as `proxyd.wire.refusal` says it
+SPOKEN = ("pgsql", "mysql", "redis", "smtp", "imap", "ftp", "http", "tls")  # as `proxyd.wire.refusal` says it
 
 CLOSE, RESET, DROP, TARPIT = "close", "reset", "drop", "tarpit"
 WAYS = (CLOSE, RESET, DROP, TARPIT)

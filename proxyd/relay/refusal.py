@@ -25,8 +25,14 @@ MOST_ANSWERS = 2  # before a refusal: PostgreSQL's clients ask for TLS and for G
 
 SMALLEST_BUFFER = 1  # the kernel makes the least of it that there is
 
-# What a driver may take for "too many connections", and try again.
-_TOO_MANY = frozenset({Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.DESCRIPTORS})
+# What a driver may take for "too many connections", and try again; and what will be no better then.
+_WHY = {
+    Reason.QUEUE_FULL: refusal.TOO_MANY,
+    Reason.QUEUE_TIMEOUT: refusal.TOO_MANY,
+    Reason.DESCRIPTORS: refusal.TOO_MANY,
+    Reason.TLS_REQUIRED: refusal.NO_TLS,
+    Reason.STARTTLS_LOGIN: refusal.NO_LOGIN,
+}
 
 _TCP_REPAIR = 19  # linux/tcp.h; Python does not name it
 
@@ -131,6 +137,6 @@ async def hear_out(speaks: str, early: Early) -> bool:
     return False
 
 
-def words(speaks: str, reason: Reason) -> bytes:
-    """What a client is told that is refused for this reason."""
-    return refusal.refusal(speaks, reason in _TOO_MANY, RETRY_AFTER)
+def words(speaks: str, reason: Reason, number: int = 0) -> bytes:
+    """What a client is told that is refused for this reason; ``number`` is that of a packet of MySQL."""
+    return refusal.refusal(speaks, _WHY.get(reason, refusal.UNAVAILABLE), RETRY_AFTER, number)

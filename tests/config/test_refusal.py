@@ -33,4 +33,4 @@ class RefusalTests(IniCase):
     def test_every_protocol_has_words(self) -> None:
         """Whatever can be spoken, a refusal can be said in it."""
         for speaks in SPOKEN:
-            self.assertTrue(refusal.refusal(speaks, True, 5))
+            self.assertTrue(refusal.refusal(speaks, refusal.TOO_MANY, 5))

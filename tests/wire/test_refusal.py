@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from proxyd.errors import Malformed
 from proxyd.wire import mysql, pgsql, resp
-from proxyd.wire.refusal import FTP, HTTP, MYSQL, PGSQL, REDIS, SMTP, TLS, before, refusal
+from proxyd.wire.refusal import (
+    FTP,
+    HTTP,
+    IMAP,
+    MYSQL,
+    NO_LOGIN,
+    NO_TLS,
+    PGSQL,
+    REDIS,
+    SMTP,
+    TLS,
+    TOO_MANY,
+    UNAVAILABLE,
+    before,
+    refusal,
+)
 from tests.support.case import Case
 
 SSL = b"\0\0\0\x08\x04\xd2\x16\x2f"
@@ -15,18 +30,19 @@ STARTUP = b"\0\0\0\x11\0\x03\0\0user\0me\0\0"
 class Words(Case):
     def test_texts(self) -> None:
         """Those who read lines get one, with the code that says: later."""
-        for speaks, too_many, expected in (
-            (REDIS, True, b"-ERR max number of clients reached\r\n"),
-            (REDIS, False, b"-ERR service unavailable\r\n"),
-            (SMTP, True, b"421 4.3.2 too many connections, try again later\r\n"),
-            (FTP, False, b"421 service unavailable, try again later\r\n"),
-            (TLS, True, b"\x15\x03\x03\x00\x02\x02\x50"),
+        for speaks, why, expected in (
+            (REDIS, TOO_MANY, b"-ERR max number of clients reached\r\n"),
+            (REDIS, UNAVAILABLE, b"-ERR service unavailable\r\n"),
+            (SMTP, TOO_MANY, b"421 4.3.2 too many connections, try again later\r\n"),
+            (IMAP, TOO_MANY, b"* BYE [UNAVAILABLE] too many connections, try again later\r\n"),
+            (FTP, UNAVAILABLE, b"421 service unavailable, try again later\r\n"),
+            (TLS, TOO_MANY, b"\x15\x03\x03\x00\x02\x02\x50"),
         ):
-            self.assertEqual(refusal(speaks, too_many, 5), expected)
+            self.assertEqual(refusal(speaks, why, 5), expected)
 
     def test_http(self) -> None:
         """A whole answer, which says when to try again, and of whose length there is no doubt."""
-        head, _, body = refusal(HTTP, True, 7).partition(b"\r\n\r\n")
+        head, _, body = refusal(HTTP, TOO_MANY, 7).partition(b"\r\n\r\n")
         self.assertEqual(head.split(b"\r\n")[0], b"HTTP/1.1 503 Service Unavailable")
         self.assertIn(b"\r\nRetry-After: 7\r\n", head)
         self.assertIn(b"\r\nContent-Length: %d\r\n" % len(body), head)
@@ -34,8 +50,8 @@ class Words(Case):
 
     def test_pgsql(self) -> None:
         """The error that a full server has, as our own checks read it."""
-        for too_many, code in ((True, b"53300"), (False, b"57P03")):
-            data = refusal(PGSQL, too_many, 5)
+        for why, code in ((TOO_MANY, b"53300"), (UNAVAILABLE, b"57P03"), (NO_TLS, b"28000")):
+            data = refusal(PGSQL, why, 5)
             found = pgsql.message(data)
             assert found is not None
             message, length = found
@@ -43,17 +59,18 @@ class Words(Case):
             self.assertIn(b"SFATAL\0VFATAL\0C" + code, message.body)
 
     def test_mysql(self) -> None:
-        """Error 1040, as our own checks read it."""
-        data = refusal(MYSQL, True, 5)
-        found = mysql.packet(data)
-        assert found is not None
-        packet, length = found
-        self.assertEqual((packet.number, length), (0, len(data)))
-        self.assertEqual(packet.body, b"\xff\x10\x04Too many connections")
+        """Errors as our own checks read them; only after a greeting with a number and an SQL state."""
+        for why, number, body in (
+            (TOO_MANY, 0, b"\xff\x10\x04Too many connections"),
+            (NO_TLS, 2, b"\xff\x57\x0c#HY000Connections using insecure transport are prohibited"),
+            (NO_LOGIN, 258, b"\xff\x15\x04#28000this way to log in needs TLS all the way"),
+        ):
+            data = refusal(MYSQL, why, 5, number)
+            self.assertEqual(mysql.packet(data), (mysql.Packet(number % 256, body), len(data)))
 
     def test_redis(self) -> None:
         """A reply that is an error, as our own checks read it."""
-        data = refusal(REDIS, True, 5)
+        data = refusal(REDIS, TOO_MANY, 5)
         self.assertEqual(resp.reply(data), (resp.Error(b"ERR max number of clients reached"), len(data)))
 
 

@@ -1,0 +1,1 @@
+"""How do two who began in plaintext come to speak TLS, in the way of their protocol?"""
