@@ -1,0 +1,1 @@
+"""How does TLS end here, and with which certificates?"""

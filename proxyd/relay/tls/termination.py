@@ -1,0 +1,259 @@
+"""
+Which certificates does a listener end TLS with, now and after they have changed?
+
+A `Termination` is loaded once before the daemon starts; there whatever is wrong is an error.  From then on it
+is loaded again and again: where a file has changed to the worse its old certificate stays in use, and all
+that is right is taken at once, in one assignment.  Connections that stand are not touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Iterator, Mapping, Optional, Sequence
+
+from attrs import evolve, field, frozen
+from OpenSSL import SSL
+
+from proxyd.config.tls import OFF, TlsSpec
+from proxyd.errors import StartError
+from proxyd.policy.certificates import NEVER, Certificates, is_valid
+from proxyd.relay.tls.certificate import DAY, Certificate, Trouble, day
+from proxyd.relay.tls.clients import read_authorities
+from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
+from proxyd.relay.tls.files import Reading, State, contents, look, read, staple_path, state_of
+from proxyd.relay.tls.staple import Unfit, checked
+
+SOON = 14 * DAY  # what expires within that is told of; those of ninety days are renewed a month before
+
+Chosen = tuple[Certificate, ...]
+
+
+@frozen
+class Loaded:
+    """
+    What a listener's files have come to: certificates, and a context for each set of them that is chosen.
+
+    ``troubles`` are what was refused, ``expired`` what only a start refuses, ``warnings`` what is served all
+    the same.  It is to be loaded again when a file looks other than in ``reading.states``, or at ``until``.
+    """
+
+    reading: Reading = Reading()
+    table: Certificates[Certificate] = field(factory=lambda: Certificates[Certificate]([], 0.0))
+    contexts: Mapping[tuple[Certificate, ...], SSL.Context] = field(factory=dict)
+    clients: Optional[ClientAuthorities] = None
+    troubles: tuple[Trouble, ...] = ()
+    expired: tuple[Trouble, ...] = ()
+    warnings: tuple[Trouble, ...] = ()
+    until: float = 0.0
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """All that are in use, in the order of their files."""
+        return self.reading.certificates
+
+
+class Termination:
+    """
+    TLS as it ends at a listener.
+
+    ``front`` is the context that connections begin with, and stays the same; ``loaded`` is what is in use.
+    """
+
+    def __init__(self, name: str, spec: TlsSpec) -> None:
+        """``name`` is the listener's.  Raises `StartError` if OpenSSL does not know what is asked for."""
+        self.name = name
+        self.spec = spec
+        self.loaded = Loaded()
+        self._session_id = hashlib.sha256(f"{name} {spec}".encode()).digest()
+        try:
+            self.front = make_context(spec, self._session_id)
+        except Unusable as why:
+            raise StartError((f"[listener {name}] tls: {why}",)) from None
+        # Without a certificate the handshake fails: for names that there are not, if that is strict.
+        self._none = make_context(spec, self._session_id)
+        self.front.set_tlsext_servername_callback(self._choose)
+
+    def begin(self, now: float) -> None:
+        """Load the certificates before the daemon starts.  Raises `StartError` with all that is wrong."""
+        found = self.load(now)
+        wrong = found.troubles if self.spec.serve_expired else (*found.troubles, *found.expired)
+        if wrong:
+            raise StartError(tuple(f"[listener {self.name}] tls: {trouble}" for trouble in wrong))
+        self.take(found)
+
+    def look(self) -> dict[str, State]:
+        """What all files look like from outside."""
+        states = look(self.spec)
+        for path in self._client_files():
+            states[path] = state_of(path)
+        return states
+
+    def load(self, now: float) -> Loaded:
+        """
+        What the files say now, with what is in use in the place of what is wrong.
+
+        May run in a thread; nothing is changed but OCSP responses of certificates in use, each at once.
+        """
+        before, spec = self.loaded, self.spec
+        own, states = look(spec), self.look()
+        reading = read(spec, own, before.reading)
+        troubles, warnings = list(reading.troubles), list(reading.warnings)
+        clients = self._load_clients(states, now, troubles, warnings)
+        contexts = dict(before.contexts) if clients is before.clients else {}
+        troubles += _emptied(reading, before.certificates, troubles)
+        found = _recognized(reading.certificates, before.certificates)
+        usable = self._usable(found, clients, contexts, troubles)
+        certificates = _with_what_was(usable, before.certificates, states, troubles)
+        try:
+            table = Certificates(certificates, now, spec.default)
+        except LookupError:
+            troubles.append(Trouble(_folder(spec), f"has no certificate for default={spec.default}", True))
+            certificates, table = before.certificates, before.table
+        self._staple(certificates, states, now, warnings)
+        staples = [one.staple.until for one in certificates if one.staple is not None]
+        return Loaded(
+            evolve(reading, states=states, certificates=certificates),
+            table,
+            {
+                chosen: contexts.get(chosen) or make_context(spec, self._session_id, chosen, clients)
+                for chosen in _choices(table, certificates)
+            },
+            clients,
+            tuple(troubles),
+            tuple(_judged(certificates, table, now, warnings)),
+            tuple(warnings),
+            min(table.until, *staples, NEVER),
+        )
+
+    def take(self, found: Loaded) -> None:
+        """Use what was loaded, for every handshake from now on."""
+        self.loaded = found
+
+    def context_for(self, name: str) -> SSL.Context:
+        """The context for clients that ask for this name, or, with "", for none."""
+        loaded = self.loaded
+        chosen = loaded.table.choose(name)
+        if chosen is None:
+            chosen = () if self.spec.strict_sni else loaded.table.default
+        return loaded.contexts.get(chosen, self._none)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        name = connection.get_servername() or b""
+        connection.set_context(self.context_for(name.decode("ascii", "replace")))
+
+    def _client_files(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.spec.client_ca, self.spec.client_crl)))
+
+    def _load_clients(
+        self, states: Mapping[str, State], now: float, troubles: list[Trouble], warnings: list[Trouble]
+    ) -> Optional[ClientAuthorities]:
+        before = self.loaded
+        if all(states[path] == before.reading.states.get(path) for path in self._client_files()):
+            return before.clients
+        return read_authorities(self.spec, now, troubles, warnings) or before.clients
+
+    def _usable(
+        self,
+        certificates: Sequence[Certificate],
+        clients: Optional[ClientAuthorities],
+        contexts: dict[Chosen, SSL.Context],
+        troubles: list[Trouble],
+    ) -> list[Certificate]:
+        """Those that OpenSSL takes; each has a context of its own then."""
+        usable = []
+        for one in certificates:
+            try:
+                if (one,) not in contexts:
+                    contexts[one,] = make_context(self.spec, self._session_id, (one,), clients)
+                usable.append(one)
+            except Unusable as why:
+                troubles.append(Trouble(one.path, str(why)))
+        return usable
+
+    def _staple(
+        self,
+        certificates: Sequence[Certificate],
+        states: Mapping[str, State],
+        now: float,
+        warnings: list[Trouble],
+    ) -> None:
+        """Give each certificate the response beside it, if that is good, and take away what has run out."""
+        for one in certificates if self.spec.ocsp != OFF else ():
+            path = staple_path(one.path, states)
+            if path is not None:
+                try:
+                    one.staple = checked(contents(path), one, now)
+                except (Unfit, OSError) as why:
+                    warnings.append(Trouble(path, f"{why}; it is not sent"))
+            if one.staple is not None and one.staple.until <= now:
+                one.staple = None
+            if one.must_staple and one.staple is None:
+                text = "asks clients to insist on an OCSP response, and none that is good is beside it"
+                warnings.append(Trouble(one.path, text))
+
+
+def _choices(table: Certificates[Certificate], certificates: Sequence[Certificate]) -> Iterator[Chosen]:
+    """Every set of certificates that may be chosen."""
+    seen = dict.fromkeys([table.default])
+    for one in certificates:
+        for name in one.names:
+            found = table.choose(name)
+            if found is not None:
+                seen[found] = None
+    return filter(None, seen)
+
+
+def _recognized(found: Sequence[Certificate], before: Sequence[Certificate]) -> list[Certificate]:
+    """The same, where what is in use already is that same object: it has its staple and its context."""
+    known = {(one.paths, one.identity): one for one in before}
+    return [known.get((one.paths, one.identity), one) for one in found]
+
+
+def _emptied(
+    reading: Reading, before: Sequence[Certificate], troubles: Sequence[Trouble]
+) -> Iterator[Trouble]:
+    """Files that are there, and have no longer in them what is in use."""
+    leaves = {one.leaf for one in reading.certificates}
+    paths = {one.path for one in reading.certificates} | {trouble.path for trouble in troubles}
+    for one in before:
+        if one.path in reading.states and not paths.intersection(one.paths) and one.leaf not in leaves:
+            yield Trouble(one.path, "has no certificate any more", passing=True)
+
+
+def _with_what_was(
+    found: Sequence[Certificate],
+    before: Sequence[Certificate],
+    states: Mapping[str, State],
+    troubles: Sequence[Trouble],
+) -> tuple[Certificate, ...]:
+    """The same, in the order of their files, with those in use whose files are not right now."""
+    have = {one.path for one in found}
+    bad = {trouble.path for trouble in troubles}
+    stay = [one for one in before if one.path not in have and (not found or bad.intersection(one.paths))]
+    order = {path: place for place, path in enumerate(states)}
+    return tuple(sorted((*found, *stay), key=lambda one: order.get(one.path, len(order))))
+
+
+def _judged(
+    certificates: Sequence[Certificate],
+    table: Certificates[Certificate],
+    now: float,
+    warnings: list[Trouble],
+) -> Iterator[Trouble]:
+    """Those that have expired and no other can stand in for; what else is amiss in time is a warning."""
+    for one in certificates:
+        if one.not_before > now:
+            warnings.append(Trouble(one.path, f"is valid only from {day(one.not_before)} on"))
+        elif one.not_after <= now:
+            stand_ins = [table.choose(name) or () for name in one.names]
+            text = f"has expired on {day(one.not_after)}"
+            if stand_ins and all(any(is_valid(other, now) for other in chosen) for chosen in stand_ins):
+                warnings.append(Trouble(one.path, f"{text}; others have its names"))
+            else:
+                yield Trouble(one.path, f"{text}; renew it, take it away, or add serve_expired=yes")
+        elif one.not_after <= now + SOON:
+            warnings.append(Trouble(one.path, f"expires on {day(one.not_after)}"))
+
+
+def _folder(spec: TlsSpec) -> str:
+    return spec.certificates[0] if spec.named is None else spec.named.certificate
