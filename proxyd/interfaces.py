@@ -274,6 +274,26 @@ class SheddingSnapshot:
 
 
 @frozen
+class AcmeSnapshot:
+    """
+    A certificate that an authority gives out, and what has come of having it renewed.
+
+    ``not_after`` is when it expires, 0 while there is none; ``next_at`` when it is renewed, or tried again.
+    ``renewed`` and ``failed`` count since the start, ``failures`` those in a row, and ``trouble`` is why.
+    """
+
+    authority: str
+    certificate: str
+    names: tuple[str, ...]
+    not_after: float
+    next_at: float
+    renewed: int
+    failed: int
+    failures: int
+    trouble: str
+
+
+@frozen
 class Snapshot:
     """
     What the daemon is doing at this moment.
@@ -290,6 +310,7 @@ class Snapshot:
     names: tuple[NameSnapshot, ...] = ()
     bans: int = 0
     shedding: Optional[SheddingSnapshot] = None
+    acme: tuple[AcmeSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

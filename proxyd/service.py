@@ -31,6 +31,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
+from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import (
     CountersSnapshot,
@@ -47,6 +48,7 @@ from proxyd.ops.admin import AdminFactory
 from proxyd.ops.command import Steered
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
+from proxyd.ops.pages import QuietSite
 from proxyd.ops.state import StateLog
 from proxyd.policy.admission import Admission
 from proxyd.policy.balance import make_balancer
@@ -66,6 +68,7 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.stock import Stock
 from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
+from proxyd.upkeep.acme.renewal import AcmeCertificates
 from proxyd.upkeep.affinity import carry_tables_over
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
 from proxyd.upkeep.counters import CountersSweep
@@ -137,6 +140,9 @@ class ProxyService(Service):
         self.bans = Bans(config.daemon.max_bans)
         self._sweep = BanSweep(reactor, random, self.bans)
         resolvers = config.daemon.resolvers
+        self._acme = AcmeCertificates(
+            reactor, random, config.acme, config.daemon.state, self._state, self._in_thread
+        )
         self._names = Names(reactor, Resolver(reactor, resolvers), resolvers, list(self.pools.values()))
         self._lag = Lag(reactor)
         self._metrics = Metrics(self.snapshot)
@@ -156,6 +162,7 @@ class ProxyService(Service):
         self._admin_listeners: list[AnyListener] = []
         self._metrics_listeners: list[AnyListener] = []
         self._demo_listeners: list[AnyListener] = []
+        self._acme_listeners: list[AnyListener] = []
 
     def _make_frontends(self) -> tuple[ProxyFactory, ...]:
         counters = {one.spec.name: one for one in self.counters}
@@ -196,7 +203,7 @@ class ProxyService(Service):
             lambda: measure(self._lag.latest()),
         )
 
-    def _in_thread(self, work: Callable[[], None]) -> Deferred[None]:
+    def _in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
 
     def _make_admin(self) -> AdminFactory:
@@ -211,6 +218,7 @@ class ProxyService(Service):
             bans=self.bans,
             cut=self._cut_banned,
             counters=self.counters,
+            acme=self._acme.snapshots,
         )
         return AdminFactory(steered, self._reactor)
 
@@ -232,6 +240,8 @@ class ProxyService(Service):
             except StartError as error:
                 wrong += error.lines
         wrong += self._list_files.load()
+        if not wrong:
+            wrong += self._acme.prepare()
         for frontend in self.frontends:
             for bind in frontend.spec.binds:
                 datapath = self._datapaths[frontend.spec.datapath]
@@ -242,6 +252,10 @@ class ProxyService(Service):
         if self._config.daemon.metrics is not None:
             site = metrics_site(self._metrics, self._reactor)
             self._bind(self._config.daemon.metrics, lane, site, self._metrics_listeners, wrong)
+        for spec in self._config.acme:
+            for bind in spec.binds:
+                challenges = Bounded(QuietSite(Challenges(self._acme.answers), self._reactor))
+                self._bind(bind, lane, challenges, self._acme_listeners, wrong)
         for server in self._config.demo.servers if self._config.demo is not None else ():
             site = demo_site(server.name, self._reactor)
             self._bind(server.bind, lane, site, self._demo_listeners, wrong)
@@ -278,7 +292,8 @@ class ProxyService(Service):
             datapath.close()
 
     def _all_listeners(self) -> list[AnyListener]:
-        return self.listeners + self._admin_listeners + self._metrics_listeners + self._demo_listeners
+        own = self._admin_listeners + self._metrics_listeners + self._demo_listeners + self._acme_listeners
+        return self.listeners + own
 
     def startService(self) -> None:
         super().startService()
@@ -301,8 +316,9 @@ class ProxyService(Service):
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
         carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds)
         carry_over_bans(self._state, self.bans, self._reactor.seconds())
-        for listener in self._admin_listeners + self._metrics_listeners + self._demo_listeners:
+        for listener in self._all_listeners()[len(self.listeners) :]:
             listener.startListening()
+        self._acme.start()
         self._state.start()
         self._names.start()
         for frontend in self.frontends:
@@ -344,6 +360,7 @@ class ProxyService(Service):
         for listener in self.listeners:
             await maybeDeferred(listener.stopListening)
         await self._drain_sessions()
+        await self._acme.stop()
         await self._names.stop()
         await self._checks.stop()
         self._turns.stop()
@@ -355,7 +372,7 @@ class ProxyService(Service):
         self._failover.stop()
         await self._state.stop()
         self._lag.stop()
-        for listener in self._admin_listeners + self._metrics_listeners:
+        for listener in self._admin_listeners + self._metrics_listeners + self._acme_listeners:
             await maybeDeferred(listener.stopListening)
         if self._access_log is not None:
             self._access_log.close()
@@ -430,6 +447,7 @@ class ProxyService(Service):
             names=self._names.snapshots(),
             bans=len(self.bans),
             shedding=self._shedding.snapshot() if self._shedding is not None else None,
+            acme=self._acme.snapshots(),
         )
 
 

@@ -100,6 +100,14 @@ def _states(row: Row) -> str:
     return counts + (" (panic: all get connections)" if row["panic"] else "")
 
 
+def _expiry(row: Row) -> str:
+    """In how long a certificate expires; before the first there is a placeholder."""
+    seconds = row["expires_in_seconds"]
+    if seconds is None:
+        return "placeholder"
+    return age(seconds) if seconds > 0 else "EXPIRED"
+
+
 def _of_one_pool(parser: ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="the servers of this pool alone")
 
@@ -206,6 +214,20 @@ VIEWS = (
             Column("TROUBLE", lambda row: row["trouble"]),
         ),
         rows="names",
+    ),
+    View(
+        "acme",
+        "each certificate from an authority: until when it is good, when it is renewed, what went wrong",
+        (
+            Column("CERTIFICATE", lambda row: f"{row['authority']}/{row['certificate']}"),
+            Column("EXPIRES IN", _expiry, right=True),
+            Column("NEXT IN", lambda row: age(row["next_in_seconds"]), right=True),
+            Column("RENEWED", lambda row: row["renewed"], right=True),
+            Column("FAILED", lambda row: row["failed"], right=True),
+            Column("NAMES", lambda row: " ".join(row["names"])),
+            Column("TROUBLE", lambda row: row["trouble"]),
+        ),
+        rows="acme",
     ),
     View(
         "tables",

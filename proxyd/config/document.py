@@ -6,7 +6,8 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import combination, counters, daemon, demo, listener, lists, pool, route
+from proxyd.config import acme, combination, counters, daemon, demo, listener, lists, pool, route
+from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI
 from proxyd.config.counters import CountersSpec
@@ -31,6 +32,7 @@ class Config:
     pools: tuple[PoolSpec, ...]
     lists: tuple[ListSpec, ...] = ()
     counters: tuple[CountersSpec, ...] = ()
+    acme: tuple[AcmeSpec, ...] = ()
     demo: Optional[DemoSpec] = None
     files: tuple[str, ...] = ()
 
@@ -84,6 +86,14 @@ KINDS = {
         named=True,
         contradictions=counters.contradictions,
     ),
+    "acme": Kind(
+        "Certificates that the daemon gets and renews by itself, from an authority that speaks ACME, such as "
+        "Let's Encrypt. They are kept in the folder `state` of `[proxyd]`, with their keys and that of the "
+        "account.",
+        acme.OPTIONS,
+        named=True,
+        contradictions=acme.contradictions,
+    ),
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
 
@@ -114,6 +124,7 @@ def configuration(reading: Reading) -> Config:
         _check_access(judged, problems)
         _check_routes(judged, problems)
         _check_keys(judged, problems)
+        _check_acme(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
             text = "has no [listener NAME] section, so there is nothing to do"
             problems.append(Problem(reading.files[0], 0, text))
@@ -235,6 +246,21 @@ def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
     return f"does not read {what}; write tls = passthrough there, or a [route] with sni"
 
 
+def _check_acme(judged: list[_Judged], problems: list[Problem]) -> None:
+    """What certificates of an authority need of other sections, and of their own."""
+    kept = any("state" in one.entries for one in judged if one.section.kind == "proxyd")
+    for one in judged:
+        if one.section.kind != "acme":
+            continue
+        if not kept:
+            text = "needs a folder for keys and certificates; write state = /var/lib/proxyd in [proxyd]"
+            problems.append(one.section.problem(one.section.line, text))
+        challenge = one.values.get("challenge", "" if "challenge" in one.entries else acme.HTTP_01)
+        if challenge == acme.HTTP_01 and "bind" not in one.entries:
+            text = f"is missing: {acme.HTTP_01} is answered on port 80; write bind = tcp:80, for example"
+            problems.append(one.section.problem(one.section.line, text, "bind"))
+
+
 def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:
     """The options of a section must go together."""
     for one in judged:
@@ -277,7 +303,7 @@ def _check_binds(judged: list[_Judged], problems: list[Problem]) -> None:
 def _binds(one: _Judged) -> Iterator[tuple[str, Word, Bind]]:
     """The option, word and value of each bind in a section."""
     values, entries = one.values, one.entries
-    if one.section.kind == "listener" and "bind" in values:
+    if one.section.kind in ("listener", "acme") and "bind" in values:
         yield from (("bind", word, bind) for word, bind in zip(entries["bind"].words, values["bind"]))
     elif one.section.kind == "proxyd":
         for option in ("admin", "metrics"):
@@ -316,7 +342,7 @@ def _build(judged: list[_Judged]) -> Config:
     for spec in (_route(one) for one in judged if one.section.kind == "route"):
         for name in spec.listeners:
             routes.setdefault(name, []).append(spec)
-    listeners, pools, list_specs, counted, demo_spec = [], [], [], [], None
+    listeners, pools, list_specs, counted, authorities, demo_spec = [], [], [], [], [], None
     for one in judged:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
@@ -334,6 +360,8 @@ def _build(judged: list[_Judged]) -> Config:
         elif one.section.kind == "counters":
             rules = tuple(evolve(rule, name=title) for title, rule in given.pop("rule", {}).items())
             counted.append(CountersSpec(name, rules=rules, **given))
+        elif one.section.kind == "acme":
+            authorities.append(_authority(name, given))
         elif one.section.kind == "demo":
             demo_spec = DemoSpec(
                 tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
@@ -344,8 +372,15 @@ def _build(judged: list[_Judged]) -> Config:
         tuple(pools),
         tuple(list_specs),
         tuple(counted),
+        tuple(authorities),
         demo_spec,
     )
+
+
+def _authority(name: str, given: dict[str, Any]) -> AcmeSpec:
+    certificates = [evolve(spec, name=title) for title, spec in given.pop("certificate").items()]
+    given.pop("agree_to_terms")  # with a no there would be no configuration
+    return AcmeSpec(name, certificates=tuple(certificates), binds=given.pop("bind", ()), **given)
 
 
 def _servers(given: Mapping[str, Any], pools: Mapping[str, Any]) -> tuple[ServerSpec, ...]:

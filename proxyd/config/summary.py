@@ -33,6 +33,10 @@ def summary(config: Config) -> str:
         lines.append(f"pool {pool.name}: {_pool(pool)}")
     for spec in config.lists:
         lines.append(f"list {spec.name}: {_some(_words(spec.networks))}")
+    for acme in config.acme:
+        names = " ".join(name for one in acme.certificates for name in one.names)
+        at = f" on {' '.join(bind.text for bind in acme.binds)}" if acme.binds else ""
+        lines.append(f"acme {acme.name}: {acme.challenge}{at}, for {_some(names.split())}")
     if config.demo:
         for server in config.demo.servers:
             lines.append(f"demo server {server.name}: on {server.bind.text}")

@@ -130,6 +130,26 @@ def _show_names(steered: Steered, given: Given, caller: Optional[Caller]) -> Ans
     }
 
 
+def _show_acme(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    now = steered.seconds()
+    return {
+        "acme": [
+            {
+                "authority": one.authority,
+                "certificate": one.certificate,
+                "names": list(one.names),
+                "expires_in_seconds": round(one.not_after - now, 3) if one.not_after else None,
+                "next_in_seconds": round(max(0.0, one.next_at - now), 3),
+                "renewed": one.renewed,
+                "failed": one.failed,
+                "failures": one.failures,
+                "trouble": one.trouble,
+            }
+            for one in steered.acme()
+        ]
+    }
+
+
 def _show_info(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
     return {
         "version": version(),
@@ -239,6 +259,7 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("help", "what can be asked", _help),
+        Command("show acme", "the certificates that authorities give out, and their renewal", _show_acme),
         Command("show info", "the daemon: its version, its process, its connections", _show_info),
         Command("show listeners", "the listeners and how many connections each has", _show_listeners),
         Command("show names", "the names that servers are given by, and what they stand for", _show_names),

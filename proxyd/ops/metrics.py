@@ -80,6 +80,7 @@ class Metrics(Collector):
         yield from _what_is(snapshot)
         yield from _affinity(snapshot)
         yield from _shedding(snapshot)
+        yield from _acme(snapshot)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
         there = {(server.pool, server.name) for server in snapshot.servers}
@@ -243,6 +244,38 @@ def _shedding(snapshot: Snapshot) -> Iterator[Metric]:
     cut = CounterMetricFamily("proxyd_shedding_cut", "Connections cut as those of the worst offenders.")
     cut.add_metric((), shedding.cut)
     yield from (step, taken, cut)
+
+
+def _acme(snapshot: Snapshot) -> Iterator[Metric]:
+    if not snapshot.acme:
+        return
+    labels = ("authority", "certificate")
+    expiry = GaugeMetricFamily(
+        "proxyd_acme_expiry_timestamp_seconds",
+        "When the certificate expires; 0 while there is only a placeholder.",
+        labels=labels,
+    )
+    following = GaugeMetricFamily(
+        "proxyd_acme_next_timestamp_seconds",
+        "When the certificate is renewed, or that is tried again.",
+        labels=labels,
+    )
+    failures = GaugeMetricFamily(
+        "proxyd_acme_failures", "How often in a row it could not be had.", labels=labels
+    )
+    renewals = CounterMetricFamily(
+        "proxyd_acme_renewals",
+        "How often the certificate was had or renewed, and how often that failed.",
+        labels=(*labels, "result"),
+    )
+    for one in snapshot.acme:
+        key = (one.authority, one.certificate)
+        expiry.add_metric(key, one.not_after)
+        following.add_metric(key, one.next_at)
+        failures.add_metric(key, one.failures)
+        renewals.add_metric((*key, "ok"), one.renewed)
+        renewals.add_metric((*key, "failed"), one.failed)
+    yield from (expiry, following, failures, renewals)
 
 
 def _names(snapshot: Snapshot) -> Iterator[Metric]:

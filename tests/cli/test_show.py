@@ -75,6 +75,32 @@ class ShowTests(AskingCase):
             ],
         )
 
+    def test_acme(self) -> None:
+        """A line for each certificate from an authority; one that has expired cannot be overlooked."""
+        row = {
+            "authority": "le",
+            "certificate": "www",
+            "names": ["www.example", "example.org"],
+            "expires_in_seconds": 86400.0 * 80,
+            "next_in_seconds": 3600.0,
+            "renewed": 2,
+            "failed": 7,
+            "failures": 0,
+            "trouble": "",
+        }
+        old = {**row, "certificate": "old", "expires_in_seconds": -1.0, "trouble": "nobody there"}
+        new = {**row, "certificate": "new", "expires_in_seconds": None}
+        self.answering({"acme": [row, old, new]})
+        self.assertEqual(
+            self.show("acme"),
+            [
+                "CERTIFICATE   EXPIRES IN  NEXT IN  RENEWED  FAILED  NAMES                    TROUBLE",
+                "le/www            80d00h    1h00m        2       7  www.example example.org  -",
+                "le/old           EXPIRED    1h00m        2       7  www.example example.org  nobody there",
+                "le/new       placeholder    1h00m        2       7  www.example example.org  -",
+            ],
+        )
+
     def test_pools(self) -> None:
         """A line for each pool, with how many of its servers are in which state."""
         row = {

@@ -34,6 +34,17 @@ class SummaryTests(IniCase):
             ],
         )
 
+    def test_acme(self) -> None:
+        """How each authority looks at us, and for which names."""
+        text = (
+            "[proxyd]\nstate = state\n[acme le]\ndirectory = https://ca.example/\nagree_to_terms = yes\n"
+            "certificate www = www.example a.example\ncertificate b = b.example\nbind = tcp:81\n"
+        )
+        self.assertIn(
+            "acme le: http-01 on tcp:81, for www.example a.example b.example",
+            summary(self.load(text + MINIMAL)).split("\n"),
+        )
+
     def test_opening(self) -> None:
         """What clients send first, where it leads them, and what servers are told."""
         networks = " ".join(f"10.{n}.0.0/16" for n in range(8))

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.config import load
 from proxyd.config.adaptive import AdaptiveSpec
-from proxyd.interfaces import NameSnapshot
+from proxyd.interfaces import AcmeSnapshot, NameSnapshot
 from proxyd.native import version
 from proxyd.ops.command import LONGEST_REASON, Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
@@ -55,6 +55,10 @@ class CommandCase(IniCase):
             listeners=lambda: [(config.listeners[0], 4)],
             max_connections=50,
             names=lambda: [NameSnapshot("x.example", (("web", "a"),), ("10.0.0.3",), 40.0, "timeout", 3, 1)],
+            acme=lambda: [
+                AcmeSnapshot("le", "www", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there"),
+                AcmeSnapshot("le", "api", ("api.example",), 0.0, 900.0, 0, 0, 0, ""),
+            ],
         )
 
     def do(self, name: str, **given: Any) -> dict[str, Any]:
@@ -129,6 +133,25 @@ class Seeing(CommandCase):
                 }
             ],
         )
+
+    def test_acme(self) -> None:
+        """Each certificate from an authority; without one there is nothing to expire."""
+        www, api = self.do("show acme")["acme"]
+        self.assertEqual(
+            www,
+            {
+                "authority": "le",
+                "certificate": "www",
+                "names": ["www.example"],
+                "expires_in_seconds": 4000.0,
+                "next_in_seconds": 2000.0,
+                "renewed": 2,
+                "failed": 7,
+                "failures": 3,
+                "trouble": "nobody is there",
+            },
+        )
+        self.assertEqual((api["expires_in_seconds"], api["next_in_seconds"]), (None, 0.0))
 
     def test_pools(self) -> None:
         """Each pool, and how many of its servers are in which state."""

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 import proxyd
 from proxyd.errors import Reason
 from proxyd.interfaces import (
+    AcmeSnapshot,
     AffinitySnapshot,
     ListenerSnapshot,
     NameSnapshot,
@@ -42,6 +43,9 @@ LABELS = (
     "le",
     "name",
     "step",
+    "authority",
+    "certificate",
+    "result",
 )
 
 
@@ -263,6 +267,22 @@ class WhatIs(MetricsCase):
         ):
             wanted = dict(zip([(fine.name,), (failing.name,)], values))
             self.assertEqual(found[f"proxyd_name_{name}"], wanted)
+
+    def test_acme(self) -> None:
+        """Each certificate from an authority: when it expires, when it is renewed, and what came of it."""
+        self.assertNotIn("proxyd_acme_failures", self.samples())
+        one = AcmeSnapshot("le", "www", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there")
+        self.now = attrs.evolve(NOW, acme=(one,))
+        found = self.samples()
+        for name, value in (
+            ("expiry_timestamp_seconds", 5000),
+            ("next_timestamp_seconds", 3000),
+            ("failures", 3),
+        ):
+            self.assertEqual(found[f"proxyd_acme_{name}"], {("le", "www"): value})
+        self.assertEqual(
+            found["proxyd_acme_renewals_total"], {("le", "www", "ok"): 2, ("le", "www", "failed"): 7}
+        )
 
     def test_lag(self) -> None:
         """How late the event loop runs is there for an alert."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,7 +14,7 @@ HOST = "localhost"
 
 
 def key_and_certificate(host: str = HOST) -> bytes:
-    """The private key and the certificate for this host, or ``*.`` and a name for all below it, in PEM."""
+    """The private key and the certificate for a host, an address, or ``*.`` and a name, in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -25,7 +26,7 @@ def key_and_certificate(host: str = HOST) -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     return key.private_bytes(
@@ -33,3 +34,10 @@ def key_and_certificate(host: str = HOST) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -1,0 +1,213 @@
+"""Are certificates had from a real authority, renewed, and served while that cannot be?"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from proxyd.config.acme import AcmeSpec, CertificateSpec
+from proxyd.upkeep.acme import keys
+from proxyd.upkeep.acme.folder import AcmeFolder
+from tests.support.acme import Issuer, Pebble, pem
+from tests.support.daemon import Daemon, DaemonCase, twistd
+from tests.support.stage import Child
+
+THERE = rb"certificate www for .* is there"
+
+
+class AcmeCase(DaemonCase):
+    """Pebble, and a daemon that gets its certificates there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pebble = Pebble(self.stage)
+        self.state = self.stage.subfolder("state")
+
+    def sections(self, *lines: str, certificates: str = "certificate www = www.example") -> str:
+        """A listener, and the authority."""
+        self.front = self.stage.tcp()
+        return "\n".join(
+            [
+                f"[listener front]\nbind = {self.front.bind}\npool = servers",
+                "[pool servers]\nserver a = 127.0.0.1:9",
+                f"[acme pebble]\ndirectory = {self.pebble.directory}\nca = {self.pebble.ca}",
+                f"agree_to_terms = yes\nbind = {self.pebble.http.bind}",
+                certificates,
+                *lines,
+            ]
+        )
+
+    async def daemon(self, *lines: str, **how: Any) -> Daemon:
+        """A daemon with these lines about the authority."""
+        return await self.start(self.sections(*lines, **how), self.front, proxyd=f"state = {self.state}")
+
+    def again(self, daemon: Daemon) -> Child:
+        """Another process with the same configuration and state; it ends with the test."""
+        return twistd(self.stage, "-n", "--pidfile=", "tcpproxy", "--config", daemon.folder / "proxy.ini")
+
+    def path(self, name: str = "www") -> Path:
+        return self.state / "acme" / "pebble" / "certificates" / f"{name}.pem"
+
+    def leaf(self, name: str = "www") -> x509.Certificate:
+        """The certificate that there is."""
+        return x509.load_pem_x509_certificates(self.path(name).read_bytes())[0]
+
+    def held(self, name: str = "www") -> keys.Held:
+        return keys.held(self.path(name).read_text())
+
+    async def ask(self, request: str) -> bytes:
+        """What is answered where challenges are."""
+        peer = self.stage.connect(self.pebble.http)
+        peer.send(f"{request} HTTP/1.0\r\nHost: www.example\r\n\r\n".encode())
+        answer = bytes(await peer.sees_end())
+        peer.close()
+        return answer
+
+
+class AcmeTests(AcmeCase):
+    async def test_http(self) -> None:
+        """By http-01, of each kind, though a third of the nonces are not taken; nobody else sees keys."""
+        await self.pebble.start("www", "api", PEBBLE_WFE_NONCEREJECT="33")
+        daemon = await self.daemon(
+            "contact = mailto:admin@example.com",
+            certificates="certificate www = www.example api.example\ncertificate rsa = api.example key=rsa",
+        )
+        await daemon.child.says(rb"certificate rsa for api.example is there, good for \d+.\d days")
+        held = self.held()
+        self.assertEqual((set(held.names), held.kind), ({"www.example", "api.example"}, "ecdsa"))
+        self.assertEqual((self.held("rsa").names, self.held("rsa").kind), (("api.example",), "rsa"))
+        self.assertIn("Pebble", self.leaf().issuer.rfc4514_string())
+        for path in (self.state / "acme").rglob("*"):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            self.assertEqual(mode, 0o700 if path.is_dir() else 0o600, path)
+        metrics = await daemon.metrics()
+        labels = 'authority="pebble",certificate="rsa"'
+        self.assertEqual(metrics[f'proxyd_acme_renewals_total{{{labels},result="ok"}}'], 1)
+        self.assertEqual(
+            metrics[f"proxyd_acme_expiry_timestamp_seconds{{{labels}}}"], self.held("rsa").not_after
+        )
+        moved = await self.ask("GET /path?query")
+        self.assertIn(b" 308 ", moved.partition(b"\r\n")[0])
+        self.assertIn(b"Location: https://www.example/path?query\r\n", moved)
+        self.assertIn(b" 404 ", (await self.ask("GET /.well-known/acme-challenge/x")).partition(b"\r\n")[0])
+
+    async def test_restart(self) -> None:
+        """Another process uses what is there: no order, and the same account for another certificate."""
+        await self.pebble.start("www", "api")
+        daemon = await self.daemon()
+        await daemon.child.says(THERE)
+        before = self.path().read_bytes()
+        await daemon.stop()
+        config = daemon.folder / "proxy.ini"
+        config.write_text(config.read_text() + "\ncertificate api = api.example\n")
+        child = self.again(daemon)
+        await child.says(rb"certificate api for api.example is there")
+        self.assertNotIn(b"account https", child.out)
+        self.assertEqual(self.path().read_bytes(), before)
+
+    async def test_renewal(self) -> None:
+        """One that is about to expire is renewed at the start."""
+        await self.pebble.start("www")
+        issuer = Issuer(seconds=lambda: datetime.datetime.now().timestamp() - 85 * 86400)
+        key = keys.new_key("ecdsa")
+        names = x509.SubjectAlternativeName([x509.DNSName("www.example")])
+        old = issuer.sign(x509.Name([]), key.public_key(), names)
+        sections = self.sections()
+        spec = AcmeSpec("pebble", self.pebble.directory, (CertificateSpec("www", ("www.example",)),))
+        folder = AcmeFolder(str(self.state), spec)
+        self.assertEqual(folder.prepare(1e9), [])
+        folder.keep_certificate(spec.certificates[0], keys.pem_of(key) + pem(old, issuer.certificate))
+        daemon = await self.start(sections, self.front, proxyd=f"state = {self.state}")
+        await daemon.child.says(THERE)
+        self.assertIn("Pebble", self.leaf().issuer.rfc4514_string())
+
+    async def test_not_ours(self) -> None:
+        """A name that does not lead to us is told, with what the authority saw; a placeholder serves."""
+        self.pebble.address = "127.0.0.1"
+        await self.pebble.start("www")
+        daemon = await self.daemon()
+        await daemon.child.says(
+            rb"certificate www could not be had: www.example: the authority has not found it to be ours: .*"
+            rb"[Cc]onnection refused.*; it is tried again in \d\d s, until then a placeholder serves"
+        )
+        self.assertTrue(self.held().placeholder)
+        metrics = await daemon.metrics()
+        self.assertEqual(metrics['proxyd_acme_failures{authority="pebble",certificate="www"}'], 1)
+
+    async def test_away(self) -> None:
+        """When the authority is away the certificate that there is stays, and nothing is asked in vain."""
+        await self.pebble.start("www")
+        daemon = await self.daemon()
+        await daemon.child.says(THERE)
+        before = self.path().read_bytes()
+        await daemon.stop()
+        assert self.pebble.child is not None
+        await self.pebble.child.stop()
+        config = daemon.folder / "proxy.ini"
+        text = config.read_text().replace("= www.example", "= www.example new.example")
+        config.write_text(text)
+        child = self.again(daemon)
+        await child.says(
+            rb"certificate www could not be had: .* cannot be reached: .*until then the one before serves, "
+            rb"which expires in \d+.\d days$"
+        )
+        self.assertEqual(self.path().read_bytes(), before)
+
+    async def test_killed(self) -> None:
+        """When a process is killed while the authority looks, the next one goes on with its order."""
+        await self.pebble.start("www", PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="4")
+        daemon = await self.daemon()
+        ordered = await daemon.child.says(rb"order (https://\S+) for www.example")
+        daemon.child.signal("KILL")
+        await daemon.child.ends()
+        self.assertTrue(self.held().placeholder)
+        child = self.again(daemon)
+        await child.says(rb"goes on with order " + ordered[1])
+        await child.says(THERE)
+        self.assertFalse(self.held().placeholder)
+        self.assertEqual(os.listdir(self.state / "acme" / "pebble" / "orders"), [])
+
+    async def test_external_account(self) -> None:
+        """An authority that wants an account of its own gets it; without it that is told."""
+        key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+        self.pebble.config = {
+            "externalAccountBindingRequired": True,
+            "externalAccountMACKeys": {"kid-1": key},
+        }
+        await self.pebble.start("www")
+        daemon = await self.daemon()
+        await daemon.child.says(
+            rb"could not be had: the authority wants external_account = KID key_file=PATH"
+        )
+        await daemon.stop()
+        (daemon.folder / "eab.key").write_text(f"{key}\n")
+        config = daemon.folder / "proxy.ini"
+        config.write_text(f"{config.read_text()}\nexternal_account = kid-1 key_file=eab.key\n")
+        (self.state / "acme.json").unlink()  # or it would wait for a minute
+        await self.again(daemon).says(THERE)
+
+    async def test_start(self) -> None:
+        """What the daemon could not use later fails its start."""
+        await self.pebble.start("www")
+        sections = self.sections("external_account = kid-1 key_file=eab.key")
+        config = self.stage.folder / "proxy.ini"
+        config.write_text(f"[proxyd]\nstate = {self.state}/none\n{sections}\n")
+        child = twistd(self.stage, "-n", "--pidfile=", "tcpproxy", "--config", config)
+        self.assertEqual(await child.ends(), 1)
+        self.assertIn(f"[proxyd] state: {self.state}/none: No such file or directory".encode(), child.err)
+        (self.state / "acme").write_text("")
+        config.write_text(f"[proxyd]\nstate = {self.state}\n{sections}\n")
+        child = twistd(self.stage, "-n", "--pidfile=", "tcpproxy", "--config", config)
+        self.assertEqual(await child.ends(), 1)
+        self.assertEqual(
+            child.err.decode().splitlines(),
+            [
+                f"[acme pebble] external_account: {self.stage.folder}/eab.key: No such file or directory",
+                f"[acme pebble] {self.state}/acme is not a folder",
+            ],
+        )
