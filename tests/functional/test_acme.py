@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from twisted.trial.unittest import SkipTest
 
 from proxyd.config.acme import AcmeSpec, CertificateSpec
 from proxyd.upkeep.acme import keys
@@ -16,6 +17,8 @@ from proxyd.upkeep.acme.folder import AcmeFolder
 from tests.support.acme import Issuer, Pebble, pem
 from tests.support.daemon import Daemon, DaemonCase, twistd
 from tests.support.stage import Child
+
+NOBODY = "65534"
 
 THERE = rb"certificate www for .* is there"
 
@@ -171,6 +174,23 @@ class AcmeTests(AcmeCase):
         await child.says(THERE)
         self.assertFalse(self.held().placeholder)
         self.assertEqual(os.listdir(self.state / "acme" / "pebble" / "orders"), [])
+
+    async def test_privileges(self) -> None:
+        """What root has made at the start nobody may replace later, and nobody else may read."""
+        if os.geteuid() != 0:
+            raise SkipTest("becoming nobody needs root")
+        await self.pebble.start("www")
+        os.chown(self.state, int(NOBODY), int(NOBODY))
+        daemon = await self.start(
+            self.sections(),
+            self.front,
+            proxyd=f"state = {self.state}",
+            options=("--uid", NOBODY, "--gid", NOBODY),
+        )
+        await daemon.child.says(THERE)
+        for path in (self.state / "acme", *(self.state / "acme").rglob("*")):
+            found = path.stat()
+            self.assertEqual((found.st_uid, found.st_mode & 0o077), (int(NOBODY), 0), path)
 
     async def test_external_account(self) -> None:
         """An authority that wants an account of its own gets it; without it that is told."""

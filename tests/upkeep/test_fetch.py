@@ -10,6 +10,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -56,7 +57,10 @@ class FetchTests(AsyncCase):
         path = os.path.abspath(self.mktemp())
         Path(path).write_bytes(pem)
         options = PrivateCertificate.loadPEM(pem).options()
-        port = reactor.listenSSL(0, self.site, options, interface=HOST)
+        # Twisted 25.5 would change the context for each connection of a Site, which pyOpenSSL refuses by now.
+        site = WrappingFactory(self.site)
+        site.noisy = False
+        port = reactor.listenSSL(0, site, options, interface=HOST)
         self.addCleanup(port.stopListening)
         return f"https://{HOST}:{port.getHost().port}", path
 
