@@ -192,12 +192,17 @@ class StartError(Exception):
 
 
 class DialFailed(Exception):
-    """A server could not be reached; the reason says how, the detail is the system's own word for it."""
+    """
+    A server could not be reached; the reason says how, the detail is the system's own word for it.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    ``errno`` is the system's number for it, or 0 if the system has not said it.
+    """
+
+    def __init__(self, reason: Reason, detail: str, errno: int = 0) -> None:
         super().__init__(f"{reason.code}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.errno = errno
 
 
 class Refused(Exception):

@@ -120,10 +120,10 @@ class IDatapath(Interface):
 
     def dial(address: Any, side: Any, tcp: Any = None, client: str = "") -> Any:
         """
-        Connect a `proxyd.relay.pair.ProxyClient` to a `proxyd.config.address.Address`.
+        Connect a side, such as a `proxyd.relay.pair.ProxyClient`, to a `proxyd.config.address.Address`.
 
-        ``tcp`` is a `proxyd.config.tcp.TcpSpec` if something is asked of TCP, and ``client`` the IP address
-        of whoever the connection is for, which it may want.
+        It may be any ``IProtocol``.  ``tcp`` is a `proxyd.config.tcp.TcpSpec` if something is asked of TCP,
+        and ``client`` the IP address of whoever the connection is for, which it may want.
 
         The Deferred fires when the side is connected, with the address that was reached if there were more,
         else with None; or fails with `DialFailed`, some of it before this returns.  It has no deadline; who

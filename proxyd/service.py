@@ -135,7 +135,7 @@ class ProxyService(Service):
             pool.watch(state_log.changed)
         self._state = StateFolder(config.daemon.state, reactor, self._in_thread)
         self._turns = Turns(reactor, list(self.pools.values()))
-        self._checks = HealthChecks(reactor, random, list(self.pools.values()))
+        self._checks = HealthChecks(reactor, random, self._datapaths["lane"], list(self.pools.values()))
         self._lists = Lists(config.lists)
         self.bans = Bans(config.daemon.max_bans)
         self._sweep = BanSweep(reactor, random, self.bans)

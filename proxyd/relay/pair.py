@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
@@ -149,18 +148,9 @@ classImplements(TLSProxyServer, IHandshakeListener)
 
 
 class ProxyClient(Side):
-    """The side that faces the server; ``arrived`` fires when a dial has brought it there."""
+    """The side that faces the server."""
 
-    __slots__ = ("arrived",)
-
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair)
-        self.arrived: Optional[Deferred[Any]] = None
-
-    def connectionMade(self) -> None:
-        arrived, self.arrived = self.arrived, None
-        if arrived is not None:
-            arrived.callback(None)
+    __slots__ = ()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)  # the tests have some

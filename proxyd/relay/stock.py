@@ -15,9 +15,9 @@ from typing import Any, Callable, Optional
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError
+from twisted.internet.error import ConnectBindError, ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IConnector, IProtocolFactory, IReadDescriptor
-from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -26,17 +26,20 @@ from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import reach_one, unresolved
-from proxyd.relay.pair import ProxyClient
 from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
 
 
 class ProxyClientFactory(ClientFactory):
-    """Brings one `ProxyClient` to its server; ``arrived`` fires when it is there, or could not be."""
+    """
+    Brings one side, such as a `ProxyClient`, to its server.
+
+    ``arrived`` fires with its transport when it is there, or fails when it could not be.
+    """
 
     noisy = False
 
-    def __init__(self, side: ProxyClient) -> None:
+    def __init__(self, side: Any) -> None:
         self.side = side
         self.arrived: Deferred[Any] = Deferred(lambda _: self.give_up())
         self.given_up = False
@@ -56,11 +59,23 @@ class ProxyClientFactory(ClientFactory):
         self.stop = connector.stopConnecting
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
-        self.side.arrived = self.arrived
-        return self.side
+        return _Arriving(self)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self.failed(reason)
+
+
+class _Arriving(Protocol):
+    """Stands in for the side until there is a transport for it."""
+
+    def __init__(self, factory: ProxyClientFactory) -> None:
+        self._factory = factory
+
+    def makeConnection(self, transport: Any) -> None:
+        factory = self._factory
+        transport.protocol = factory.side
+        factory.side.makeConnection(transport)
+        factory.arrived.callback(transport)
 
 
 @implementer(IDatapath)
@@ -104,7 +119,7 @@ class Stock:
         """There is nothing to give up."""
 
     def dial(
-        self, address: Address, side: ProxyClient, tcp: Optional[TcpSpec] = None, client: str = ""
+        self, address: Address, side: Any, tcp: Optional[TcpSpec] = None, client: str = ""
     ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         if isinstance(address, Addresses):
@@ -118,12 +133,12 @@ class Stock:
         else:
             reactor.connectTCP(address.host, address.port, factory, timeout=None)
         by_default = tcp is None or tcp.keepalive == KEEPALIVE
-        return factory.arrived.addCallbacks(lambda _: _tuned(side, by_default), _dial_failed)
+        return factory.arrived.addCallbacks(lambda made: _tuned(made, by_default), _dial_failed)
 
 
-def _tuned(side: ProxyClient, keepalive_by_default: bool) -> None:
-    side.transport.bufferSize = CHUNK
-    skt = side.transport.getHandle()
+def _tuned(transport: Any, keepalive_by_default: bool) -> None:
+    transport.bufferSize = CHUNK
+    skt = transport.getHandle()
     if skt.family != socket.AF_UNIX:
         skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if keepalive_by_default:
@@ -136,13 +151,14 @@ def _dial_failed(failure: Failure) -> None:
         raise CancelledError from None
     error = failure.value
     code = getattr(error, "osError", None)
-    detail = os.strerror(code) if isinstance(code, int) else str(error)
+    if not isinstance(code, int):
+        # A `ConnectBindError` without a number is how `prepared` tells it.
+        reason = Reason.SOURCE_FAILED if isinstance(error, ConnectBindError) else Reason.CONNECT_FAILED
+        raise DialFailed(reason, str(error)) from None
     if isinstance(error, ConnectionRefusedError):
-        raise DialFailed(Reason.CONNECT_REFUSED, detail) from None
-    if isinstance(error, ConnectError) and error.osError in OUT_OF_DESCRIPTORS:
-        raise DialFailed(Reason.DESCRIPTORS, detail) from None
-    if isinstance(error, ConnectBindError) and code is None:
-        raise DialFailed(Reason.SOURCE_FAILED, detail) from None  # as `prepared` tells it
-    if code == errno.EADDRNOTAVAIL:
-        raise DialFailed(Reason.LOCAL_PORTS, detail) from None
-    raise DialFailed(Reason.CONNECT_FAILED, detail) from None
+        reason = Reason.CONNECT_REFUSED
+    elif code in OUT_OF_DESCRIPTORS:
+        reason = Reason.DESCRIPTORS
+    else:
+        reason = Reason.LOCAL_PORTS if code == errno.EADDRNOTAVAIL else Reason.CONNECT_FAILED
+    raise DialFailed(reason, os.strerror(code), code) from None

@@ -11,8 +11,8 @@ from typing import Any, Callable, Protocol
 
 from proxyd.config.address import named
 from proxyd.config.agent import AgentSpec
+from proxyd.interfaces import IDatapath
 from proxyd.policy.server import Server
-from proxyd.relay.prepared import prepared
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import ask
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
@@ -35,9 +35,17 @@ class Told(Protocol):
 class Agent:
     """The agent of one server, asked as ``periodic`` has it."""
 
-    def __init__(self, reactor: Any, random: Callable[[], float], told: Told, spec: AgentSpec) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        random: Callable[[], float],
+        datapath: IDatapath,
+        told: Told,
+        spec: AgentSpec,
+    ) -> None:
         self.periodic = Periodic(reactor, random, spec.interval, self._run)
         self._reactor = reactor
+        self._datapath = datapath
         self._told = told
         self._spec = spec
         self._trouble = ""
@@ -45,9 +53,9 @@ class Agent:
     async def _run(self) -> None:
         if self._spec.address is None and named(self._told.server.address):
             return  # nobody knows yet where the server is
-        asked = self._told.server.tcp
-        reactor = prepared(self._reactor, asked.for_checks if asked is not None else None)
-        call = Call(reactor, self._spec.target(self._told.server.address))
+        server = self._told.server
+        tcp = server.tcp.for_checks if server.tcp is not None else None
+        call = Call(self._reactor, self._datapath, self._spec.target(server.address), tcp)
         try:
             trouble = self._told.told(await ask(call, self._ask(call), self._spec.timeout))
         except (Failed, Unable) as why:

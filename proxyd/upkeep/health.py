@@ -22,13 +22,13 @@ from twisted.logger import Logger
 
 from proxyd.config.address import named
 from proxyd.config.health import CheckSpec
+from proxyd.interfaces import IDatapath
 from proxyd.policy.agent import heed
 from proxyd.policy.health import RiseFall, combined
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
-from proxyd.relay.prepared import prepared
 from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
@@ -40,9 +40,13 @@ from proxyd.wire.agent import Report
 class HealthChecks:
     """All checks of all pools, as one thing to start and stop; servers may come and go meanwhile."""
 
-    def __init__(self, reactor: Any, random: Callable[[], float], pools: Sequence[Pool]) -> None:
+    def __init__(
+        self, reactor: Any, random: Callable[[], float], datapath: IDatapath, pools: Sequence[Pool]
+    ) -> None:
+        """``datapath`` is the way to the servers."""
         self._reactor = reactor
         self._random = random
+        self._datapath = datapath
         self._pools = pools
         self._watched: dict[Server, _Watched] = {}
         self._processes = DeferredSemaphore(command.MOST_PROCESSES)
@@ -73,7 +77,7 @@ class HealthChecks:
             and not self._stopped
         ):
             watched = self._watched[server] = _Watched(
-                self._reactor, self._random, pool, server, self._processes
+                self._reactor, self._random, self._datapath, pool, server, self._processes
             )
             watched.start()
 
@@ -125,18 +129,20 @@ class _Watched:
         self,
         reactor: Any,
         random: Callable[[], float],
+        datapath: IDatapath,
         pool: Pool,
         server: Server,
         processes: DeferredSemaphore,
     ) -> None:
         self.pool = pool
         self.server = server
+        self.datapath = datapath
         self.processes = processes
         self._reactor = reactor
         self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
         self._tasks = [check.periodic for check in self._checks]
         if pool.spec.agent_check is not None:
-            self._tasks.append(Agent(reactor, random, self, pool.spec.agent_check).periodic)
+            self._tasks.append(Agent(reactor, random, datapath, self, pool.spec.agent_check).periodic)
         self._unchecked = State.CHECKING if self._checks else State.UP
         self._state = self._unchecked
         self._objection = ""  # why the agent says that it is down
@@ -218,7 +224,7 @@ class _Check:
         self.lost = spec.address is None and named(watched.server.address)
         self._reactor = reactor
         asked = watched.server.tcp
-        self._prepared = prepared(reactor, asked.for_checks if asked is not None else None)
+        self._tcp = asked.for_checks if asked is not None else None
         self._watched = watched
         self._spec = spec
         self._probe = PROBES[spec.kind]
@@ -261,8 +267,10 @@ class _Check:
         watched, target = self._watched, self._spec.target
         server = watched.server
         call = Call(
-            self._prepared,
+            self._reactor,
+            watched.datapath,
             target(server.address),
+            self._tcp,
             self._greeting,
             target(server.origin or server.address),
             pool=watched.pool.name,

@@ -1,9 +1,10 @@
 """
 How does work that must be done again and again go on, whatever happens?
 
-A `LoopingCall` beats at a fixed interval, and each run comes a bit of chance after the beat, the first one
-too.  What is started at one moment is soon run once, and from then on spread over the whole interval: its
-beats begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).
+There is a beat at a fixed interval, and each run comes a bit of chance after the beat, the first one too.
+What is started at one moment is soon run once, and from then on spread over the whole interval: its beats
+begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).  A `LoopingCall` makes the
+runs; its interval is set anew by each, to the moment of the next.
 
 A `LoopingCall` stops for good after its first exception; what it calls here never lets one out.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 
 class Periodic:
@@ -33,7 +35,7 @@ class Periodic:
         clock: Any,
         random: Callable[[], float],
         interval: float,
-        work: Callable[[], object],
+        work: Callable[[], Any],
         jitter: float = 0.2,
     ) -> None:
         self._clock = clock
@@ -43,6 +45,7 @@ class Periodic:
         self._jitter = jitter
         self._loop = LoopingCall(self._run)
         self._loop.clock = clock
+        self._beats_from = 0.0  # a beat, from which all others are counted
         self._under_way: Optional[Deferred[None]] = None
         self._stopped: Deferred[Any] = succeed(None)
         self._failure = ""
@@ -54,15 +57,15 @@ class Periodic:
 
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
-        self._stopped = self._loop.start(self._interval)
-        # What the beats are counted from.
-        self._loop.starttime = self._clock.seconds() - self._random() * self._interval
+        late = self._late()
+        self._beats_from = self._clock.seconds() - self._random() * self._interval
+        self._stopped = self._loop.start(late, now=False)
 
     def pace(self, interval: float) -> None:
         """Change the interval; called by the work, the next run comes that long from now."""
         if interval != self._interval:
-            self._interval = self._loop.interval = interval
-            self._loop.starttime = self._clock.seconds()
+            self._interval = interval
+            self._beats_from = self._clock.seconds()
 
     def soon(self, interval: float) -> None:
         """Change the interval, and have the next run within ``jitter`` of it, unless one is under way."""
@@ -81,27 +84,35 @@ class Periodic:
         self._stopped.chainDeferred(still)
         return still
 
+    def _late(self) -> float:
+        """How long after its beat a run comes."""
+        return self._random() * self._jitter * self._interval
+
     def _run(self) -> Deferred[None]:
-        self._under_way = Deferred.fromCoroutine(self._run_once())
-        return self._under_way
+        self._under_way = maybeDeferred(self._work)
+        return self._under_way.addCallbacks(self._succeeded, self._failed).addCallback(self._look_ahead)
 
-    async def _run_once(self) -> None:
-        try:
-            await deferLater(self._clock, self._random() * self._jitter * self._interval)
-            await maybeDeferred(self._work)
-            self._failure = ""
-        except Exception as error:  # noqa: BLE001
-            if self._loop.running or not isinstance(error, CancelledError):
-                self._complain(error)
+    def _look_ahead(self, _: None) -> None:
+        """The next run comes with the next beat, counted from now."""
+        now = self._clock.seconds()
+        since = (now - self._beats_from) % self._interval
+        self._loop.starttime = now
+        self._loop.interval = self._interval - since + self._late()
 
-    def _complain(self, error: Exception) -> None:
-        """Log the exception being handled, unless the run before has said the same."""
-        failure = f"{type(error).__name__}: {error}"
-        if failure != self._failure:
-            self._failure = failure
+    def _succeeded(self, _: object) -> None:
+        self._failure = ""
+
+    def _failed(self, failure: Failure) -> None:
+        """Log it, unless the run before has said the same."""
+        if failure.check(CancelledError) and not self._loop.running:
+            return
+        what = f"{type(failure.value).__name__}: {failure.value}"
+        if what != self._failure:
+            self._failure = what
             self._log.failure(
                 "{work} failed ({what}); it is tried again every {interval:g}s",
+                failure=failure,
                 work=getattr(self._work, "__qualname__", self._work),
-                what=failure,
+                what=what,
                 interval=self._interval,
             )

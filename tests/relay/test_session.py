@@ -65,8 +65,8 @@ class FakeDatapath:
         self.dialed.append(address.port)
         dialing: Deferred[None] = Deferred(self._cancel)
         if address.port == 1:
-            side.arrived = dialing
             self.peers.append(self.network.connect(side))
+            dialing.callback(None)
         elif address.port == 2:
             dialing.errback(DialFailed(Reason.CONNECT_REFUSED, "connection refused"))
         elif address.port == 4:

@@ -23,6 +23,7 @@ from proxyd.ops.state import StateLog
 from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
+from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
 from tests.support.case import Case
 from tests.upkeep.probes.stage import FakeTransport
@@ -89,7 +90,7 @@ class InMemory(Case):
         self.pool = pool_of(TcpAddress("10.0.0.1", 80))
 
     def check(self) -> HealthChecks:
-        checks = HealthChecks(self.reactor, no_delay, [self.pool])
+        checks = HealthChecks(self.reactor, no_delay, Stock(self.reactor), [self.pool])
         checks.start()
         self.reactor.advance(0)
         return checks

@@ -22,7 +22,6 @@ from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
-from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import address_of
 
 
@@ -79,7 +78,7 @@ class Lane:
             raise
 
     def dial(
-        self, address: Address, side: ProxyClient, tcp: Optional[TcpSpec] = None, client: str = ""
+        self, address: Address, side: Any, tcp: Optional[TcpSpec] = None, client: str = ""
     ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         family, target = target_of(address)

@@ -15,7 +15,6 @@ from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
-from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS, Socket
 from proxyd.relay.tcp import prepare
 
@@ -29,7 +28,7 @@ _REASONS = {
 
 
 class Dial:
-    """One attempt to connect a `ProxyClient` to an address; ``arrived`` fires with its outcome."""
+    """One attempt to connect a side to an address; ``arrived`` fires with its outcome."""
 
     __slots__ = ("_address", "_connection", "_done", "_loop", "_side", "_socket", "arrived")
 
@@ -38,7 +37,7 @@ class Dial:
         loop: Loop,
         family: int,
         address: Any,
-        side: ProxyClient,
+        side: Any,
         tcp: Optional[TcpSpec] = None,
         client: str = "",
     ) -> None:
@@ -67,7 +66,7 @@ class Dial:
             code = skt.connect_ex(address)
         except OSError as error:  # the address itself is wrong, such as an interface that has gone
             skt.close()
-            raise DialFailed(Reason.CONNECT_FAILED, error.strerror or str(error)) from None
+            raise DialFailed(Reason.CONNECT_FAILED, error.strerror or str(error), error.errno or 0) from None
         if code not in (0, errno.EINPROGRESS):
             skt.close()
             raise failed(code)
@@ -86,8 +85,8 @@ class Dial:
         if isinstance(self._address, tuple):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = self._connection = LaneConnection(self._loop, self._socket, self._address, self._side)
-        self._side.arrived = self.arrived
         self._side.makeConnection(connection)
+        self.arrived.callback(None)
         connection.event(mask)  # this edge may tell of bytes too, and there is no second one
 
     def go_on(self) -> None:
@@ -111,5 +110,5 @@ class Dial:
 def failed(code: int) -> DialFailed:
     """Why a connection could not be made, from the system's error number."""
     if code in OUT_OF_DESCRIPTORS:
-        return DialFailed(Reason.DESCRIPTORS, os.strerror(code))
-    return DialFailed(_REASONS.get(code, Reason.CONNECT_FAILED), os.strerror(code))
+        return DialFailed(Reason.DESCRIPTORS, os.strerror(code), code)
+    return DialFailed(_REASONS.get(code, Reason.CONNECT_FAILED), os.strerror(code), code)

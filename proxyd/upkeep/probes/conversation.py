@@ -28,9 +28,12 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.config.address import Address
+from proxyd.config.address import Address, named
+from proxyd.config.tcp import TcpSpec
 from proxyd.config.words import printable
-from proxyd.relay.dial import client_endpoint
+from proxyd.interfaces import IDatapath
+from proxyd.relay.dial import Dialed, client_endpoint
+from proxyd.relay.prepared import prepared
 
 MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
 MOST_SHOWN = 120  # letters of it in a message
@@ -51,14 +54,17 @@ class Call:
     """
     One check of one server: where, which bytes it begins with, and what the server is called.
 
-    ``awaited`` is what the server owes us at the moment, so that one who gives up can name it.  ``pool`` and
-    ``server`` are names; of ``processes`` whoever starts one takes one.
+    It goes by the datapath, with what ``tcp`` asks of its sockets.  ``awaited`` is what the server owes us at
+    the moment, so that one who gives up can name it.  ``pool`` and ``server`` are names; of ``processes``
+    whoever starts one takes one.
     """
 
     def __init__(
         self,
         reactor: Any,
+        datapath: IDatapath,
         address: Address,
+        tcp: Optional[TcpSpec] = None,
         greeting: bytes = b"",
         called: Optional[Address] = None,
         pool: str = "",
@@ -67,7 +73,9 @@ class Call:
     ) -> None:
         """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
+        self.datapath = datapath
         self.address = address
+        self.tcp = tcp
         self.greeting = greeting
         self.called = called or address
         self.pool = pool
@@ -77,7 +85,11 @@ class Call:
 
     def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
         """Where the server is; connections begin with the greeting, then with TLS if that is given."""
-        endpoint = client_endpoint(self.reactor, self.address, None)
+        endpoint: IStreamClientEndpoint
+        if named(self.address):
+            endpoint = client_endpoint(prepared(self.reactor, self.tcp), self.address, None)
+        else:
+            endpoint = Dialed(self.datapath, self.address, self.tcp)
         if self.greeting:
             endpoint = _Greeted(endpoint, self.greeting)
         return endpoint if tls is None else wrapClientTLS(tls, endpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from types import SimpleNamespace
 from typing import Any, Callable, ClassVar, Coroutine, Optional
 
 from twisted.internet.defer import Deferred
@@ -12,6 +14,7 @@ from twisted.python.failure import Failure
 
 from proxyd.config.address import Address, TcpAddress
 from proxyd.errors import Malformed
+from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed
 from tests.support.case import Case
 
@@ -26,6 +29,10 @@ class FakeTransport(StringTransport):
         self.aborted = False
         self.lost = False
         self.protocol: Any = None
+
+    def getHandle(self) -> Any:
+        """A socket of which nothing can be asked that is TCP's alone."""
+        return SimpleNamespace(family=socket.AF_UNIX)
 
     def loseConnection(self) -> None:
         super().loseConnection()
@@ -58,7 +65,7 @@ class ProbeCase(Case):
     def begin(self, ask: Any, greeting: bytes = b"") -> None:
         """Start the probe, and accept its connection."""
         self.reactor = MemoryReactorClock()
-        self.call = Call(self.reactor, self.address, greeting)
+        self.call = Call(self.reactor, Stock(self.reactor), self.address, greeting=greeting)
         self.outcome: Deferred[str] = Deferred.fromCoroutine(type(self).probe(self.call, ask))
         factory: Any = self.reactor.tcpClients[-1][2] if self.reactor.tcpClients else None
         factory = factory or self.reactor.unixClients[-1][1]

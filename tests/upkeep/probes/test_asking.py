@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from proxyd.config.address import TcpAddress
 from proxyd.errors import Malformed
+from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.asking import ask
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import Case
@@ -41,7 +42,7 @@ class AskingTests(Case):
         async def question() -> str:
             return await self.answer
 
-        call = Call(self.clock, TcpAddress("10.0.0.1", 80))
+        call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
         return Deferred.fromCoroutine(ask(call, question(), 2.0))
 
     def test_answer(self) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
 from proxyd.config.probes import CommandAsk
+from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.command import faults, probe
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
@@ -37,7 +38,7 @@ class CommandTests(AsyncCase):
         address: Address = TcpAddress("::1", 80),  # noqa: B008
         processes: Optional[DeferredSemaphore] = None,
     ) -> Deferred[Any]:
-        call = Call(reactor, address, pool="web", server="a", processes=processes)
+        call = Call(reactor, Stock(reactor), address, pool="web", server="a", processes=processes)
         return Deferred.fromCoroutine(probe(call, CommandAsk(self.script(text), arguments)))
 
     async def fails(self, text: str, why: str) -> None:
@@ -130,7 +131,7 @@ class CommandTests(AsyncCase):
         for path in ("/nowhere", "/tmp", "/etc/passwd"):
             why = f"{path} is not a program that can be run"
             self.assertEqual(list(faults(CommandAsk(path))), [why])
-            call = Call(reactor, TcpAddress("::1", 1))
+            call = Call(reactor, Stock(reactor), TcpAddress("::1", 1))
             outcome: Deferred[Any] = Deferred.fromCoroutine(probe(call, CommandAsk(path)))
             self.assertEqual(str(await self.assertFailure(outcome, Unable)), why)
         self.assertEqual(list(faults(CommandAsk("/bin/sh"))), [])

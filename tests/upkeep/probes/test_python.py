@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.probes import PythonAsk
+from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from proxyd.upkeep.probes.python import faults, probe
 from tests.support.case import Case
@@ -63,7 +64,7 @@ class Wrong(Base):
 class PythonTests(Case):
     def begin(self, kind: type[Any], **parameters: str) -> Deferred[str]:
         ask = PythonAsk(f"{__name__}.{kind.__name__}", tuple(parameters.items()))
-        return Deferred.fromCoroutine(probe(Call(Clock(), ADDRESS), ask))
+        return Deferred.fromCoroutine(probe(Call(Clock(), Stock(Clock()), ADDRESS), ask))
 
     def assertFails(self, why: str, kind: type[Any], **parameters: str) -> None:
         self.assertEqual(str(self.failureResultOf(self.begin(kind, **parameters), Failed).value), why)
@@ -112,5 +113,6 @@ class PythonTests(Case):
 
     def test_vanished(self) -> None:
         """If it cannot be had later, that is no fault of the server."""
-        outcome = Deferred.fromCoroutine(probe(Call(Clock(), ADDRESS), PythonAsk("no_such.C")))
+        call = Call(Clock(), Stock(Clock()), ADDRESS)
+        outcome = Deferred.fromCoroutine(probe(call, PythonAsk("no_such.C")))
         self.failureResultOf(outcome, Unable)

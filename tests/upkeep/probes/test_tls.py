@@ -12,6 +12,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.probes import TlsAsk
+from proxyd.relay.lane.datapath import Lane
 from proxyd.upkeep.probes import tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
@@ -59,7 +60,9 @@ class TlsTests(AsyncCase):
         return TLSMemoryBIOFactory(context, False, Factory.forProtocol(Protocol))
 
     async def probe(self, address: TcpAddress, greeting: bytes = b"", **asked: Any) -> str:
-        call = Call(reactor, address, greeting)
+        lane = Lane(reactor)
+        self.addCleanup(lane.close)
+        call = Call(reactor, lane, address, greeting=greeting)
         return await Deferred.fromCoroutine(tls.probe(call, TlsAsk(**asked)))
 
     async def fails(self, why: str, **asked: Any) -> None:
