@@ -98,6 +98,7 @@ class Reason(enum.Enum):
         Fault.PROXY,
         "a login that works only where both sides have TLS, or neither has",
     )
+    TLS_HANDSHAKE = ("tls_handshake", Fault.CLIENT, "the TLS handshake with the client failed")
     NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (
@@ -106,6 +107,7 @@ class Reason(enum.Enum):
         "the server did not answer within connect_timeout",
     )
     CONNECT_FAILED = ("connect_failed", Fault.SERVER, "the server could not be reached")
+    CONNECT_TLS = ("connect_tls", Fault.SERVER, "the TLS handshake with the server failed")
     NAME_FAILED = ("name_failed", Fault.SERVER, "the server's name did not resolve")
     NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up")
     LISTENER_FULL = ("listener_full", Fault.PROXY, "the listener had its max_connections")

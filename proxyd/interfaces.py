@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Callable, Collection, Mapping, Optional, Sequence
 
 from attrs import define, frozen
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from proxyd.errors import Reason
 
@@ -102,6 +102,32 @@ class ITiming(IBalancer):
         """A server took so long; one that could not be reached, as long as would have been waited."""
 
 
+class ITLSClient(Interface):
+    """
+    The client's part in one TLS connection: what is asked of the server, and whether it is believed.
+
+    Each connection gets one of its own.
+    """
+
+    preface = Attribute("Bytes that go to a server that is dialed before TLS, such as a PROXY header.")
+
+    def connection(skt: Any) -> Any:
+        """
+        Make the `OpenSSL.SSL.Connection`, in its connect state and with its name, session and so on set.
+
+        It is to be on the socket, or, if that is None, on memory.
+        """
+
+    def established(ssl: Any) -> None:
+        """Judge the server whose handshake stands; what raises `DialFailed` ends the connection at once."""
+
+    def failed(detail: str) -> None:
+        """The handshake of a dial has failed, or `established` has refused the server."""
+
+    def ended(ssl: Any) -> None:
+        """A connection whose handshake stood is lost; its last session can be had now."""
+
+
 class IDatapath(Interface):
     """
     What moves the bytes: it makes transports of accepted sockets, reaches servers, and watches listeners.
@@ -110,15 +136,31 @@ class IDatapath(Interface):
     ``IConsumer`` and ``IPushProducer``, and says what is unsent (`proxyd.relay.streams.unsent`).
     """
 
-    def accept(skt: Any, peer: Any, factory: Any) -> None:
+    def accept(skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:
         """
         Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
 
         The socket is non-blocking; it is the datapath's from now on, and closed when the factory does
         not want it.  What the factory or the protocol raises is raised here.
+
+        With an `OpenSSL.SSL.Context` as ``tls``, TLS ends here: the protocol is connected at once, and told
+        when the handshake stands if it is an `IHandshakeListener`.  One that fails is a lost connection, and
+        the details begin with ``TLS:``.  `proxyd.relay.streams.ssl_connection` has what can be asked.
         """
 
-    def dial(address: Any, side: Any, tcp: Any = None, client: str = "") -> Any:
+    def start_tls(side: Any, tls: Any) -> None:
+        """
+        Speak TLS from now on, on a plain connection of this datapath's making that the side has.
+
+        ``tls`` is an `OpenSSL.SSL.Context` if the peer is the TLS client, else an `ITLSClient`.  The side has
+        another ``transport`` when this returns, and the handshake is told of as by `accept`.  What was
+        written before goes before it.  Nothing that was read before may be left: whoever can write into the
+        plain part could slip in what looks as if it had come under TLS (CVE-2011-0411).  So bytes that the
+        side holds are `Refused`; who expects TLS behind something reads no further than that, by the
+        transport's ``bufferSize``.
+        """
+
+    def dial(address: Any, side: Any, tcp: Any = None, client: str = "", tls: Any = None) -> Any:
         """
         Connect a side, such as a `proxyd.relay.pair.ProxyClient`, to a `proxyd.config.address.Address`.
 
@@ -128,6 +170,9 @@ class IDatapath(Interface):
         The Deferred fires when the side is connected, with the address that was reached if there were more,
         else with None; or fails with `DialFailed`, some of it before this returns.  It has no deadline; who
         cancels it wants the attempt to end at once.
+
+        With an `ITLSClient` as ``tls`` the side is connected when the TLS handshake stands; if that fails,
+        the dial has, with the reason ``connect_tls``.
         """
 
     def addReader(reader: Any) -> None:

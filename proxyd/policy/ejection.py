@@ -20,7 +20,9 @@ from proxyd.errors import Reason
 # How a connection may fail to come about by the server's fault.  No descriptor, local port or source is our
 # own: a client whose address cannot be a source must not eject a server.  A name that does not resolve is the
 # name service's.
-UNREACHED = frozenset({Reason.CONNECT_REFUSED, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED})
+UNREACHED = frozenset(
+    {Reason.CONNECT_REFUSED, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED, Reason.CONNECT_TLS}
+)
 
 # How one may end by its fault without a byte from the server; if it is by silence, a client must have asked.
 ENDED = frozenset({Reason.SERVER_FINISHED, Reason.SERVER_RESET})

@@ -14,6 +14,7 @@ import socket
 import stat
 from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union, cast
 
+from OpenSSL.SSL import Context
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
     IAddress,
@@ -174,7 +175,8 @@ class Listener:
     A listening socket, and the factory whose protocols speak with those who connect.
 
     ``datapath`` makes a transport of each accepted socket; ``capacity``, if given, pauses the listener
-    while the process is full.  ``degraded`` is what the host did not let us set on the socket.
+    while the process is full.  ``degraded`` is what the host did not let us set on the socket.  With ``tls``
+    TLS ends here.
     """
 
     def __init__(
@@ -185,6 +187,7 @@ class Listener:
         factory: IProtocolFactory,
         capacity: Optional[Capacity] = None,
         degraded: Sequence[str] = (),
+        tls: Optional[Context] = None,
     ) -> None:
         self.degraded = tuple(degraded)
         self._reactor = reactor
@@ -194,6 +197,7 @@ class Listener:
         self._capacity = capacity
         # Other factories, of pages for example, take everybody.
         self._sends_away: Optional[Callable[[Any, Any], bool]] = getattr(factory, "sends_away", None)
+        self._tls = tls
         self._family = int(skt.family)
         self._accepting = False
         self._retry: Optional[IDelayedCall] = None
@@ -274,7 +278,7 @@ class Listener:
             if self._sends_away is not None and self._sends_away(skt, peer):
                 return
             skt.setblocking(False)
-            self._datapath.accept(skt, peer, self.factory)
+            self._datapath.accept(skt, peer, self.factory, self._tls)
         except Exception:  # noqa: BLE001 - one client must not stop the listener
             log.failure("A client could not be served.")
             skt.close()
@@ -380,10 +384,15 @@ def bound_listener(
     factory: IProtocolFactory,
     capacity: Optional[Capacity] = None,
     tcp: TcpSpec = UNTOUCHED,
+    tls: Optional[Context] = None,
 ) -> Union[Listener, EndpointListener]:
-    """A listener that is bound and waits to be started, or `StartError`."""
+    """
+    A listener that is bound and waits to be started, or `StartError`.
+
+    ``tls`` is for all that we accept ourselves; endpoints of Twisted's have theirs.
+    """
     if isinstance(bind, EndpointBind):
         return EndpointListener(reactor, bind, factory, capacity, tcp)
     degraded: list[str] = []
     skt = open_socket(bind, environ, tcp, degraded)
-    return Listener(reactor, datapath, skt, factory, capacity, degraded)
+    return Listener(reactor, datapath, skt, factory, capacity, degraded, tls)

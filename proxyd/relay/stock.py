@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
+from OpenSSL.SSL import Context
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -24,10 +25,14 @@ from zope.interface import implementer
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress, named
 from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IDatapath
+from proxyd.interfaces import IDatapath, ITLSClient
 from proxyd.relay.dial import reach_one, unresolved
+from proxyd.relay.pair import Side
 from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
+from proxyd.relay.tls.arriving import Arriving
+from proxyd.relay.tls.parts import refuse_what_is_held
+from proxyd.relay.tls.stock import give_way, with_tls
 
 
 class ProxyClientFactory(ClientFactory):
@@ -39,8 +44,10 @@ class ProxyClientFactory(ClientFactory):
 
     noisy = False
 
-    def __init__(self, side: Any) -> None:
+    def __init__(self, side: Any, clock: Any = None, tls: Optional[ITLSClient] = None) -> None:
         self.side = side
+        self._clock = clock
+        self._tls = tls
         self.arrived: Deferred[Any] = Deferred(lambda _: self.give_up())
         self.given_up = False
         self.stop: Callable[[], object] = lambda: None
@@ -59,6 +66,11 @@ class ProxyClientFactory(ClientFactory):
         self.stop = connector.stopConnecting
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        if self._tls is not None:
+            stand_in = Arriving(self.side, self._tls, self.arrived, give_way)
+            secured = with_tls(self._clock, stand_in, self._tls, preface=self._tls.preface)
+            self.stop = secured.abortConnection
+            return secured
         return _Arriving(self)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
@@ -93,9 +105,11 @@ class Stock:
         """Serve it no more."""
         self._reactor.removeReader(reader)
 
-    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
+    def accept(
+        self, skt: socket.socket, peer: Any, factory: IProtocolFactory, tls: Optional[Context] = None
+    ) -> None:
         """
-        Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
+        Run a protocol of the factory on a socket that was accepted from ``peer`` (`IDatapath.accept`).
 
         The socket is closed when the factory does not want it.
         """
@@ -109,23 +123,42 @@ class Stock:
         if protocol is None:
             skt.close()
             return
+        if tls is not None:
+            protocol = with_tls(self._reactor, protocol, tls)
         server = unix.Server if skt.family == socket.AF_UNIX else tcp.Server
         transport = server(skt, protocol, peer, None, 0, self._reactor)  # type: ignore[arg-type]
         transport.repstr = f"<{server.__module__}.Server for {address}>"
         transport.bufferSize = CHUNK
         protocol.makeConnection(transport)
 
+    def start_tls(self, side: Side, tls: Union[Context, ITLSClient]) -> None:
+        """Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`)."""
+        refuse_what_is_held(side)
+        transport = side.transport
+        producer, streaming = transport.producer, transport.streamingProducer
+        transport.unregisterProducer()
+        secured = with_tls(self._reactor, side, tls, connect=False)
+        transport.protocol = side.transport = secured
+        secured.makeConnection(transport)
+        if producer is not None:
+            secured.registerProducer(producer, streaming)
+
     def close(self) -> None:
         """There is nothing to give up."""
 
     def dial(
-        self, address: Address, side: Any, tcp: Optional[TcpSpec] = None, client: str = ""
+        self,
+        address: Address,
+        side: Any,
+        tcp: Optional[TcpSpec] = None,
+        client: str = "",
+        tls: Optional[ITLSClient] = None,
     ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         if isinstance(address, Addresses):
-            return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
+            return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client, tls))
         reactor = prepared(self._reactor, tcp, client)
-        factory = ProxyClientFactory(side)
+        factory = ProxyClientFactory(side, self._reactor, tls)
         if isinstance(address, UnixAddress):
             reactor.connectUNIX(address.path, factory, timeout=None)
         elif not isinstance(address, TcpAddress) or named(address):
@@ -150,6 +183,8 @@ def _dial_failed(failure: Failure) -> None:
     if failure.check(CancelledError):
         raise CancelledError from None
     error = failure.value
+    if isinstance(error, DialFailed):
+        raise error from None
     code = getattr(error, "osError", None)
     if not isinstance(code, int):
         # A `ConnectBindError` without a number is how `prepared` tells it.

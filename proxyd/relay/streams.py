@@ -16,6 +16,7 @@ import sys
 import termios
 from typing import Any, Optional
 
+from OpenSSL.SSL import Connection as SSLConnection
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -64,17 +65,29 @@ def can_half_close(stream: Any) -> bool:
     """
     Whether the stream can close its writing half alone.
 
-    Under TLS it cannot: Twisted's TLS transport hands the call to the TCP transport beneath, which cuts
-    the stream without close_notify (twisted/protocols/tls.py).
+    Under Twisted's TLS it cannot: that hands the call to the TCP transport beneath, which cuts the stream
+    without close_notify (twisted/protocols/tls.py).
     """
     return not isinstance(stream, ProtocolWrapper)
 
 
 def pump(one: Any, other: Any) -> None:
     """Let two streams that are joined move bytes by themselves, if both are of a kind that can."""
-    if type(one) is type(other) and hasattr(one, "pump_to"):
+    if hasattr(one, "pump_to") and hasattr(other, "pump_to"):
         one.pump_to(other)
         other.pump_to(one)
+
+
+def ssl_connection(stream: Any) -> Optional[SSLConnection]:
+    """
+    What can be asked of a stream's TLS: the name, ALPN, the certificate, version and cipher; or None.
+
+    It is only for asking: `proxyd.relay.lane.tls` or Twisted move its bytes.
+    """
+    if isinstance(stream, ProtocolWrapper):
+        handle = stream.getHandle()
+        return handle if isinstance(handle, SSLConnection) else None
+    return getattr(stream, "ssl", None)
 
 
 def buffered(stream: Any) -> int:

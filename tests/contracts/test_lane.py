@@ -10,7 +10,7 @@ from proxyd.relay.lane.pipes import Pipes
 from tests.contracts.pair import PairCase
 from tests.contracts.stream import StreamCase
 from tests.contracts.test_pair import PairContract, PairLimitContract, PairResetContract, SidesContract
-from tests.contracts.test_stream import ResetContract, StreamContract
+from tests.contracts.test_stream import PlainContract, ResetContract, StreamContract
 from tests.contracts.worlds import KERNEL_BUFFER, SocketWorld, World
 from tests.support.lane import send_urgent
 from tests.support.peer import SocketPeer, socket_pair
@@ -58,15 +58,15 @@ class MixedWorld(LaneWorld):
         return await SocketWorld.make_transport(self, factory)
 
 
-class LaneStreamTests(StreamContract, ResetContract, StreamCase):
+class LaneStreamTests(StreamContract, PlainContract, ResetContract, StreamCase):
     make_world = LaneWorld
 
 
-class Lane6StreamTests(StreamContract, ResetContract, StreamCase):
+class Lane6StreamTests(StreamContract, PlainContract, ResetContract, StreamCase):
     make_world = Lane6World
 
 
-class LaneUnixStreamTests(StreamContract, StreamCase):
+class LaneUnixStreamTests(StreamContract, PlainContract, StreamCase):
     make_world = LaneUnixWorld
 
 

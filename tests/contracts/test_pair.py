@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from proxyd.errors import Reason
+from proxyd.relay.streams import unsent
 from tests.contracts.pair import A_FEW, BOUND, LONG, SHORT, PairCase, RecordedPair
 from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, TCP6World, UnixWorld, World
 from tests.support.peer import Ended, Peer
@@ -173,7 +174,8 @@ class PairContract:
         await self.join()
         self.client.send(b"question")
         await self.server.receives(8)
-        await self.world.turns()
+        while unsent(self.pair.server.transport):
+            await self.world.moment()
         self.pair.cut(Reason.DRAINED, "stopping")
         await self.client.sees_end()
         await self.server.sees_end()

@@ -20,8 +20,8 @@ from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, TCP6World, Unix
 from tests.support.peer import Ended
 
 
-class StreamContract:
-    """What holds for every stream."""
+class CommonContract:
+    """What holds for every stream, be it only TLS as Twisted has it."""
 
     async def test_it_is_what_it_says(self: Any) -> None:
         """A stream is a TCP transport, a consumer and a producer."""
@@ -52,12 +52,6 @@ class StreamContract:
         await self.receives(len(here))
         self.assertEqual(bytes(self.protocol.data), here)
 
-    async def test_only_bytes_can_be_written(self: Any) -> None:
-        """A write of anything else is a mistake that is told at once."""
-        await self.connect()
-        self.assertRaises(TypeError, self.transport.write, "text")
-        self.assertRaises(TypeError, self.transport.write, bytearray(b"bytes"))
-
     async def test_pausing_stops_delivery(self: Any) -> None:
         """A protocol that pauses its transport while it is given data gets no more until it resumes it."""
         await self.connect()
@@ -71,6 +65,114 @@ class StreamContract:
         self.protocol.on_data = lambda data: None
         self.transport.resumeProducing()
         await self.receives(PLENTY)
+
+    # Producers
+
+    async def test_a_pull_producer_is_asked_as_the_peer_takes(self: Any) -> None:
+        """A pull producer is asked for the next piece each time the last one has left."""
+        await self.connect()
+        pieces = [bytes([n]) * 1000 for n in range(20)]
+        self.transport.registerProducer(Pulled(self.transport, list(pieces)), False)
+        self.assertEqual(await self.peer.receives(20_000), b"".join(pieces))
+
+    async def test_one_producer_at_a_time(self: Any) -> None:
+        """A second producer is refused until the first is unregistered."""
+        await self.connect()
+        self.transport.registerProducer(Producer(), True)
+        self.assertRaises(RuntimeError, self.transport.registerProducer, Producer(), True)
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(Producer(), True)
+        self.transport.unregisterProducer()
+
+    async def test_a_producer_is_stopped_with_the_connection(self: Any) -> None:
+        """A producer is told to stop when the connection is lost, and so is one that comes later."""
+        await self.connect()
+        producer, late = Producer(), Producer()
+        self.transport.registerProducer(producer, True)
+        self.transport.abortConnection()
+        await self.is_lost(ConnectionAborted)
+        self.assertEqual(producer.told, ["stop"])
+        self.transport.registerProducer(late, True)
+        self.assertEqual(late.told, ["stop"])
+
+    # Closing
+
+    async def test_closing_flushes(self: Any) -> None:
+        """LoseConnection sends what was written before it, then a FIN."""
+        await self.connect()
+        self.transport.write(bytes(PLENTY))
+        self.transport.loseConnection()
+        self.assertEqual(len(await self.peer.sees_end()), PLENTY)
+        await self.is_lost(ConnectionDone)
+
+    async def test_closing_waits_for_the_peer_to_take_it(self: Any) -> None:
+        """LoseConnection is not done while the peer leaves bytes untaken."""
+        await self.connect()
+        await self.stall()
+        self.transport.loseConnection()
+        await self.world.turns()
+        self.assertEqual(self.protocol.events, [])
+        self.peer.read_again()
+        await self.is_lost(ConnectionDone)
+
+    async def test_a_close_within_a_delivery(self: Any) -> None:
+        """A protocol may answer and close from within dataReceived."""
+        await self.connect()
+
+        def answer(data: bytes) -> None:
+            self.transport.write(b"goodbye")
+            self.transport.loseConnection()
+
+        self.protocol.on_data = answer
+        self.peer.send(b"hello")
+        self.assertEqual(await self.peer.sees_end(), b"goodbye")
+        await self.is_lost(ConnectionDone)
+
+    # Aborts and resets
+
+    async def test_an_abort_tells_later(self: Any) -> None:
+        """AbortConnection calls connectionLost(ConnectionAborted) after it has returned, and only once."""
+        await self.connect()
+        self.transport.abortConnection()
+        self.transport.abortConnection()
+        self.assertEqual(self.protocol.events, [])
+        await self.is_lost(ConnectionAborted)
+        await self.peer.sees_either()
+
+    async def test_an_abort_while_paused(self: Any) -> None:
+        """A paused stream with a producer and a full buffer can be aborted, and drops what was unsent."""
+        await self.connect()
+        producer = Producer()
+        self.transport.registerProducer(producer, True)
+        self.transport.pauseProducing()
+        await self.stall()
+        self.transport.abortConnection()
+        await self.is_lost(ConnectionAborted)
+        self.assertEqual(producer.told, ["pause", "stop"])
+        self.peer.read_again()
+        await self.peer.sees_either()
+        self.assertLess(self.peer.count, PLENTY)
+
+    async def test_a_peer_that_closes_unread(self: Any) -> None:
+        """A peer that closes without having read what it was sent resets the stream."""
+        await self.connect()
+        self.peer.stop_reading()
+        self.transport.write(b"unread")
+        await self.world.turns()
+        self.peer.close()
+        await self.is_lost(ConnectionLost)
+
+
+class StreamContract(CommonContract):
+    """What holds for every stream but those."""
+
+    # Bytes
+
+    async def test_only_bytes_can_be_written(self: Any) -> None:
+        """A write of anything else is a mistake that is told at once."""
+        await self.connect()
+        self.assertRaises(TypeError, self.transport.write, "text")
+        self.assertRaises(TypeError, self.transport.write, bytearray(b"bytes"))
 
     async def test_a_chunk_has_at_most_a_buffer(self: Any) -> None:
         """No single delivery is longer than bufferSize, also when that has been made smaller."""
@@ -121,34 +223,77 @@ class StreamContract:
         self.assertEqual(producer.told, [])
         self.transport.unregisterProducer()
 
-    async def test_a_pull_producer_is_asked_as_the_peer_takes(self: Any) -> None:
-        """A pull producer is asked for the next piece each time the last one has left."""
-        await self.connect()
-        pieces = [bytes([n]) * 1000 for n in range(20)]
-        self.transport.registerProducer(Pulled(self.transport, list(pieces)), False)
-        self.assertEqual(await self.peer.receives(20_000), b"".join(pieces))
+    # Closing
 
-    async def test_one_producer_at_a_time(self: Any) -> None:
-        """A second producer is refused until the first is unregistered."""
+    async def test_closing_stops_delivery(self: Any) -> None:
+        """After loseConnection nothing more is delivered, and resuming does not change that."""
         await self.connect()
-        self.transport.registerProducer(Producer(), True)
-        self.assertRaises(RuntimeError, self.transport.registerProducer, Producer(), True)
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(Producer(), True)
-        self.transport.unregisterProducer()
+        await self.stall()
+        self.transport.loseConnection()
+        self.transport.resumeProducing()
+        self.peer.send(b"too late")
+        await self.world.turns()
+        self.assertEqual(bytes(self.protocol.data), b"")
 
-    async def test_a_producer_is_stopped_with_the_connection(self: Any) -> None:
-        """A producer is told to stop when the connection is lost, and so is one that comes later."""
+    async def test_a_closed_stream_takes_no_more(self: Any) -> None:
+        """What is written after the connection is lost is ignored, and closing again does nothing."""
         await self.connect()
-        producer, late = Producer(), Producer()
-        self.transport.registerProducer(producer, True)
+        self.transport.loseConnection()
+        await self.is_lost(ConnectionDone)
+        self.transport.write(b"more")
+        self.transport.writeSequence([b"more"])
+        self.transport.loseConnection()
         self.transport.abortConnection()
-        await self.is_lost(ConnectionAborted)
-        self.assertEqual(producer.told, ["stop"])
-        self.transport.registerProducer(late, True)
-        self.assertEqual(late.told, ["stop"])
+        self.transport.resumeProducing()
+        self.transport.unregisterProducer()
+        await self.world.turns()
+        self.assertEqual(await self.peer.sees_end(), b"")
+        self.assertEqual(self.protocol.events, ["lost"])
 
-    # Half-close
+    async def test_closing_with_something_unread(self: Any) -> None:
+        """Closing although the peer has sent more does not cost the peer what it was sent before."""
+        await self.connect()
+        self.transport.pauseProducing()
+        self.peer.send(b"unread")
+        await self.peer.sent()
+        self.transport.write(b"all")
+        await self.peer.receives(3)
+        self.transport.loseConnection()
+        await self.is_lost(ConnectionDone)
+        self.assertEqual(await self.peer.sees_either(), b"all")
+        if self.world.resets:
+            self.assertEqual(self.peer.ended, Ended.END)
+            while self.peer.ended is Ended.END:
+                self.peer.send(b"more")
+                await self.world.moment()
+            self.assertEqual(self.peer.ended, Ended.RESET)
+
+    # Aborts and resets
+
+    async def test_a_reset_while_paused_and_writing(self: Any) -> None:
+        """A paused stream that has something to send notices that its peer is gone."""
+        await self.connect()
+        self.transport.pauseProducing()
+        await self.stall()
+        self.peer.reset()
+        await self.is_lost(ConnectionLost)
+
+    async def test_a_write_never_tells_of_a_loss(self: Any) -> None:
+        """Writing to a peer that is gone is safe: connectionLost comes later, from the reactor."""
+        await self.connect()
+        self.transport.pauseProducing()
+        self.peer.reset()
+        await self.world.turns()
+        for _ in range(3):
+            events = list(self.protocol.events)
+            self.transport.write(b"to nobody")
+            self.assertEqual(self.protocol.events, events)
+            await self.world.turns()
+        await self.is_lost(ConnectionLost)
+
+
+class HalfCloseContract:
+    """What holds for every stream of which a half can end before the other."""
 
     async def test_the_peer_finishes_and_is_answered(self: Any) -> None:
         """After the peer's FIN, which is told exactly once, the answer still reaches it."""
@@ -224,125 +369,9 @@ class StreamContract:
         self.transport.resumeProducing()
         await self.happens("end")
 
-    # Closing
 
-    async def test_closing_flushes(self: Any) -> None:
-        """LoseConnection sends what was written before it, then a FIN."""
-        await self.connect()
-        self.transport.write(bytes(PLENTY))
-        self.transport.loseConnection()
-        self.assertEqual(len(await self.peer.sees_end()), PLENTY)
-        await self.is_lost(ConnectionDone)
-
-    async def test_closing_waits_for_the_peer_to_take_it(self: Any) -> None:
-        """LoseConnection is not done while the peer leaves bytes untaken."""
-        await self.connect()
-        await self.stall()
-        self.transport.loseConnection()
-        await self.world.turns()
-        self.assertEqual(self.protocol.events, [])
-        self.peer.read_again()
-        await self.is_lost(ConnectionDone)
-
-    async def test_closing_stops_delivery(self: Any) -> None:
-        """After loseConnection nothing more is delivered, and resuming does not change that."""
-        await self.connect()
-        await self.stall()
-        self.transport.loseConnection()
-        self.transport.resumeProducing()
-        self.peer.send(b"too late")
-        await self.world.turns()
-        self.assertEqual(bytes(self.protocol.data), b"")
-
-    async def test_a_closed_stream_takes_no_more(self: Any) -> None:
-        """What is written after the connection is lost is ignored, and closing again does nothing."""
-        await self.connect()
-        self.transport.loseConnection()
-        await self.is_lost(ConnectionDone)
-        self.transport.write(b"more")
-        self.transport.writeSequence([b"more"])
-        self.transport.loseConnection()
-        self.transport.abortConnection()
-        self.transport.resumeProducing()
-        self.transport.unregisterProducer()
-        await self.world.turns()
-        self.assertEqual(await self.peer.sees_end(), b"")
-        self.assertEqual(self.protocol.events, ["lost"])
-
-    async def test_a_close_within_a_delivery(self: Any) -> None:
-        """A protocol may answer and close from within dataReceived."""
-        await self.connect()
-
-        def answer(data: bytes) -> None:
-            self.transport.write(b"goodbye")
-            self.transport.loseConnection()
-
-        self.protocol.on_data = answer
-        self.peer.send(b"hello")
-        self.assertEqual(await self.peer.sees_end(), b"goodbye")
-        await self.is_lost(ConnectionDone)
-
-    async def test_closing_with_something_unread(self: Any) -> None:
-        """Closing although the peer has sent more does not cost the peer what it was sent before."""
-        await self.connect()
-        self.transport.pauseProducing()
-        self.peer.send(b"unread")
-        await self.peer.sent()
-        self.transport.write(b"all")
-        await self.peer.receives(3)
-        self.transport.loseConnection()
-        await self.is_lost(ConnectionDone)
-        self.assertEqual(await self.peer.sees_either(), b"all")
-        if self.world.resets:
-            self.assertEqual(self.peer.ended, Ended.END)
-            self.peer.send(b"more")
-            await self.peer.sees_reset()
-
-    # Aborts and resets
-
-    async def test_an_abort_tells_later(self: Any) -> None:
-        """AbortConnection calls connectionLost(ConnectionAborted) after it has returned, and only once."""
-        await self.connect()
-        self.transport.abortConnection()
-        self.transport.abortConnection()
-        self.assertEqual(self.protocol.events, [])
-        await self.is_lost(ConnectionAborted)
-        await self.peer.sees_either()
-
-    async def test_an_abort_while_paused(self: Any) -> None:
-        """A paused stream with a producer and a full buffer can be aborted, and drops what was unsent."""
-        await self.connect()
-        producer = Producer()
-        self.transport.registerProducer(producer, True)
-        self.transport.pauseProducing()
-        await self.stall()
-        self.transport.abortConnection()
-        await self.is_lost(ConnectionAborted)
-        self.assertEqual(producer.told, ["pause", "stop"])
-        self.peer.read_again()
-        await self.peer.sees_either()
-        self.assertLess(self.peer.count, PLENTY)
-
-    async def test_a_reset_while_paused_and_writing(self: Any) -> None:
-        """A paused stream that has something to send notices that its peer is gone."""
-        await self.connect()
-        self.transport.pauseProducing()
-        await self.stall()
-        self.peer.reset()
-        await self.is_lost(ConnectionLost)
-
-    async def test_a_write_never_tells_of_a_loss(self: Any) -> None:
-        """Writing to a peer that is gone is safe: connectionLost comes later, from the reactor."""
-        await self.connect()
-        self.transport.pauseProducing()
-        self.peer.reset()
-        await self.world.turns()
-        for _ in range(3):
-            events = list(self.protocol.events)
-            self.transport.write(b"to nobody")
-            self.assertEqual(self.protocol.events, events)
-            await self.world.turns()
-        await self.is_lost(ConnectionLost)
+class PlainContract(HalfCloseContract):
+    """What holds for every stream without TLS."""
 
     async def test_a_peer_that_closes_refuses_what_comes(self: Any) -> None:
         """A peer that has closed its socket altogether answers bytes with a reset."""
@@ -352,15 +381,6 @@ class StreamContract:
         for _ in range(3):
             self.transport.write(b"to nobody")
             await self.world.turns()
-        await self.is_lost(ConnectionLost)
-
-    async def test_a_peer_that_closes_unread(self: Any) -> None:
-        """A peer that closes without having read what it was sent resets the stream."""
-        await self.connect()
-        self.peer.stop_reading()
-        self.transport.write(b"unread")
-        await self.world.turns()
-        self.peer.close()
         await self.is_lost(ConnectionLost)
 
 
@@ -457,22 +477,22 @@ def pieces(random: Random, length: int) -> list[tuple[int, int]]:
     return list(zip(cuts, cuts[1:]))
 
 
-class FakeStreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
+class FakeStreamTests(StreamContract, PlainContract, ResetContract, StockTraps, StreamCase):
     make_world = FakeWorld
 
 
-class ShuffledFakeStreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
+class ShuffledFakeStreamTests(StreamContract, PlainContract, ResetContract, StockTraps, StreamCase):
     def make_world(self, reactor: Any) -> World:
         return FakeWorld(reactor, seed=7)
 
 
-class TCP4StreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
+class TCP4StreamTests(StreamContract, PlainContract, ResetContract, StockTraps, StreamCase):
     make_world = TCP4World
 
 
-class TCP6StreamTests(StreamContract, ResetContract, StockTraps, StreamCase):
+class TCP6StreamTests(StreamContract, PlainContract, ResetContract, StockTraps, StreamCase):
     make_world = TCP6World
 
 
-class UnixStreamTests(StreamContract, StockTraps, StreamCase):
+class UnixStreamTests(StreamContract, PlainContract, StockTraps, StreamCase):
     make_world = UnixWorld

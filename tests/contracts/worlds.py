@@ -128,9 +128,13 @@ class SocketWorld(World):
             self._before = self._registered()
         theirs = await self.make_transport(_FactoryOf(protocol))
         self.transports.append(protocol.transport)
-        peer = SocketPeer(self.reactor, theirs, keep)
+        peer = self.make_peer(theirs, keep)
         self.peers.append(peer)
         return peer
+
+    def make_peer(self, theirs: socket.socket, keep: bool) -> Peer:
+        """What speaks at the far end."""
+        return SocketPeer(self.reactor, theirs, keep)
 
     async def make_transport(self, factory: Factory) -> socket.socket:
         """Connect the factory's protocol, and return the socket of the far end."""

@@ -166,7 +166,7 @@ class Keeping(Stock):
         super().__init__(watch)
         self.keep = keep
 
-    def accept(self, skt: socket.socket, peer: Any, factory: object) -> None:
+    def accept(self, skt: socket.socket, peer: Any, factory: object, tls: Any = None) -> None:
         self.keep(skt)
 
 

@@ -60,7 +60,9 @@ class FakeDatapath:
         self.cancelled = 0
         self.peers: list[FakePeer] = []
 
-    def dial(self, address: Address, side: ProxyClient, tcp: Any = None, client: str = "") -> Deferred[None]:
+    def dial(
+        self, address: Address, side: ProxyClient, tcp: Any = None, client: str = "", tls: Any = None
+    ) -> Deferred[None]:
         assert isinstance(address, TcpAddress)
         self.dialed.append(address.port)
         dialing: Deferred[None] = Deferred(self._cancel)
@@ -80,7 +82,10 @@ class FakeDatapath:
     def _cancel(self, _: object) -> None:
         self.cancelled += 1
 
-    def accept(self, skt: Any, peer: Any, factory: Any) -> None:
+    def start_tls(self, side: Any, tls: Any) -> None:
+        raise NotImplementedError
+
+    def accept(self, skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:
         raise NotImplementedError("the fake network makes the clients")
 
     def addReader(self, reader: Any) -> None:

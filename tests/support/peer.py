@@ -29,6 +29,7 @@ class Ended(enum.Enum):
     NOT = "not yet"
     END = "an end"
     RESET = "a reset"
+    CUT = "cut short, without a close_notify"
 
 
 @define(eq=False)
@@ -121,7 +122,7 @@ class Peer:
 
     def sees_end(self) -> Deferred[bytes]:
         """Wait for the FIN of the other side."""
-        return self._wait("an end", lambda: self.ended is Ended.END, lambda: self.ended is Ended.RESET)
+        return self._wait("an end", lambda: self.ended is Ended.END, lambda: self.ended is not Ended.NOT)
 
     def sees_reset(self) -> Deferred[bytes]:
         """Wait for the RST of the other side; an orderly end that comes instead is a failure."""
@@ -204,6 +205,13 @@ class SocketPeer(Peer):
             self._socket.close()
             self._drop()
             self._changed()
+
+    def detach(self) -> socket.socket:
+        """Leave the socket to somebody else, who speaks differently."""
+        self.closed = True
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        return self._socket
 
     def stop_reading(self) -> None:
         super().stop_reading()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Any, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
@@ -50,11 +50,11 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
-_DONE = Failure(CONNECTION_DONE)
-_ABORTED = Failure(ConnectionAborted())
+DONE = Failure(CONNECTION_DONE)
+ABORTED = Failure(ConnectionAborted())
 
 
-def _lost(error: OSError) -> Failure:
+def lost(error: OSError) -> Failure:
     """The connection is lost, in the system's own word for it."""
     return Failure(ConnectionLost(error.strerror or str(error)))
 
@@ -95,7 +95,7 @@ class LaneConnection(ConnectedSocket):
         super().__init__(skt, peer)
         self._loop = loop
         self._recv_into = skt.recv_into
-        self._send = skt.send
+        self._send: Callable[[Any], int] = skt.send
         self.protocol = protocol
         self.bufferSize = CHUNK
         self.connected = True
@@ -160,6 +160,10 @@ class LaneConnection(ConnectedSocket):
                 self.protocol.received += count
                 peer._take(loop.view[:count])
                 self._full_reads += 1
+        self._serve(mask)
+
+    def _serve(self, mask: int) -> None:
+        """Do whatever an event asks for."""
         if mask & OUT and self._blocked:
             self._blocked = False
             self._flush()
@@ -187,7 +191,7 @@ class LaneConnection(ConnectedSocket):
             if self._readable and self._reading:
                 self._read()
             return
-        if self._doom is not _ABORTED and self._reading:
+        if self._doom is not ABORTED and self._reading:
             self._readable = True
             self._read()  # what arrived before the loss is worth having
             if self._readable and self._reading:
@@ -219,7 +223,7 @@ class LaneConnection(ConnectedSocket):
                 self._readable = False
                 return
             except OSError as error:
-                self._lose(_lost(error))
+                self._lose(lost(error))
                 return
             if not data:
                 self._end()
@@ -246,7 +250,7 @@ class LaneConnection(ConnectedSocket):
                 self._readable = False
                 return
             except OSError as error:
-                self._lose(_lost(error))
+                self._lose(lost(error))
                 return
             if not count:
                 self._end()
@@ -300,19 +304,19 @@ class LaneConnection(ConnectedSocket):
             if self.connected and self._failed:
                 self._see_whether_it_is_lost()
         else:
-            self._lose(_DONE)
+            self._lose(DONE)
 
     def _see_whether_it_is_lost(self) -> None:
         """After the peer's FIN nothing is read any more, so a reset shows in the socket's error alone."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._lose(_lost(OSError(code, os.strerror(code))))
+            self._lose(lost(OSError(code, os.strerror(code))))
 
     # Splicing
 
     def _begin_splice(self, peer: LaneConnection) -> bool:
         """Go on through a pipe, if there is one to be had."""
-        pipe = self._loop.pipes.take()
+        pipe = self._loop.pipes.take() if peer.can_be_spliced() else None
         if pipe is None:
             return False
         peer._pipe = pipe
@@ -335,7 +339,7 @@ class LaneConnection(ConnectedSocket):
                     self._readable = False
                 return
             except OSError as error:
-                self._lose(_lost(error))
+                self._lose(lost(error))
                 return
             if not count:
                 peer._end_splice()
@@ -380,6 +384,10 @@ class LaneConnection(ConnectedSocket):
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             self._loop.pipes.give_back(pipe)
+
+    def can_be_spliced(self) -> bool:
+        """Whether bytes may go to the socket as they are."""
+        return True
 
     def pump_to(self, peer: LaneConnection) -> None:
         """From now on send whatever arrives here to the peer, without a call of the protocol's."""
@@ -448,7 +456,8 @@ class LaneConnection(ConnectedSocket):
             self.producerPaused = False
             self.producer.resumeProducing()
         elif self.disconnecting:
-            self._lose(_DONE)
+            if self._takes_leave():
+                self._lose(DONE)
         elif self._finishing and not self._finished:
             self._finish()
 
@@ -463,7 +472,7 @@ class LaneConnection(ConnectedSocket):
 
     def _break(self, error: OSError) -> None:
         """The peer takes nothing any more; that is told by the loop, after what it has still sent."""
-        self._doom = _lost(error)
+        self._doom = lost(error)
         self._queue = None
         self._buffered = 0
         self._end_splice()
@@ -482,15 +491,19 @@ class LaneConnection(ConnectedSocket):
         self._reading = False
         self.disconnecting = True
         if self._finished:
-            self._lose(_DONE)
+            self._lose(DONE)
         else:
             self._loop.again(self)
 
     def abortConnection(self) -> None:
-        if self.connected and self._doom is not _ABORTED:
-            self._doom = _ABORTED
+        if self.connected and self._doom is not ABORTED:
+            self._doom = ABORTED
             self._reading = False
             self._loop.again(self)
+
+    def _takes_leave(self) -> bool:
+        """Say what is to be said before closing in order; False if the kernel does not take it yet."""
+        return True
 
     def _lose(self, reason: Failure) -> None:
         if not self.connected:
@@ -504,7 +517,7 @@ class LaneConnection(ConnectedSocket):
         self._queue = None
         self._buffered = 0
         producer, self.producer = self.producer, None
-        self._close(orderly=reason is not _ABORTED)
+        self._close(orderly=reason is not ABORTED)
         protocol, self.protocol = self.protocol, None
         try:
             if producer is not None:
@@ -552,7 +565,7 @@ class LaneConnection(ConnectedSocket):
         self._reading = False
 
     def resumeProducing(self) -> None:
-        if self.connected and not (self.disconnecting or self._ended or self._doom is _ABORTED):
+        if self.connected and not (self.disconnecting or self._ended or self._doom is ABORTED):
             self._reading = True
             if self._readable:
                 self._loop.again(self)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import socket
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
+from OpenSSL.SSL import Context
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolFactory, IReactorFDSet, IReadDescriptor
@@ -16,13 +17,16 @@ from zope.interface import classImplements
 from proxyd.config.address import Address, Addresses, SrvAddress, TcpAddress, UnixAddress
 from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed
-from proxyd.interfaces import IDatapath
+from proxyd.interfaces import IDatapath, ITLSClient
 from proxyd.relay.dial import reach_one, unresolved
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
+from proxyd.relay.lane.tls import TLSConnection
+from proxyd.relay.pair import Side
 from proxyd.relay.streams import address_of
+from proxyd.relay.tls.parts import refuse_what_is_held, server_part
 
 
 def can_run_on(reactor: Any) -> bool:
@@ -60,9 +64,11 @@ class Lane:
         """Serve it no more."""
         self._loop.removeReader(reader)
 
-    def accept(self, skt: socket.socket, peer: Any, factory: IProtocolFactory) -> None:
+    def accept(
+        self, skt: socket.socket, peer: Any, factory: IProtocolFactory, tls: Optional[Context] = None
+    ) -> None:
         """
-        Run a protocol of the factory on a socket that was accepted from ``peer``, as accept(2) gave it.
+        Run a protocol of the factory on a socket that was accepted from ``peer`` (`IDatapath.accept`).
 
         The socket is closed when the factory does not want it, or when the protocol fails at once.
         """
@@ -70,24 +76,45 @@ class Lane:
         if protocol is None:
             skt.close()
             return
-        connection = LaneConnection(self._loop, skt, peer, protocol)
+        if tls is None:
+            connection = LaneConnection(self._loop, skt, peer, protocol)
+        else:
+            connection = TLSConnection(self._loop, skt, peer, protocol, server_part(tls, skt))
         try:
             protocol.makeConnection(connection)
         except Exception:
             connection.fail(Failure())  # or the next one with this descriptor would not be watched
             raise
 
+    def start_tls(self, side: Side, tls: Union[Context, ITLSClient]) -> None:
+        """Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`)."""
+        refuse_what_is_held(side)
+        plain = side.transport
+        assert type(plain) is LaneConnection
+        skt, peer = plain.getHandle(), plain.accepted_from
+        if isinstance(tls, Context):
+            connection = TLSConnection(self._loop, skt, peer, side, server_part(tls, skt))
+        else:
+            connection = TLSConnection(self._loop, skt, peer, side, tls.connection(skt), tls)
+        connection.take_over(plain)
+        side.transport = connection
+
     def dial(
-        self, address: Address, side: Any, tcp: Optional[TcpSpec] = None, client: str = ""
+        self,
+        address: Address,
+        side: Any,
+        tcp: Optional[TcpSpec] = None,
+        client: str = "",
+        tls: Optional[ITLSClient] = None,
     ) -> Deferred[Optional[TcpAddress]]:
         """Connect the side to a server (`IDatapath.dial`)."""
         family, target = target_of(address)
         if family == socket.AF_UNSPEC:
             if isinstance(address, Addresses):
-                return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client))
+                return reach_one(self._reactor, address, lambda each: self.dial(each, side, tcp, client, tls))
             return fail(unresolved(address))
         try:
-            return Dial(self._loop, family, target, side, tcp, client).arrived
+            return Dial(self._loop, family, target, side, tcp, client, tls).arrived
         except DialFailed as failed:
             return fail(failed)
 

@@ -13,10 +13,13 @@ from twisted.python.failure import Failure
 from proxyd.config.address import TcpAddress
 from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed, Reason
+from proxyd.interfaces import ITLSClient
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, Loop
+from proxyd.relay.lane.tls import TLSConnection
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS, Socket
 from proxyd.relay.tcp import prepare
+from proxyd.relay.tls.arriving import Arriving
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
@@ -30,7 +33,7 @@ _REASONS = {
 class Dial:
     """One attempt to connect a side to an address; ``arrived`` fires with its outcome."""
 
-    __slots__ = ("_address", "_connection", "_done", "_loop", "_side", "_socket", "arrived")
+    __slots__ = ("_address", "_connection", "_done", "_loop", "_side", "_socket", "_tls", "arrived")
 
     def __init__(
         self,
@@ -40,15 +43,17 @@ class Dial:
         side: Any,
         tcp: Optional[TcpSpec] = None,
         client: str = "",
+        tls: Optional[ITLSClient] = None,
     ) -> None:
         """
         ``address`` is what connect(2) takes for the family; raises `DialFailed` if it fails at once.
 
-        ``tcp`` and ``client`` are as in `proxyd.interfaces.IDatapath.dial`.
+        ``tcp``, ``client`` and ``tls`` are as in `proxyd.interfaces.IDatapath.dial`.
         """
         self._loop = loop
         self._address = address
         self._side = side
+        self._tls = tls
         self._done = False
         self._connection: Optional[LaneConnection] = None
         self.arrived: Deferred[Optional[TcpAddress]] = Deferred(self._give_up)
@@ -84,10 +89,21 @@ class Dial:
             return
         if isinstance(self._address, tuple):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = self._connection = LaneConnection(self._loop, self._socket, self._address, self._side)
-        self._side.makeConnection(connection)
-        self.arrived.callback(None)
+        connection = self._connection = self._made()
         connection.event(mask)  # this edge may tell of bytes too, and there is no second one
+
+    def _made(self) -> LaneConnection:
+        """What serves the side, or, until TLS stands, who stands in for it."""
+        loop, skt, tls = self._loop, self._socket, self._tls
+        if tls is None:
+            connection = LaneConnection(loop, skt, self._address, self._side)
+            self._side.makeConnection(connection)
+            self.arrived.callback(None)
+            return connection
+        stand_in = Arriving(self._side, tls, self.arrived, _give_way)
+        secured = TLSConnection(loop, skt, self._address, stand_in, tls.connection(skt), tls, tls.preface)
+        stand_in.makeConnection(secured)
+        return secured
 
     def go_on(self) -> None:
         """A dial never asks to be served again."""
@@ -105,6 +121,12 @@ class Dial:
         if not self._done:
             self._done = True
             self._loop.bury(self._socket)
+        elif self._connection is not None:
+            self._connection.abortConnection()  # it was shaking hands
+
+
+def _give_way(transport: TLSConnection, side: Any) -> None:
+    transport.protocol = side
 
 
 def failed(code: int) -> DialFailed:

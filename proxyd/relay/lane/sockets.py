@@ -21,6 +21,11 @@ class ConnectedSocket:
         """The socket; the lane reads and writes it, others may look."""
         return self._socket
 
+    @property
+    def accepted_from(self) -> Any:
+        """The peer, as by accept(2)."""
+        return self._peer
+
     def getPeer(self) -> Any:
         return address_of(self._peer)
 

@@ -1,1 +1,1 @@
-"""How does TLS end here, and with which certificates?"""
+"""How is TLS spoken, and with which certificates does it end here?"""
