@@ -69,7 +69,7 @@ class Reason(enum.Enum):
     OPENING_TIMEOUT = (
         "opening_timeout",
         Fault.CLIENT,
-        "the client did not finish TLS, or send what decides where it belongs, within opening_timeout",
+        "the client did not finish TLS within handshake_timeout, or send what decides within opening_timeout",
     )
     PROXY_UNTRUSTED = (
         "proxy_untrusted",

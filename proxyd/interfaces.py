@@ -148,7 +148,7 @@ class IDatapath(Interface):
         the details begin with ``TLS:``.  `proxyd.relay.streams.ssl_connection` has what can be asked.
         """
 
-    def start_tls(side: Any, tls: Any, early: bool = False) -> None:
+    def start_tls(side: Any, tls: Any) -> None:
         """
         Speak TLS from now on, on a plain connection of this datapath's making that the side has.
 
@@ -157,7 +157,7 @@ class IDatapath(Interface):
         written before goes before it.  Nothing that was read before may be left: whoever can write into the
         plain part could slip in what looks as if it had come under TLS (CVE-2011-0411).  So bytes that the
         side holds are `Refused`; who expects TLS behind something reads no further than that, by the
-        transport's ``bufferSize``.  With ``early`` they are the beginning of TLS, and nothing but that.
+        transport's ``bufferSize``.
         """
 
     def dial(address: Any, side: Any, tcp: Any = None, client: str = "", tls: Any = None) -> Any:
@@ -339,6 +339,35 @@ class AcmeSnapshot:
 
 
 @frozen
+class CertificateSnapshot:
+    """
+    A certificate that a listener serves, or, without names, a file of which none could be had.
+
+    ``paths`` are its files, that of the certificate first.  ``not_after`` is seconds since the epoch.
+    ``staple`` says what is known by OCSP, and ``trouble`` what was wrong when the files were read last; then
+    the certificate is the one from before.
+    """
+
+    listener: str
+    paths: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    key_type: str = ""
+    issuer: str = ""
+    not_after: float = 0.0
+    staple: str = ""
+    trouble: str = ""
+
+
+@frozen
+class ReloadSnapshot:
+    """How often the certificates of a listener were read again since the start, well or not."""
+
+    listener: str
+    taken: int
+    refused: int
+
+
+@frozen
 class Snapshot:
     """
     What the daemon is doing at this moment.
@@ -356,6 +385,8 @@ class Snapshot:
     bans: int = 0
     shedding: Optional[SheddingSnapshot] = None
     acme: tuple[AcmeSnapshot, ...] = ()
+    certificates: tuple[CertificateSnapshot, ...] = ()
+    reloads: tuple[ReloadSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
+from OpenSSL.SSL import Context
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
@@ -26,9 +27,11 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from proxyd.config.address import Bind
+from proxyd.config.bind import own_tls
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
+from proxyd.config.tls import TlsSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
@@ -71,6 +74,7 @@ from proxyd.relay.tcp import degraded_towards
 from proxyd.upkeep.acme.renewal import AcmeCertificates
 from proxyd.upkeep.affinity import carry_tables_over
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
+from proxyd.upkeep.certificates import CertificateFiles
 from proxyd.upkeep.counters import CountersSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
@@ -153,6 +157,7 @@ class ProxyService(Service):
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
         self.frontends = self._make_frontends()
+        self._certificates = CertificateFiles(reactor, random, self._in_thread)
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._failover = Failover(reactor, self.frontends)
         for pool in self.pools.values():
@@ -219,6 +224,7 @@ class ProxyService(Service):
             cut=self._cut_banned,
             counters=self.counters,
             acme=self._acme.snapshots,
+            certificates=self._certificates.certificates,
         )
         return AdminFactory(steered, self._reactor)
 
@@ -243,10 +249,7 @@ class ProxyService(Service):
         if not wrong:
             wrong += self._acme.prepare()
         for frontend in self.frontends:
-            for bind in frontend.spec.binds:
-                datapath = self._datapaths[frontend.spec.datapath]
-                tcp = frontend.spec.tcp
-                self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity, tcp)
+            self._bind_listener(frontend, wrong)
         if self._config.daemon.admin is not None:
             self._bind(self._config.daemon.admin, lane, self._make_admin(), self._admin_listeners, wrong)
         if self._config.daemon.metrics is not None:
@@ -263,6 +266,23 @@ class ProxyService(Service):
             self._release()
             raise StartError(tuple(wrong))
 
+    def _bind_listener(self, frontend: ProxyFactory, wrong: list[str]) -> None:
+        spec = frontend.spec
+        for bind in spec.binds:
+            front = self._front(f"listener {spec.name}", spec.tls_at(bind), wrong)
+            if spec.header_before_tls:
+                frontend.front, front = front, None
+            datapath = self._datapaths[spec.datapath]
+            self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity, spec.tcp, front)
+
+    def _front(self, section: str, tls: Optional[TlsSpec], wrong: list[str]) -> Optional[Context]:
+        """What connections begin with where TLS ends, once the certificates are loaded."""
+        try:
+            return self._certificates.load(section, tls).front if tls is not None else None
+        except StartError as error:
+            wrong += [line for line in error.lines if line not in wrong]
+            return None
+
     def _bind(
         self,
         bind: Bind,
@@ -272,9 +292,13 @@ class ProxyService(Service):
         wrong: list[str],
         capacity: Union[Capacity, None] = None,
         tcp: TcpSpec = UNTOUCHED,
+        front: Optional[Context] = None,
     ) -> None:
+        front = front or self._front("proxyd", own_tls(bind) if capacity is None else None, wrong)
         try:
-            listener = bound_listener(self._reactor, datapath, bind, self._environ, factory, capacity, tcp)
+            listener = bound_listener(
+                self._reactor, datapath, bind, self._environ, factory, capacity, tcp, front
+            )
             bound.append(listener)
         except StartError as error:
             wrong += error.lines
@@ -327,6 +351,7 @@ class ProxyService(Service):
         self._checks.start()
         self._turns.start()
         self._list_files.start()
+        self._certificates.start()
         self._sweep.start()
         self._counters_sweep.start()
         self._lag.start()
@@ -365,6 +390,7 @@ class ProxyService(Service):
         await self._checks.stop()
         self._turns.stop()
         await self._list_files.stop()
+        await self._certificates.stop()
         await self._sweep.stop()
         await self._counters_sweep.stop()
         if self._shedding is not None:
@@ -448,6 +474,8 @@ class ProxyService(Service):
             bans=len(self.bans),
             shedding=self._shedding.snapshot() if self._shedding is not None else None,
             acme=self._acme.snapshots(),
+            certificates=self._certificates.certificates(),
+            reloads=self._certificates.reloads(),
         )
 
 

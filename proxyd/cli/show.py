@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import ArgumentParser, Namespace
 from typing import Any, Callable, Iterator, Sequence
 
@@ -139,7 +140,28 @@ def _of_one_table(parser: ArgumentParser) -> None:
     )
 
 
+def _in_days(row: Row) -> str:
+    seconds = row["expires_in_seconds"]
+    return NOTHING if seconds is None else f"{math.floor(seconds / 86400)}d"
+
+
 VIEWS = (
+    View(
+        "certificates",
+        "each certificate: its names, who issued it, in how many days it expires, and what is wrong with it",
+        (
+            Column("LISTENER", lambda row: row["listener"]),
+            Column("FILE", lambda row: row["files"][0]),
+            Column("NAMES", lambda row: " ".join(row["names"])),
+            Column("KEY", lambda row: row["key_type"]),
+            Column("ISSUER", lambda row: row["issuer"]),
+            Column("EXPIRES", _in_days, right=True),
+            Column("STAPLE", lambda row: row["staple"]),
+            Column("TROUBLE", lambda row: row["trouble"]),
+        ),
+        rows="certificates",
+        example="proxyctl show certificates",
+    ),
     View(
         "servers",
         "each server: its state, for how long and why, its weight, its open connections",

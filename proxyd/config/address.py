@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from typing import ClassVar, Optional, Union
+from typing import TYPE_CHECKING, ClassVar, Optional, Union
 
 from attrs import frozen
 
 from proxyd.config.options import OneWord
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
+
+if TYPE_CHECKING:
+    from proxyd.config.tls import TlsSpec
 
 LONGEST_UNIX_PATH = 107  # bytes; sun_path of Linux is 108 with the NUL that ends it
 LONGEST_NAME = 253  # letters, RFC 1035's 255 bytes
@@ -20,12 +23,17 @@ BACKLOG = 511  # nginx's and httpd's; the kernel caps it at net.core.somaxconn
 
 @frozen
 class TcpBind:
-    """Listen on a TCP port.  ``host`` is an IP address; "0.0.0.0" is all of IPv4, "::" all of IPv6."""
+    """
+    Listen on a TCP port.  ``host`` is an IP address; "0.0.0.0" is all of IPv4, "::" all of IPv6.
+
+    ``tls`` is how TLS ends there, if this address says so by itself (``ssl:`` and ``tls:``).
+    """
 
     text: str
     host: str
     port: int
     backlog: int = BACKLOG
+    tls: Optional[TlsSpec] = None
 
 
 @frozen

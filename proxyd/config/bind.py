@@ -5,19 +5,21 @@ It is a server endpoint string of Twisted's: a kind and its parameters, split at
 ``name=value``; a backslash takes away the meaning of ``:``, ``=`` and itself.  Of our own is only that an
 IPv6 address may stand in brackets instead of having each colon escaped.
 
-We read ``tcp``, ``tcp6``, ``unix``, ``systemd`` and ``fd`` ourselves, because for these we bind sockets of
-our own; any other kind is Twisted's to judge when it is bound.  Two of Twisted's are refused: what they do
-is not what they are asked for.
+We read ``tcp``, ``tcp6``, ``unix``, ``systemd``, ``fd``, ``ssl`` and ``tls`` ourselves, because for these we
+bind sockets of our own; any other kind is Twisted's to judge when it is bound.  ``ssl`` is written as Twisted
+has it; its ``tls`` (since 26.4, and another syntax) is not ours, which 25.5 hosts have as well.  Two of
+Twisted's are refused: what they do is not what they are asked for.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from typing import Callable, ClassVar, Optional, Sequence
+from typing import Any, Callable, ClassVar, Optional, Sequence
 
 from attrs import frozen
 
+from proxyd.config import tls
 from proxyd.config.address import (
     BACKLOG,
     Bind,
@@ -26,15 +28,16 @@ from proxyd.config.address import (
     SystemdBind,
     TcpBind,
     UnixBind,
+    file_path,
     ip_address,
     port_number,
     unix_path,
 )
-from proxyd.config.options import Fail, Form, OneWord, unknown
+from proxyd.config.options import Fail, Form, OneWord, parameters, unknown
 from proxyd.config.reader import Word
+from proxyd.config.tls import NamedFiles, TlsSpec
 from proxyd.config.words import Invalid, quoted
 
-TWISTED_KINDS = ("ssl", "tls")
 REFUSED_KINDS = {
     # It serves one connection, the daemon's own terminal, and ends the process with a traceback.
     "stdio": "is not a place where clients connect; write tcp:8080, for example",
@@ -64,14 +67,13 @@ class BindForm(OneWord):
                 return read(word, rest)
             except Invalid as why:
                 raise Invalid(f"{quoted(word.text)}: {why}") from None
-        known = [*_KINDS, *TWISTED_KINDS]
         if not colon or not _KIND.fullmatch(kind) or kind == "localhost":
             raise Invalid(
                 f"{quoted(word.text)} is not an address to listen on; "
                 "write tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/name.sock, for example"
             )
-        if kind not in known and difflib.get_close_matches(kind, known, n=1):
-            raise Invalid(unknown(kind, known))
+        if kind not in _KINDS and difflib.get_close_matches(kind, _KINDS, n=1):
+            raise Invalid(unknown(kind, _KINDS))
         return EndpointBind(word.text)
 
 
@@ -101,11 +103,9 @@ class Binds(Form):
         return tuple(BindForm().parse([word], fail) for word in words)
 
 
-def ends_tls(bind: Bind) -> Optional[bool]:
-    """Whether TLS is ended where this listens; None for kinds that only Twisted knows."""
-    if not isinstance(bind, EndpointBind):
-        return False
-    return True if bind.text.partition(":")[0] in TWISTED_KINDS else None
+def own_tls(bind: Bind) -> Optional[TlsSpec]:
+    """How TLS ends where this listens, if the address says so by itself."""
+    return bind.tls if isinstance(bind, TcpBind) else None
 
 
 def _tcp(word: Word, rest: str) -> Bind:
@@ -119,6 +119,55 @@ def _tcp6(word: Word, rest: str) -> Bind:
     fields = _fields(rest, ("port", "backlog", "interface"))
     host = ip_address(fields.get("interface") or "::", 6)
     return TcpBind(word.text, host, port_number(_needed("port", fields), 0), _backlog(fields))
+
+
+def _ssl(word: Word, rest: str) -> Bind:
+    """As Twisted writes it, in the same order; its paths are relative to the ini file, as all are here."""
+    fields = _fields(rest, _SSL_PARAMETERS)
+    key = fields.get("privateKey", "server.pem")
+    files = (key, fields.get("certKey", key), fields.get("extraCertChain", ""))
+    named = NamedFiles(*(file_path(path, word) if path else "" for path in files))
+    given: dict[str, Any] = {"named": named}
+    if "sslmethod" in fields:
+        given.update(_method(fields["sslmethod"]))
+    if "dhParameters" in fields:
+        given["dhparam"] = file_path(fields["dhParameters"], word)
+    return _ending(word, fields, TlsSpec(**given))
+
+
+def _method(name: str) -> dict[str, str]:
+    """Which versions one of OpenSSL's methods stands for; those without a version stand for all."""
+    if name in _OLD_METHODS:
+        raise Invalid(f"sslmethod: {quoted(name)} is a version that nobody may speak any more (RFC 8996)")
+    if name not in _METHODS:
+        raise Invalid("sslmethod: " + unknown(name, _METHODS))
+    return _METHODS[name]
+
+
+def _tls(word: Word, rest: str) -> Bind:
+    fields = _fields(rest, ("port", "certificates", "interface", "backlog", *_TLS_PARAMETERS))
+    if rest.startswith("/"):
+        raise Invalid("begins with its port; write tls:443:certificates=/etc/proxyd/certs, for example")
+    path = file_path(_needed("certificates", fields), word)
+    wrong: list[str] = []
+    words = [
+        Word(f"{name}={value}", word.path, word.line)
+        for name, value in fields.items()
+        if name in _TLS_PARAMETERS
+    ]
+    given = parameters(words, tls.PARAMETERS, lambda line, why: wrong.append(why))
+    if given is not None:
+        wrong += tls.contradictions(given)
+    if wrong or given is None:
+        raise Invalid("; ".join(wrong))
+    return _ending(word, fields, TlsSpec((path,), **given))
+
+
+def _ending(word: Word, fields: dict[str, str], spec: TlsSpec) -> Bind:
+    """A TCP port where TLS ends."""
+    interface = fields.get("interface", "")
+    host = ip_address(interface) if interface else "0.0.0.0"
+    return TcpBind(word.text, host, port_number(_needed("port", fields), 0), _backlog(fields), spec)
 
 
 def _unix(word: Word, rest: str, mode: str = "666") -> Bind:
@@ -150,7 +199,22 @@ _KINDS: dict[str, Callable[[Word, str], Bind]] = {
     "unix": _unix,
     "systemd": _systemd,
     "fd": _fd,
+    "ssl": _ssl,
+    "tls": _tls,
 }
+
+_SSL_PARAMETERS = (
+    "port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters",
+)  # fmt: skip
+_TLS_PARAMETERS = tuple(option.name for option in tls.PARAMETERS)
+
+_METHODS: dict[str, dict[str, str]] = {
+    "TLS_METHOD": {},
+    "TLS_SERVER_METHOD": {},
+    "SSLv23_METHOD": {},
+    "TLSv1_2_METHOD": {"maximum": "1.2"},
+}
+_OLD_METHODS = ("SSLv2_METHOD", "SSLv3_METHOD", "TLSv1_METHOD", "TLSv1_1_METHOD")
 
 
 def _needed(name: str, fields: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from proxyd.config import acme, combination, counters, daemon, demo, listener, lists, pool, route
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
-from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI
+from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
 from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
@@ -240,7 +240,11 @@ def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
         return ""
     if key == RDP_COOKIE:
         return "lets in only TLS, and there is no RDP in it" if "tls" in front.entries else ""
+    if key == TLS_SESSION and listener.ends_tls(front.values):
+        return "ends TLS itself, so its sessions are with us and no server's"
     if "tls" in front.entries or any("sni" in values or "alpn" in values for values in own):
+        return ""
+    if key == SNI and listener.ends_tls(front.values):
         return ""
     what = "the name" if key == SNI else "the session"
     return f"does not read {what}; write tls = passthrough there, or a [route] with sni"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Union
 
 from attrs import frozen
 
 from proxyd.config import bandwidth, limits, minrate
-from proxyd.config.address import Bind, TcpBind, UnixBind
+from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.bandwidth import BandwidthSpec
-from proxyd.config.bind import Binds, ends_tls
+from proxyd.config.bind import Binds, own_tls
 from proxyd.config.limits import RateSpec
 from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.minrate import MinRateSpec
@@ -18,13 +18,12 @@ from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
 from proxyd.config.route import TLS, RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
+from proxyd.config.tls import PASSTHROUGH, Tls, TlsSpec
 from proxyd.config.words import quoted
 
 PROTOCOLS = ("tcp",)
 
 DATAPATHS = ("lane", "stock")
-
-PASSTHROUGH = "passthrough"
 
 
 @frozen
@@ -33,8 +32,9 @@ class ListenerSpec:
     One ``[listener]``: where it listens, what is spoken there, and where it leads.
 
     ``pool`` is for clients whom no route fits; if it is empty, they are closed.  ``routes`` are those that
-    name this listener, in the order of the files.  ``opening_timeout`` is in seconds.  ``access`` are the
-    lines of ``allow`` and ``deny``; the first that names a client decides.
+    name this listener, in the order of the files.  ``tls`` is "passthrough", or how TLS ends at all of its
+    addresses, or "".  ``access`` are the lines of ``allow`` and ``deny``; the first that names a client
+    decides.  Times are seconds.
     """
 
     name: str
@@ -45,9 +45,10 @@ class ListenerSpec:
     half_closed_timeout: float = 30.0
     abort_on_close: bool = False
     datapath: str = "lane"
-    tls: str = ""
+    tls: Union[str, TlsSpec] = ""
     proxy_protocol: Optional[ProxyIn] = None
     opening_timeout: float = 5.0
+    handshake_timeout: float = 10.0
     access: tuple[Rule, ...] = ()
     priority: int = 0
     speaks: str = ""
@@ -77,12 +78,37 @@ class ListenerSpec:
     @property
     def reads_opening(self) -> bool:
         """Whether anything depends on the client's first bytes; if not, they are never waited for."""
-        return bool(self.tls or self.proxy_protocol or self.routes)
+        return bool(self.tls == PASSTHROUGH or self.proxy_protocol or self.routes)
 
     @property
     def reads_hello(self) -> bool:
         """Whether the ClientHello of those who speak TLS is read."""
         return self.tls == PASSTHROUGH or any(route.sni or route.alpn for route in self.routes)
+
+    def tls_at(self, bind: Bind) -> Optional[TlsSpec]:
+        """How TLS ends at one of its addresses; None where it does not, or only Twisted knows."""
+        return own_tls(bind) or (self.tls if isinstance(self.tls, TlsSpec) else None)
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether TLS ends at any of its addresses."""
+        return any(self.tls_at(bind) for bind in self.binds)
+
+    @property
+    def leaves_to_twisted(self) -> bool:
+        """Whether any of its addresses is of a kind that only Twisted knows; TLS may end there."""
+        return any(isinstance(bind, EndpointBind) for bind in self.binds)
+
+    @property
+    def header_before_tls(self) -> bool:
+        """Whether a PROXY header comes before the TLS that ends here."""
+        header = self.proxy_protocol
+        return header is not None and not header.inside_tls and isinstance(self.tls, TlsSpec)
+
+    @property
+    def reads_inside(self) -> bool:
+        """Whether a route goes by what is within the TLS that ends here."""
+        return any(set(route.speaks) - {TLS} for route in self.routes)
 
 
 INHERITED = (
@@ -122,10 +148,16 @@ INHERITED = (
         Duration(),
         "Where `tls`, `proxy_protocol` or a route goes by what a client sends first, that is waited for so "
         "long. Then a client that owes a PROXY header or TLS is closed, and one that has sent nothing is "
-        "`silent` to the routes. Where an address ends TLS, the handshake has as long. Elsewhere nothing is "
-        "waited for.",
+        "`silent` to the routes. Elsewhere nothing is waited for.",
         "opening_timeout = 500ms",
         default="5s",
+    ),
+    Option(
+        "handshake_timeout",
+        Duration(),
+        "Where TLS ends here, clients have so long for its handshake; then they are closed.",
+        "handshake_timeout = 3s",
+        default="10s",
     ),
     Option(
         "allow",
@@ -206,10 +238,15 @@ OPTIONS = (
     ),
     Option(
         "tls",
-        Choice((PASSTHROUGH,)),
+        Tls(),
         "What is done with clients' TLS. `passthrough`: only TLS is let in, and it goes to the server as it "
-        "came; routes go by the name and the protocols in it (`sni`, `alpn`).",
-        "tls = passthrough",
+        "came; routes go by the name and the protocols in it (`sni`, `alpn`). With certificates, TLS ends "
+        "here, at all addresses of the listener, and servers get what is within it. In a file a certificate "
+        "stands before those who have issued it; its key is in the same file, in `NAME.key` beside "
+        "`NAME.crt`, or in `privkey.pem` in the same folder. Of a folder all files are read that end with "
+        ".pem, .crt, .cer or .cert, and those of the folders in it, as certbot makes them. When they change "
+        "they are read again.",
+        "tls = /etc/proxyd/certs alpn=h2,http/1.1",
         otherwise="TLS is relayed like anything else, and so is what is not TLS",
     ),
     Option(
@@ -237,21 +274,36 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     header = given.get("proxy_protocol")
     if given.get("bind") and all(isinstance(bind, UnixBind) for bind in given["bind"]):
         yield from for_unix(given)
+    tls = given.get("tls")
     for bind in given.get("bind", ()):
-        ended = ends_tls(bind)
-        if ended and given.get("tls") == PASSTHROUGH:
+        own = own_tls(bind) is not None
+        if own and tls == PASSTHROUGH:
             yield "tls", f"{quoted(bind.text)} ends TLS itself; bind to a tcp: address to pass it through"
-        if ended and header and not header.inside_tls:
+        elif own and tls:
+            yield (
+                "tls",
+                f"{quoted(bind.text)} ends TLS as it says itself; bind to a tcp: address",
+            )
+        elif isinstance(bind, EndpointBind) and isinstance(tls, TlsSpec):
+            yield "tls", f"{quoted(bind.text)} is Twisted's, and cannot be made to end TLS"
+        ended = own or isinstance(tls, TlsSpec)
+        if own and header and not header.inside_tls:
             yield (
                 "proxy_protocol",
-                f"{quoted(bind.text)} cannot read a header before TLS yet; "
-                "if the header comes inside, add inside_tls",
+                f"{quoted(bind.text)} reads no header before TLS; bind to a tcp: address, and give tls = "
+                "its certificates; or, if the header comes inside, add inside_tls",
+            )
+        elif ended and header and not header.inside_tls and header.optional:
+            yield (
+                "proxy_protocol",
+                "optional: what begins neither a header nor TLS cannot be given back once it was read; "
+                "without optional, or with inside_tls, it can be done",
             )
         if header and not header.optional and not header.unix and isinstance(bind, UnixBind):
             yield "proxy_protocol", f"lists nobody who could come to {quoted(bind.text)}; add unix"
         if header and not header.optional and not header.trusted and isinstance(bind, TcpBind):
             yield "proxy_protocol", f"lists nobody who could come to {quoted(bind.text)}; add networks"
-        if ended is False and header and header.inside_tls:
+        if not ended and not isinstance(bind, EndpointBind) and header and header.inside_tls:
             yield "proxy_protocol", f"inside_tls: {quoted(bind.text)} does not end TLS, so there is no inside"
 
 
@@ -261,10 +313,20 @@ def unmet(given: Mapping[str, Any], route: Mapping[str, Any]) -> Iterator[tuple[
         others = [word for word in route.get("speaks", ()) if word != TLS]
         if others:
             yield "speaks", f"lets in only TLS, so {quoted(others[0])} is never met there"
-    for bind in filter(ends_tls, given.get("bind", ())):
-        for option in ("sni", "alpn"):
-            if option in route:
-                yield (
-                    option,
-                    f"ends TLS itself ({quoted(bind.text)}), so there is no ClientHello to go by yet",
-                )
+    offered = [tls.alpn for tls in _endings(given)]
+    missing = [name for name in route.get("alpn", ()) if not any(name in names for names in offered)]
+    if missing and offered and len(offered) == len(given.get("bind", ())):
+        name = missing[0].decode("utf-8", "backslashreplace")
+        yield "alpn", f"ends TLS, and its alpn= does not have {quoted(name)}, so nobody comes with it"
+
+
+def ends_tls(given: Mapping[str, Any]) -> bool:
+    """Whether TLS ends at any of the addresses of a listener."""
+    return bool(_endings(given))
+
+
+def _endings(given: Mapping[str, Any]) -> list[TlsSpec]:
+    """How TLS ends at those addresses of a listener where it does."""
+    tls = given.get("tls")
+    found = [own_tls(bind) or tls for bind in given.get("bind", ())]
+    return [one for one in found if isinstance(one, TlsSpec)]

@@ -53,10 +53,13 @@ To listen on, in Twisted's syntax of server endpoints:
 | `unix:/run/web.sock:mode=660` | a unix socket with this file mode (666 if not given) |
 | `systemd:name=web`, `systemd:domain=INET:index=0` | a socket that systemd passes, by its name or its place |
 | `fd:3` | a socket that the parent process left open under this number |
+| `ssl:443:privateKey=key.pem:certKey=chain.pem` | TLS on port 443, in Twisted's words |
+| `tls:443:certificates=/etc/proxyd/certs` | TLS on port 443; the parameters of [`tls`](#tls) may follow |
 | any other kind | whatever Twisted makes of it, when the daemon starts; not `stdio` and `haproxy` |
 
-`tcp`, `tcp6` and `unix` take `backlog=N`, the length of the queue of new connections: 511 if not given,
-and never more than the kernel's `net.core.somaxconn`.
+All of ours that bind take `backlog=N`, the length of the queue of new connections: 511 if not given,
+and never more than the kernel's `net.core.somaxconn`. `ssl` and `tls` take `interface=` as `tcp` does, and
+`ssl` also `sslmethod=`, `extraCertChain=` and `dhParameters=`.
 
 Of a server: `10.0.0.1:5432`, `db.example.com:5432`, `[2001:db8::1]:5432`, `unix:/run/postgres.sock`, or
 `srv:_postgresql._tcp.example.com`, whose SRV records give hosts, ports, weights and priorities.

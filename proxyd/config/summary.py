@@ -10,6 +10,7 @@ from proxyd.config.lists import Clients, Rule, rest_allowed
 from proxyd.config.options import show_duration
 from proxyd.config.pool import PoolSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.tls import TlsSpec
 
 _LISTED = 6  # words of a list that a line repeats
 
@@ -69,7 +70,7 @@ def _notes(config: Config) -> Iterator[str]:
 def _listener(listener: ListenerSpec) -> str:
     parts = [f"{listener.protocol} on {' '.join(bind.text for bind in listener.binds)}"]
     if listener.tls:
-        parts.append(f"tls {listener.tls}")
+        parts.append("tls " + (listener.tls if isinstance(listener.tls, str) else _sources(listener.tls)))
     if listener.access:
         parts.append(_access(listener.access))
     header = listener.proxy_protocol
@@ -79,6 +80,10 @@ def _listener(listener: ListenerSpec) -> str:
         parts.append(f"{'optional ' if header.optional else ''}PROXY header from {senders}")
     parts.append(f"to pool {listener.pool}" if listener.pool else "closed")
     return ", ".join(parts) + (" if no route fits" if listener.routes else "")
+
+
+def _sources(tls: TlsSpec) -> str:
+    return "by " + " ".join(tls.certificates)
 
 
 def _access(rules: Sequence[Rule]) -> str:

@@ -18,7 +18,7 @@ from proxyd.config.options import unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.words import printable, quoted
 from proxyd.native import version
-from proxyd.ops import bans, connections, tables
+from proxyd.ops import bans, certificates, connections, tables
 from proxyd.ops.command import (
     LONGEST_REASON,
     NOBODY_KNOWN,
@@ -294,6 +294,7 @@ COMMANDS = {
             _weight,
             (SERVER, Parameter("weight", f"0 to {HEAVIEST}", int, required=True), REASON),
         ),
+        *certificates.COMMANDS,
         *connections.COMMANDS,
         *tables.COMMANDS,
         *bans.COMMANDS,

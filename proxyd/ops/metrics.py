@@ -32,6 +32,7 @@ from twisted.web.server import Request, Site
 from proxyd import __version__
 from proxyd.errors import Reason
 from proxyd.interfaces import Snapshot, TakeSnapshot
+from proxyd.ops import certificates
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
 from proxyd.ops.passed import Durations, Passed
 from proxyd.policy.state import State
@@ -213,6 +214,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         length.add_metric((queue.pool,), queue.length)
         evicted.add_metric((queue.pool,), queue.evicted)
     yield from _names(snapshot)
+    yield from certificates.metrics(snapshot)
     counted = GaugeMetricFamily("proxyd_counters_entries", "Entries that are kept.", labels=("counters",))
     forgotten = CounterMetricFamily(
         "proxyd_counters_evicted", "Entries that had to make room for others.", labels=("counters",)

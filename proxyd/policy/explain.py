@@ -15,10 +15,11 @@ from typing import Any, Mapping, Optional, Sequence
 
 from attrs import evolve, frozen
 
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import show_duration, unknown
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import CONDITIONS, TLS, RouteSpec
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.config.words import quoted
 from proxyd.errors import IllegalMove, Reason
 from proxyd.interfaces import IKeyed
@@ -136,8 +137,8 @@ def explain(
         detail = f"it speaks {supposed.speaks}, and only TLS is let in"
         return evolve(start, reason=Reason.TLS_MALFORMED, detail=detail)
     sni, alpn = supposed.arrival.sni, supposed.alpn
-    route = Routes(listener.routes).choose(supposed.speaks, sni, alpn)
-    routes = tuple(_route_step(spec, route, supposed) for spec in listener.routes)
+    route = Routes(listener.routes).choose(supposed.speaks, sni, alpn, listener.ends_tls)
+    routes = tuple(_route_step(spec, route, supposed, listener.ends_tls) for spec in listener.routes)
     name = listener.pool if route is None else route.pool
     if not name:
         detail = "no route fits, and the listener has no pool"
@@ -187,6 +188,9 @@ def _heard(listener: ListenerSpec, supposed: Supposed) -> tuple[Supposed, str]:
     told = []
     if listener.proxy_protocol is not None:
         told.append("a PROXY header tells who the client is")
+    if listener.ends_tls:
+        told.append(f"TLS ends here: it {_asks(supposed.arrival.sni)}, and {_offers(supposed.alpn)}")
+        return evolve(supposed, speaks=supposed.speaks or TLS), "; ".join(told)
     if listener.tls != PASSTHROUGH and not listener.routes:
         told.append("what the client sends first is not read, since nothing here depends on it")
         arrival = evolve(supposed.arrival, sni="")
@@ -213,7 +217,7 @@ def _offers(alpn: Sequence[bytes]) -> str:
     return f"offers {offered}" if offered else "offers no protocol"
 
 
-def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed) -> RouteStep:
+def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed, ended: bool) -> RouteStep:
     if spec is taken:
         return RouteStep(spec.name, spec.pool, True, "all its conditions hold")
     says = {
@@ -227,7 +231,9 @@ def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed)
         wanted = getattr(spec, name)
         if (
             wanted
-            and Routes([evolve(spec, **others)]).choose(supposed.speaks, supposed.arrival.sni, supposed.alpn)
+            and Routes([evolve(spec, **others)]).choose(
+                supposed.speaks, supposed.arrival.sni, supposed.alpn, ended
+            )
             is None
         ):
             shown = " ".join(one.decode() if isinstance(one, bytes) else one for one in wanted)

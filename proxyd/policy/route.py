@@ -12,7 +12,7 @@ looked up, not walked over, so a thousand of them cost a client no more than one
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Collection, Optional, Sequence
 
 from attrs import frozen
 
@@ -27,10 +27,10 @@ class _Rule:
     speaks: frozenset[str]
     alpn: frozenset[bytes]
 
-    def holds(self, speaks: str, alpn: Sequence[bytes]) -> bool:
-        if self.speaks and speaks not in self.speaks:
+    def holds(self, speaks: Collection[str], alpn: Sequence[bytes]) -> bool:
+        if self.speaks and self.speaks.isdisjoint(speaks):
             return False
-        return not self.alpn or (speaks == TLS and not self.alpn.isdisjoint(alpn))
+        return not self.alpn or (TLS in speaks and not self.alpn.isdisjoint(alpn))
 
 
 class Routes:
@@ -55,29 +55,33 @@ class Routes:
                     self._exact.setdefault(name, []).append(rule)
         self._longest = max(map(len, self._wild), default=0)
 
-    def choose(self, speaks: str, sni: str, alpn: Sequence[bytes]) -> Optional[RouteSpec]:
+    def choose(
+        self, speaks: str, sni: str, alpn: Sequence[bytes], ended: bool = False
+    ) -> Optional[RouteSpec]:
         """
         The route for a client that speaks this protocol; None if none fits.
 
-        ``sni`` is the name it asked for, "" if it gave none, and ``alpn`` what it offers; both are TLS's.
+        ``sni`` is the name it asked for, "" if it gave none, and ``alpn`` what it offers; both are TLS's.  If
+        TLS has ``ended`` here, ``alpn`` is what was agreed on, and ``speaks`` what is within.
         """
-        if sni and speaks == TLS:
+        spoken = (TLS, speaks) if ended else (speaks,)
+        if sni and TLS in spoken:
             found = self._by_name(sni.lower(), alpn)
             if found is not None:
                 return found
-        return _first(self._nameless, speaks, alpn)
+        return _first(self._nameless, spoken, alpn)
 
     def _by_name(self, name: str, alpn: Sequence[bytes]) -> Optional[RouteSpec]:
-        found = _first(self._exact.get(name, ()), TLS, alpn)
+        found = _first(self._exact.get(name, ()), (TLS,), alpn)
         # Before a wildcard's dot there is at least a letter, and none is longer than the longest.
         dot = name.find(".", max(1, len(name) - self._longest)) if self._wild else -1
         while found is None and dot > 0:
-            found = _first(self._wild.get(name[dot:], ()), TLS, alpn)
+            found = _first(self._wild.get(name[dot:], ()), (TLS,), alpn)
             dot = name.find(".", dot + 1)
-        return found or _first(self._any, TLS, alpn)
+        return found or _first(self._any, (TLS,), alpn)
 
 
-def _first(rules: Sequence[_Rule], speaks: str, alpn: Sequence[bytes]) -> Optional[RouteSpec]:
+def _first(rules: Sequence[_Rule], speaks: Collection[str], alpn: Sequence[bytes]) -> Optional[RouteSpec]:
     return next((rule.spec for rule in rules if rule.holds(speaks, alpn)), None)
 
 

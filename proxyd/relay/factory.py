@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from OpenSSL.SSL import Context
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from proxyd.config.affinity import RDP_COOKIE
-from proxyd.config.bind import ends_tls
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import Reason
 from proxyd.interfaces import IDatapath, IObserver, Record
@@ -53,7 +53,8 @@ class ProxyFactory(ServerFactory):
         self.reads_rdp = any(one is not None and one.spec.key == RDP_COOKIE for one in affinities)
         self.learns = any(one is not None and one.learns for one in affinities)
         self.reads_opening = spec.reads_opening or self.reads_rdp
-        self.may_end_tls = any(ends_tls(bind) is not False for bind in spec.binds)
+        self.may_end_tls = spec.ends_tls or spec.leaves_to_twisted
+        self.front: Optional[Context] = None  # that TLS begins with when a PROXY header was read before
         self.routes = Routes(spec.routes)
         self.notes_tcp = spec.tcp_info
         self.times_first_byte = any(pools[name].spec.times_first_byte for name in spec.pools)
@@ -71,7 +72,7 @@ class ProxyFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
         # Endpoints of Twisted's accept by themselves; for all others `sends_away` was asked.
-        if self.may_end_tls and not self.gate.open:
+        if self.spec.leaves_to_twisted and not self.gate.open:
             refusal = self.gate.turns_away(addr)
             if refusal is not None:
                 self.turned_away(addr, refusal.reason, refusal.detail)

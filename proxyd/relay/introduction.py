@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from OpenSSL.SSL import Connection
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import ISSLTransport
 
 from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.errors import Malformed
 from proxyd.relay.opening import Opening
+from proxyd.relay.streams import ssl_connection
+from proxyd.relay.tls.certificate import common_name, signed_with, sized_kind
 from proxyd.wire import proxyprotocol
 from proxyd.wire.clienthello import host_name
 from proxyd.wire.proxyprotocol import (
@@ -42,8 +44,9 @@ def introduction(wanted: ProxyOut, opening: Opening, transport: Any, unique_id: 
     if wanted.version == 1:
         return proxyprotocol.v1(source, destination)
     alpn, authority, ssl = before.alpn, before.authority, before.ssl
-    if opening.via is None and ISSLTransport.providedBy(transport):
-        alpn, authority, ssl = _tls_ended_here(transport)
+    tls = ssl_connection(transport) if opening.ended and not opening.hop else None
+    if tls is not None:
+        alpn, authority, ssl = _tls_ended_here(tls)
     write = partial(
         proxyprotocol.v2,
         source,
@@ -61,10 +64,10 @@ def introduction(wanted: ProxyOut, opening: Opening, transport: Any, unique_id: 
         return write()
 
 
-def _tls_ended_here(transport: Any) -> tuple[bytes, str, Ssl]:
-    """ALPN, name and all else of TLS on a transport that ends it."""
-    tls = transport.getHandle()
-    certificate = tls.get_peer_certificate()
+def _tls_ended_here(tls: Connection) -> tuple[bytes, str, Ssl]:
+    """ALPN, name and all else of TLS that ends here."""
+    certificate = tls.get_peer_certificate(as_cryptography=True)
+    own = tls.get_certificate()
     try:
         name = host_name(tls.get_servername() or b"")
     except Malformed:
@@ -73,8 +76,10 @@ def _tls_ended_here(transport: Any) -> tuple[bytes, str, Ssl]:
         client=CLIENT_SSL | (CLIENT_CERT_CONN | CLIENT_CERT_SESS if certificate is not None else 0),
         verify=int(certificate is None),
         version=tls.get_protocol_version_name(),
-        cn=(certificate.get_subject().CN or "") if certificate is not None else "",
+        cn=common_name(certificate.subject) if certificate is not None else "",
         cipher=tls.get_cipher_name() or "",
+        sig_alg=signed_with(own.to_cryptography()) if own is not None else "",
+        key_alg=sized_kind(own.to_cryptography().public_key()) if own is not None else "",
     )
     return tls.get_alpn_proto_negotiated(), name, ssl
 

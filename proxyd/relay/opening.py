@@ -16,11 +16,13 @@ import ipaddress
 from typing import Any, Callable, Optional, Protocol, TypeVar
 
 from attrs import define
+from OpenSSL.SSL import Connection
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Malformed, Reason, Refused
 from proxyd.policy.arrival import Arrival
 from proxyd.wire import clienthello, proxyprotocol, rdp
@@ -39,6 +41,9 @@ class Opening:
     ``address`` is the client's own.  If a PROXY header told it, ``via`` is whom that came from.  ``speaks``
     is a word of `proxyd.wire.sniff.Speaks`, and ``route`` the route that was taken.  ``tls_session`` is the
     session that it would resume, ``rdp`` what an RDP client asks for.
+
+    If TLS has ``ended`` here, ``alpn`` is what was agreed on, and ``speaks`` is what is within; that TLS may
+    be only the ``hop`` from a proxy that has told of its client within it.
     """
 
     address: Any
@@ -50,6 +55,8 @@ class Opening:
     route: str = ""
     tls_session: bytes = b""
     rdp: Optional[ConnectionRequest] = None
+    ended: bool = False
+    hop: bool = False
 
 
 def arrival_of(opening: Opening) -> Arrival:
@@ -113,6 +120,18 @@ class Early:
         self.heard()
 
 
+class HeaderAlone(Early):
+    """The same, of a client whose PROXY header is read without a byte of what is behind it."""
+
+    def __init__(self, side: Holding) -> None:
+        super().__init__(side)
+        side.transport.bufferSize = proxyprotocol.missing(b"")
+
+    async def more(self) -> bool:
+        self.side.transport.bufferSize = max(1, proxyprotocol.missing(self.bytes))
+        return await super().more()
+
+
 async def read_opening(
     spec: ListenerSpec,
     opening: Opening,
@@ -126,20 +145,40 @@ async def read_opening(
     ``judge`` is told who has sent a PROXY header and who its client is, before anything else is read.  With
     ``reads_rdp`` one of the pools goes by what an RDP client asks for.
     """
-    if spec.proxy_protocol is not None:
-        sender = opening.address
-        await _read_proxy_header(spec.proxy_protocol, opening, early)
-        judge(sender, opening.address)
+    if spec.proxy_protocol is not None and opening.header is None:
+        await read_header(spec.proxy_protocol, opening, early, judge)
     if spec.tls == PASSTHROUGH:
         opening.speaks = Speaks.TLS.value
         await _read_client_hello(opening, early)
+    elif opening.ended and not spec.reads_inside:
+        opening.speaks = Speaks.TLS.value
     elif spec.routes or reads_rdp:
         speaks = await _what_it_speaks(early)
         opening.speaks = speaks.value
         if speaks is Speaks.RDP and reads_rdp:
             await _read_connection_request(opening, early)
-        if speaks is Speaks.TLS and spec.reads_hello:
+        if speaks is Speaks.TLS and spec.reads_hello and not opening.ended:
             await _read_client_hello(opening, early)
+
+
+def note_tls(opening: Opening, ssl: Connection) -> None:
+    """Note what the client has agreed on in TLS that ends here."""
+    opening.ended = True
+    try:
+        opening.sni = clienthello.host_name(ssl.get_servername() or b"")
+    except Malformed:
+        pass  # what is no name is none that anything goes by
+    agreed = ssl.get_alpn_proto_negotiated()
+    opening.alpn = (agreed,) if agreed else ()
+
+
+async def read_header(
+    wanted: ProxyIn, opening: Opening, early: Early, judge: Callable[[Any, Any], None]
+) -> None:
+    """Take the PROXY header that must or may come first, and have its sender and its client judged."""
+    sender = opening.address
+    await _read_proxy_header(wanted, opening, early)
+    judge(sender, opening.address)
 
 
 async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) -> None:
@@ -161,6 +200,10 @@ async def _read_proxy_header(wanted: ProxyIn, opening: Opening, early: Early) ->
     if header.source is not None:
         opening.via = opening.address
         opening.address = _address(header.source)
+        if opening.ended:
+            # The TLS here is the proxy's own; of its client's is known what it has told.
+            opening.hop = True
+            opening.sni, opening.alpn = header.authority, (header.alpn,) if header.alpn else ()
 
 
 async def _what_it_speaks(early: Early) -> Speaks:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Sequence
 
+from OpenSSL.SSL import Context
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,10 +35,18 @@ from proxyd.relay.affinity import LearningClient, Lesson
 from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
-from proxyd.relay.opening import Early, Opening, arrival_of, read_opening
+from proxyd.relay.opening import (
+    Early,
+    HeaderAlone,
+    Opening,
+    arrival_of,
+    note_tls,
+    read_header,
+    read_opening,
+)
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
 from proxyd.relay.refusal import hear_out, words
-from proxyd.relay.streams import address_text, round_trip, tcp_info
+from proxyd.relay.streams import address_text, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
@@ -48,6 +57,8 @@ if TYPE_CHECKING:
 REFUSING_SECONDS = 2.0  # for a client to say what must be heard before it understands that it is refused
 
 UNIQUE_ID_BYTES = 16  # random; written in hexadecimal digits, as people will look for it in logs
+
+TLS_SAYS = "TLS: "  # what the detail of a loss begins with if it has to do with TLS
 
 _NOTHING_NOTED: tuple[Optional[Info], Optional[Info]] = (None, None)
 
@@ -197,8 +208,10 @@ class Session(Pair):
         if limits is not None:
             limits.handshakes += 1
         try:
-            if factory.may_end_tls and ISSLTransport.providedBy(self.client.transport):
-                await self._shake_hands()
+            if factory.front is not None:
+                await self._begin_tls(factory.front)
+            if factory.may_end_tls:
+                await self._end_tls()
             if factory.reads_opening:
                 await self._hear_the_client()
             else:
@@ -207,9 +220,30 @@ class Session(Pair):
             if limits is not None:
                 limits.handshakes -= 1
 
+    async def _begin_tls(self, front: Context) -> None:
+        """Read the PROXY header, and no further, then end the TLS that comes behind it."""
+        spec, side = self.factory.spec, self.client
+        assert spec.proxy_protocol is not None
+        opening = self.opening = Opening(self.address)
+        self._early = HeaderAlone(side)
+        self.wheel.arm(self, spec.opening_timeout)
+        try:
+            await read_header(spec.proxy_protocol, opening, self._early, self._judge)
+        finally:
+            self._early = None
+        self.factory.datapath.start_tls(side, front)
+
+    async def _end_tls(self) -> None:
+        """Where TLS ends, wait until it stands: no server is bothered before."""
+        ssl = ssl_connection(self.client.transport)
+        if ssl is not None:
+            await self._shake_hands()
+            opening = self.opening = self.opening or Opening(self.address)
+            note_tls(opening, ssl)
+            self._counts_name(opening)
+
     async def _shake_hands(self) -> None:
-        """Wait until the TLS that ends here stands: no server is bothered before."""
-        self.wheel.arm(self, self.factory.spec.opening_timeout)
+        self.wheel.arm(self, self.factory.spec.handshake_timeout)
         self._handshake = Deferred()
         try:
             await self._handshake
@@ -221,23 +255,27 @@ class Session(Pair):
     async def _hear_the_client(self) -> None:
         """Read the client's first bytes, and take the route that they lead to."""
         spec = self.factory.spec
-        opening = self.opening = Opening(self.address)
+        opening = self.opening = self.opening or Opening(self.address)
         self._early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
             await read_opening(spec, opening, self._early, self._judge, self.factory.reads_rdp)
         finally:
             self._early = None
-        if self.counted is not None and opening.sni:
-            tally = self.factory.tally
-            assert tally is not None
-            tally.asked_for(self.counted, opening.sni)
-        route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn)
+        if not opening.ended:
+            self._counts_name(opening)
+        route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn, opening.ended)
         if route is None:
             self.pool = self.factory.pool
         else:
             self.pool = self.factory.pools[route.pool]
             opening.route = route.name
+
+    def _counts_name(self, opening: Opening) -> None:
+        """Count the client by the name that it asks for, where that is done."""
+        tally = self.factory.tally
+        if tally is not None and self.counted is not None and opening.sni:
+            tally.asked_for(self.counted, opening.sni)
 
     def _judge(self, sender: IAddress, client: IAddress) -> None:
         """Judge the client that a balancer tells of, and count it, before anything else of it is awaited."""
@@ -360,7 +398,8 @@ class Session(Pair):
     def _learn(self, pool: Pool) -> None:
         """Listen to the server for the id of its TLS session with the client, if the pool goes by that."""
         learns = pool.affinity is not None and pool.affinity.learns
-        if learns and self.opening is not None and self.opening.speaks == Speaks.TLS.value:
+        opening = self.opening
+        if learns and opening is not None and opening.speaks == Speaks.TLS.value and not opening.ended:
             assert isinstance(self.server, LearningClient)
             self._lesson = self.server.lesson = Lesson(self._learned)
 
@@ -478,7 +517,8 @@ class Session(Pair):
             if self.pool.closed(self.picked, self.client.received + self.server.received):
                 self.pool.admit(self.factory.seconds())
         if side.peer is None and self.reason is None:
-            self.reason = Reason.CLIENT_GONE
+            failed = self._handshake is not None and detail.startswith(TLS_SAYS)
+            self.reason = Reason.TLS_HANDSHAKE if failed else Reason.CLIENT_GONE
             self.detail = detail
         self._give_up_dialing()
         super().side_lost(side, orderly, detail)

@@ -37,6 +37,7 @@ SSL_VERSION, SSL_CN, SSL_CIPHER, SSL_SIG_ALG, SSL_KEY_ALG = 0x21, 0x22, 0x23, 0x
 CLIENT_SSL, CLIENT_CERT_CONN, CLIENT_CERT_SESS = 0x01, 0x02, 0x04
 
 _V1 = b"PROXY "
+_SHORTEST_V1 = b"PROXY UNKNOWN\r\n"
 _V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 _V2_HEAD = 16
 _LOCAL, _PROXY = 0x20, 0x21
@@ -144,6 +145,17 @@ def could_be(data: bytes) -> Optional[bool]:
         if signature.startswith(data):
             return None
     return False
+
+
+def missing(data: bytes) -> int:
+    """How many bytes of a header that begins so can be read at once, and none behind it; 0 if it is whole."""
+    if data.startswith(_V2):
+        if len(data) < _V2_HEAD:
+            return _V2_HEAD - len(data)
+        return max(0, _V2_HEAD + int.from_bytes(data[14:16], "big") - len(data))
+    if len(data) < len(_SHORTEST_V1):
+        return len(_SHORTEST_V1) - len(data)
+    return 0 if b"\r\n" in data or not data.startswith(_V1) else 1
 
 
 def parse(data: bytes) -> Optional[ProxyHeader]:

@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactor
 from proxyd.config.address import EndpointBind, FdBind, SystemdBind, TcpBind, UnixBind
 from proxyd.config.bind import BindForm, Binds
 from proxyd.config.reader import Word
+from proxyd.config.tls import NamedFiles, TlsSpec
 from proxyd.config.words import Invalid
 from tests.support.case import Case
 
@@ -30,6 +31,11 @@ TCP = [
     ("tcp6:8080:interface=[::1]:backlog=9", "::1", 8080, 9),
 ]
 
+
+def ssl(named: NamedFiles) -> TcpBind:
+    return TcpBind("", "0.0.0.0", 443, 511, TlsSpec(named=named))
+
+
 OTHERS: list[tuple[str, Any]] = [
     ("unix:/run/a.sock", UnixBind("", "/run/a.sock", 0o666, 511)),
     ("unix:/run/a.sock:mode=660", UnixBind("", "/run/a.sock", 0o660, 511)),
@@ -41,9 +47,28 @@ OTHERS: list[tuple[str, Any]] = [
     ("systemd:INET6:1", SystemdBind("", 1)),
     ("systemd:name=web", SystemdBind("", None, "web")),
     ("systemd:domain=UNIX:name=web", SystemdBind("", None, "web")),
-    ("ssl:443:privateKey=k.pem", EndpointBind("")),
-    ("tls:/etc/certs:tcp:443", EndpointBind("")),
     ("onion:80", EndpointBind("")),
+    ("ssl:443", ssl(NamedFiles("/etc/proxyd/server.pem", "/etc/proxyd/server.pem"))),
+    ("ssl:443:privateKey=k.pem", ssl(NamedFiles("/etc/proxyd/k.pem", "/etc/proxyd/k.pem"))),
+    (
+        "ssl:443:/k.pem:/c.pem:SSLv23_METHOD:127.0.0.1:5:/x.pem:/dh.pem",
+        TcpBind(
+            "",
+            "127.0.0.1",
+            443,
+            5,
+            TlsSpec(named=NamedFiles("/k.pem", "/c.pem", "/x.pem"), dhparam="/dh.pem"),
+        ),
+    ),
+    (
+        "ssl:443:privateKey=/k:certKey=/c:sslmethod=TLSv1_2_METHOD:interface=[::1]",
+        TcpBind("", "::1", 443, 511, TlsSpec(named=NamedFiles("/k", "/c"), maximum="1.2")),
+    ),
+    ("tls:443:certificates=certs", TcpBind("", "0.0.0.0", 443, 511, TlsSpec(("/etc/proxyd/certs",)))),
+    (
+        "tls:443:/certs:interface=127.0.0.1:backlog=5:alpn=h2,http/1.1:minimum=1.3",
+        TcpBind("", "127.0.0.1", 443, 5, TlsSpec(("/certs",), alpn=(b"h2", b"http/1.1"), minimum="1.3")),
+    ),
 ]
 
 REFUSED = [
@@ -85,6 +110,18 @@ REFUSED = [
     ("systemd:index=0:name=web", "needs either index=N or name=NAME"),
     ("systemd:domain=INTE:index=0", 'domain: "INTE" is not known; did you mean "INET"?'),
     ("systemd:index=x", "index is a whole number"),
+    ("ssl:", "has no port"),
+    ("ssl:443:key=k.pem", '"key" is not known'),
+    (
+        "ssl:443:sslmethod=TLSv1_METHOD",
+        '"TLSv1_METHOD" is a version that nobody may speak any more',
+    ),
+    ("ssl:443:sslmethod=TLSv1_2", 'sslmethod: "TLSv1_2" is not known; did you mean "TLSv1_2_METHOD"?'),
+    ("tls:443", "has no certificates"),
+    ("tls:/etc/certs:tcp:443", "begins with its port; write tls:443:certificates=/etc/proxyd/certs"),
+    ("tls:443:certificates=/c:alpn=h2,h2", "has a protocol twice"),
+    ("tls:443:certificates=/c:client=required", "client=required needs client_ca=FILE"),
+    ("tls:443:certificates=/c:minimun=1.2", '"minimun" is not known; did you mean "minimum"?'),
 ]
 
 

@@ -8,6 +8,7 @@ from proxyd.config.address import TcpBind
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.config.route import RouteSpec
+from proxyd.config.tls import TlsSpec
 from tests.config.ini import LISTENER, MINIMAL, POOL, IniCase
 
 BINDS = (TcpBind("tcp:80", "0.0.0.0", 80),)
@@ -102,9 +103,12 @@ class ListenerTests(IniCase):
         """TLS can be passed through; where a bind ends it, there is none to pass."""
         self.assertEqual(
             self.problems(f"{LISTENER}tls = terminate\n{POOL}"),
-            ['proxy.ini:4: [listener l] tls: "terminate" is not known; known here: passthrough'],
+            [
+                'proxy.ini:4: [listener l] tls: "terminate" is neither passthrough nor the path of '
+                "certificates; write tls = /etc/proxyd/certs, or ./terminate for what is beside this file"
+            ],
         )
-        for bind in ("ssl:443", "tls:/etc/certs:tcp:443"):
+        for bind in ("ssl:443", "tls:443:certificates=/etc/certs"):
             self.assertEqual(
                 self.problems(f"[listener l]\nbind = tcp:80 {bind}\npool = p\ntls = passthrough\n{POOL}"),
                 [
@@ -113,11 +117,45 @@ class ListenerTests(IniCase):
                 ],
             )
 
+    def test_certificates(self) -> None:
+        """With certificates TLS ends at all addresses, but at those that say something else themselves."""
+        text = f"[listener l]\nbind = tcp:80 unix:/a fd:3\npool = p\ntls = ./c alpn=h2\n{POOL}"
+        spec = self.load(text).listeners[0]
+        tls = TlsSpec((self.folder + "/c",), alpn=(b"h2",))
+        self.assertEqual([spec.tls_at(bind) for bind in spec.binds], [tls] * 3)
+        self.assertEqual((spec.tls, spec.ends_tls, spec.reads_opening), (tls, True, False))
+        for bind, why in (
+            ("ssl:443", '"ssl:443" ends TLS as it says itself; bind to a tcp: address'),
+            ("onion:80", '"onion:80" is Twisted\'s, and cannot be made to end TLS'),
+        ):
+            self.assertEqual(
+                self.problems(f"[listener l]\nbind = tcp:80 {bind}\npool = p\ntls = ./c\n{POOL}"),
+                [f"proxy.ini:4: [listener l] tls: {why}"],
+            )
+        own = self.load(f"[listener l]\nbind = tcp:80 tls:443:certificates=./c\npool = p\n{POOL}").listeners[
+            0
+        ]
+        self.assertEqual([bool(own.tls_at(bind)) for bind in own.binds], [False, True])
+        self.assertTrue(own.ends_tls)
+
+    def test_header_before_tls(self) -> None:
+        """A PROXY header is read before the TLS of a listener, unless it may be missing."""
+        text = f"[listener l]\nbind = tcp:80\npool = p\ntls = ./c\nproxy_protocol = %s10.0.0.0/8\n{POOL}"
+        for option, before in (("", True), ("inside_tls ", False), ("optional inside_tls ", False)):
+            self.assertEqual(self.load(text % option).listeners[0].header_before_tls, before)
+        self.assertEqual(
+            self.problems(text % "optional "),
+            [
+                "proxy.ini:5: [listener l] proxy_protocol: optional: what begins neither a header nor TLS "
+                "cannot be given back once it was read; without optional, or with inside_tls, it can be done"
+            ],
+        )
+
     def test_header_and_tls(self) -> None:
-        """A PROXY header is read before TLS where we bind, inside TLS where Twisted ends it."""
+        """A PROXY header is read before TLS where we bind, inside TLS where an address ends it."""
         for bind, option in [
             ("tcp:80 fd:3 systemd:index=0", ""),
-            ("ssl:443 tls:/etc/certs:tcp:443", "inside_tls "),
+            ("ssl:443 tls:444:certificates=/etc/certs", "inside_tls "),
             ("onion:80", ""),  # only Twisted knows what that is
             ("onion:80", "inside_tls "),
         ]:
@@ -146,10 +184,10 @@ class ListenerTests(IniCase):
         """A header that could not be read where it stands is refused, with what can be done."""
         place = "proxy.ini:4: [listener l] proxy_protocol:"
         self.assertEqual(
-            self.problems(f"[listener l]\nbind = ssl:443\npool = p\nproxy_protocol = unix\n{POOL}"),
+            self.problems(f"[listener l]\nbind = ssl:443\npool = p\nproxy_protocol = ::1\n{POOL}"),
             [
-                f'{place} "ssl:443" cannot read a header before TLS yet; '
-                "if the header comes inside, add inside_tls"
+                f'{place} "ssl:443" reads no header before TLS; bind to a tcp: address, and give tls = its '
+                "certificates; or, if the header comes inside, add inside_tls"
             ],
         )
         self.assertEqual(

@@ -25,6 +25,7 @@ from proxyd.config.refusal import RefuseSpec
 from proxyd.config.resolvers import ResolversSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
+from proxyd.config.tls import TlsSpec
 from proxyd.config.words import split
 from tests.support.case import Case
 
@@ -41,6 +42,7 @@ PARAMETER_SPECS = {
     "server": ServerSpec,
     "access_log": AccessLogSpec,
     "resolvers": ResolversSpec,
+    "tls": TlsSpec,
 }
 
 

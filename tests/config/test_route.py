@@ -199,13 +199,19 @@ class ListenersOfRoutesTests(IniCase):
         )
 
     def test_tls_that_is_ended(self) -> None:
-        """Where Twisted ends TLS there is no ClientHello to go by; what is spoken inside can be told."""
-        text = f"[listener l]\nbind = ssl:443\npool = p\n{POOL}{ROUTE}"
-        self.assertEqual(len(self.load(f"{text}speaks = http\n").listeners[0].routes), 1)
+        """Where TLS ends the name and what is within can be gone by, and ALPN if it is offered."""
+        text = f"[listener l]\nbind = %s\npool = p\n{POOL}{ROUTE}%s\n"
+        for bind, condition in (
+            ("ssl:443", "speaks = http"),
+            ("ssl:443", "sni = a.com"),
+            ("tls:443:certificates=/c:alpn=h2", "alpn = h2"),
+            ("ssl:443 tcp:80", "alpn = h2"),
+        ):
+            self.assertEqual(len(self.load(text % (bind, condition)).listeners[0].routes), 1)
         self.assertEqual(
-            self.problems(f"{text}sni = a.com\n"),
+            self.problems(text % ("tls:443:certificates=/c:alpn=h2", "alpn = h2 http/1.1")),
             [
-                'proxy.ini:9: [route r] sni: [listener l] ends TLS itself ("ssl:443"), '
-                "so there is no ClientHello to go by yet"
+                'proxy.ini:9: [route r] alpn: [listener l] ends TLS, and its alpn= does not have "http/1.1", '
+                "so nobody comes with it"
             ],
         )

@@ -15,7 +15,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from proxyd.config.address import TcpAddress
-from proxyd.config.listener import PASSTHROUGH
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.relay.lane.datapath import Lane
 from proxyd.relay.lane.pipes import CAN_SPLICE
 from tests.support.daemon import Daemon, DaemonCase

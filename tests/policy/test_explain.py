@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
+from proxyd.config.address import TcpBind
 from proxyd.config.affinity import AffinitySpec
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
@@ -16,6 +17,7 @@ from proxyd.config.lists import Clients, Rule
 from proxyd.config.pool import PoolSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.config.route import RouteSpec
+from proxyd.config.tls import TlsSpec
 from proxyd.errors import Reason
 from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival
@@ -29,6 +31,7 @@ from tests.policy.test_simulate import pool
 from tests.support.case import Case
 
 FRONT = ListenerSpec("front", (), "web")
+ENDING = evolve(FRONT, binds=(TcpBind("tcp:443", "0.0.0.0", 443),), tls=TlsSpec(("/certs",)))
 OPEN = Admission((), Lists(()), Bans(1))
 CLIENT = Arrival("10.1.2.3", 40312)
 
@@ -146,6 +149,12 @@ class RouteSteps(Case):
                 "a PROXY header tells who the client is, it speaks tls, asks for no name, offers no protocol",
             ),
             (
+                ENDING,
+                Arrival(sni="x"),
+                {"alpn": (b"h2",)},
+                "TLS ends here: it asks for x, and offers h2",
+            ),
+            (
                 evolve(FRONT, routes=(route("ssh", speaks=("ssh",)),)),
                 Arrival(sni="x"),
                 {},
@@ -153,6 +162,14 @@ class RouteSteps(Case):
             ),
         ):
             self.assertEqual(of(pool(1), listener, arrival, **supposed).opening, expected)
+
+    def test_tls_that_ends(self) -> None:
+        """Where TLS ends, routes go by the name as well as by what is within."""
+        routes = (route("named", sni=("x",)), route("web", speaks=("http",)))
+        listener = evolve(ENDING, routes=routes)
+        for arrival, speaks, taken in ((Arrival(sni="x"), "http", "named"), (CLIENT, "http", "web")):
+            steps = of(pool(1), listener, arrival, speaks=speaks).routes
+            self.assertEqual([step.route for step in steps if step.taken], [taken])
 
     def test_not_tls(self) -> None:
         """Where only TLS is let in, others are closed."""

@@ -50,6 +50,28 @@ def covers(pattern: str, name: str) -> int:
     return 1 + len(labels) if below and name.split(".")[-len(labels) :] == labels else 0
 
 
+class Ended(Case):
+    """Where TLS has ended, its name and ALPN are known, and what is within."""
+
+    def test_both(self) -> None:
+        """Routes go by the name, by what was agreed on, and by what is spoken within."""
+        routes = [
+            RouteSpec("named", (), "p", sni=("a.com",)),
+            RouteSpec("agreed", (), "p", alpn=(b"h2",)),
+            RouteSpec("web", (), "p", speaks=("http",)),
+            RouteSpec("any", (), "p", speaks=("tls",)),
+        ]
+        for speaks, sni, alpn, name in (
+            ("http", "a.com", (b"h2",), "named"),
+            ("http", "", (b"h2",), "agreed"),
+            ("http", "b.com", (), "web"),
+            ("other", "b.com", (), "any"),
+        ):
+            found = Routes(routes).choose(speaks, sni, alpn, ended=True)
+            self.assertEqual(found.name if found is not None else "", name)
+        self.assertEqual(getattr(Routes(routes).choose("http", "a.com", (b"h2",)), "name", ""), "web")
+
+
 class Choice(Case):
     def chosen(self, routes: Sequence[RouteSpec], speaks: str, sni: str = "", alpn: str = "") -> str:
         offered = [word.encode() for word in alpn.split()]

@@ -11,9 +11,10 @@ from twisted.internet.task import Clock
 from proxyd.config.address import TcpAddress
 from proxyd.config.affinity import AffinitySpec
 from proxyd.config.balance import CONNECT, FIRST_BYTE, BalanceSpec
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Reason
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool

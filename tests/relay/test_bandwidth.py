@@ -14,8 +14,8 @@ from twisted.internet.threads import deferToThread
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import FIRST_BYTE, BalanceSpec
 from proxyd.config.bandwidth import Allowance, BandwidthSpec
-from proxyd.config.listener import PASSTHROUGH
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.relay.bandwidth import TICK_SECONDS, PacedClient

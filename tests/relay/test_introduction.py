@@ -7,11 +7,9 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import ISSLTransport
-from zope.interface import alsoProvides
 
-from proxyd.config.listener import PASSTHROUGH
 from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Malformed
 from proxyd.relay.introduction import introduction, own_header
 from proxyd.relay.opening import Opening
@@ -35,8 +33,7 @@ class AcceptedTls(Accepted):
 
     def __init__(self, host: Any, tls: SSL.Connection) -> None:
         super().__init__(host)
-        self.getHandle = lambda: tls
-        alsoProvides(self, ISSLTransport)  # as far as it is asked
+        self.ssl = tls
 
 
 def tls_server(name: str, alpn: bytes) -> SSL.Connection:
@@ -147,13 +144,15 @@ class IntroductionTests(OpeningCase):
             ("a.example", CLIENT, b"told", "told.example"),
         ):
             tls = AcceptedTls(IPv4Address("TCP", "192.0.2.1", 443), tls_server(name, b"h2"))
-            opening = Opening(CLIENT, via, told if via is not None else None)
+            opening = Opening(CLIENT, via, told if via is not None else None, ended=True, hop=via is not None)
             header = proxyprotocol.parse(introduction(out, opening, tls, b""))
             assert header is not None and header.ssl is not None
             self.assertEqual((header.alpn, header.authority), (alpn, authority))
             self.assertEqual((header.ssl.client, header.ssl.verify), (proxyprotocol.CLIENT_SSL, 1))
             self.assertEqual(header.ssl.cn, "told" if via is not None else "")
             self.assertEqual(bool(header.ssl.version.startswith("TLSv1.") and header.ssl.cipher), via is None)
+            algorithms = ("", "") if via is not None else ("ecdsa-with-SHA256", "EC256")
+            self.assertEqual((header.ssl.sig_alg, header.ssl.key_alg), algorithms)
 
     def test_whatever_was_told_can_be_told_on(self) -> None:
         """A header that was taken never keeps us from writing one; what is too large for it is left out."""

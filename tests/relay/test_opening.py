@@ -10,10 +10,11 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 
 from proxyd.config.address import TcpAddress
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.proxyprotocol import ProxyIn, ProxyOut
 from proxyd.config.route import RouteSpec
+from proxyd.config.tls import PASSTHROUGH, TlsSpec
 from proxyd.errors import Reason
 from proxyd.interfaces import Record
 from proxyd.policy.balance import RoundRobin
@@ -67,9 +68,14 @@ class OpeningCase(Case):
         self.admission = admission()
 
     def connect(
-        self, pool: str = "rest", address: Any = CLIENT, out: Optional[ProxyOut] = None, **listener: Any
+        self,
+        pool: str = "rest",
+        address: Any = CLIENT,
+        out: Optional[ProxyOut] = None,
+        front: Any = None,
+        **listener: Any,
     ) -> FakePeer:
-        """A client of such a listener."""
+        """A client of such a listener, where TLS begins with ``front`` when its header was read."""
         spec = ListenerSpec("front", listener.pop("binds", ()), pool, **listener)
         self.pools = {name: self.pool(name, out) for name in spec.pools}
         self.factory = ProxyFactory(
@@ -82,6 +88,7 @@ class OpeningCase(Case):
             [self.notebook],
             self.admission,
         )
+        self.factory.front = front
         self.datapath.peers.clear()
         self.notebook.records.clear()
         peer = self.network.connect(self.factory.buildProtocol(address))
@@ -393,6 +400,26 @@ class ProxyProtocolTests(OpeningCase):
             self.say(peer, self.HEADERS[2] + hello("api.example"), step)
             self.assertEqual((self.led(), self.at_server()), ("api", hello("api.example")))
             self.assertEqual(self.record(peer).client, "192.0.2.7:5555")
+
+    def test_before_tls_that_ends_here(self) -> None:
+        """Of a header before TLS that ends here nothing is read but itself, however it comes."""
+        began: list[Any] = []
+        self.patch(
+            self.datapath, "start_tls", lambda side, front: began.append((front, side.held, side.received))
+        )
+        for header in self.HEADERS:
+            for step in (0, 1, 20):
+                front = object()
+                peer = self.connect(front=front, proxy_protocol=TRUSTED, tls=TlsSpec(("/certs",)))
+                self.say(peer, header + hello("api.example"), step)
+                self.assertEqual(began.pop(), (front, b"", len(header)))
+                # What would be TLS is relayed here, as TLS was not really begun.
+                self.assertEqual(self.at_server(), hello("api.example"))
+                self.record(peer)
+        peer = self.connect(front=object(), proxy_protocol=TRUSTED, tls=TlsSpec(("/certs",)))
+        self.say(peer, hello("api.example"))
+        self.check_refused(Reason.PROXY_MALFORMED)
+        self.assertEqual(began, [])
 
     def test_an_optional_header_and_many_protocols(self) -> None:
         """On one port: with a header or without, each protocol, and the silent client, find their pools."""

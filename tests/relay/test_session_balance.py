@@ -12,9 +12,10 @@ from zope.interface import implementer
 from proxyd.config.adaptive import AdaptiveSpec
 from proxyd.config.address import TcpAddress
 from proxyd.config.balance import BalanceSpec
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.proxyprotocol import ProxyIn
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival

@@ -10,8 +10,9 @@ from twisted.internet.address import IPv4Address
 from proxyd.config.address import TcpAddress
 from proxyd.config.counters import CountersSpec, RuleSpec
 from proxyd.config.limits import RateSpec
-from proxyd.config.listener import PASSTHROUGH, ListenerSpec
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Reason
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.bans import Bans

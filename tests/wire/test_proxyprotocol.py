@@ -10,7 +10,18 @@ from attrs import evolve
 
 from proxyd.errors import Malformed
 from proxyd.wire.crc32c import crc32c
-from proxyd.wire.proxyprotocol import MOST_TLVS, End, ProxyHeader, Ssl, could_be, parse, v1, v2, v2_local
+from proxyd.wire.proxyprotocol import (
+    MOST_TLVS,
+    End,
+    ProxyHeader,
+    Ssl,
+    could_be,
+    missing,
+    parse,
+    v1,
+    v2,
+    v2_local,
+)
 from tests.support.case import Case
 from tests.support.mutations import mutations
 
@@ -136,6 +147,26 @@ class Signature(Parsing):
             (b"\x16\x03\x01", False),
         ):
             self.assertIs(could_be(data), expected, data)
+
+    def test_missing(self) -> None:
+        """Read in pieces of what is missing, a header is read to its last byte, and no further."""
+        ends = End("192.0.2.7", 5555), End("192.0.2.1", 443)
+        for header in (
+            v1(*ends),
+            b"PROXY UNKNOWN\r\n",
+            b"PROXY UNKNOWN ffff::1 ffff::1 65535 65535\r\n",
+            v2(*ends),
+            v2(*ends, alpn=b"h2", unique_id=b"7", crc32c=True),
+            v2_local(False),
+        ):
+            data = header + b"\x16\x03\x01 what is behind"
+            read, steps = b"", 0
+            while missing(read):
+                read, steps = data[: len(read) + missing(read)], steps + 1
+            self.assertEqual(read, header)
+            self.assertLessEqual(steps, 107)
+        for data in (b"\x16\x03\x01" + bytes(20), b"GET / HTTP/1.1\r\n"):
+            self.assertEqual(missing(data), 0)
 
     def test_something_else(self) -> None:
         """A client that sends no header is told so at its first wrong byte, with what it sent."""

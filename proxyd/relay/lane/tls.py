@@ -162,6 +162,7 @@ class TLSConnection(LaneConnection):
         self._preface += b"".join(plain._queue or ())
         plain.connected = False
         plain.protocol = None
+        plain._reading = False  # it may be in the midst of delivering what has led to this
         plain._queue = None
         plain._buffered = 0
         self._loop.again(self)

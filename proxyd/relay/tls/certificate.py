@@ -17,7 +17,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtensionOID,
+    NameOID,
+    SignatureAlgorithmOID,
+)
 
 from proxyd.policy.certificates import normal
 
@@ -31,6 +36,18 @@ _KINDS = (
     (ed25519.Ed25519PublicKey, "Ed25519"),
     (ed448.Ed448PublicKey, "Ed448"),
 )
+
+_SIGNATURES = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256: "RSA-SHA256",
+    SignatureAlgorithmOID.RSA_WITH_SHA384: "RSA-SHA384",
+    SignatureAlgorithmOID.RSA_WITH_SHA512: "RSA-SHA512",
+    SignatureAlgorithmOID.RSASSA_PSS: "RSASSA-PSS",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: "ecdsa-with-SHA256",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: "ecdsa-with-SHA384",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: "ecdsa-with-SHA512",
+    SignatureAlgorithmOID.ED25519: "ED25519",
+    SignatureAlgorithmOID.ED448: "ED448",
+}
 
 Authorities = Mapping[x509.Name, Sequence[x509.Certificate]]  # by their subjects
 
@@ -177,10 +194,28 @@ def kind_of(key: PublicKeyTypes) -> str:
     return next((word for kind, word in _KINDS if isinstance(key, kind)), "")
 
 
+def sized_kind(key: PublicKeyTypes) -> str:
+    """The type and size of a key as HAProxy writes it (``ssl_f_key_alg``), such as RSA2048 or EC256."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA{key.key_size}"
+    return f"EC{key.curve.key_size}" if isinstance(key, ec.EllipticCurvePublicKey) else kind_of(key)
+
+
+def signed_with(certificate: x509.Certificate) -> str:
+    """How a certificate is signed, in OpenSSL's words, as HAProxy writes it (``ssl_f_sig_alg``)."""
+    oid = certificate.signature_algorithm_oid
+    return _SIGNATURES.get(oid, oid.dotted_string)
+
+
+def common_name(name: x509.Name) -> str:
+    """The common name in a name, or nothing."""
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else ""
+
+
 def title(name: x509.Name) -> str:
     """What a certificate is called, in short."""
-    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if common else name.rfc4514_string()
+    return common_name(name) or name.rfc4514_string()
 
 
 def is_authority(certificate: x509.Certificate) -> bool:

@@ -115,7 +115,8 @@ def _choose_protocols(context: SSL.Context, ours: Sequence[bytes]) -> None:
         for protocol in ours:
             if protocol in offered:
                 return protocol
-        raise NoProtocol(f"it offers {b', '.join(offered[:5]).decode('ascii', 'backslashreplace')}")
+        said = b", ".join(offered[:5]).decode("ascii", "backslashreplace")
+        raise NoProtocol([("", "", f"it offers {said}")])  # as OpenSSL's own errors are
 
     context.set_alpn_select_callback(choose)
 

@@ -59,16 +59,20 @@ class Termination:
     ``front`` is the context that connections begin with, and stays the same; ``loaded`` is what is in use.
     """
 
-    def __init__(self, name: str, spec: TlsSpec) -> None:
-        """``name`` is the listener's.  Raises `StartError` if OpenSSL does not know what is asked for."""
-        self.name = name
+    def __init__(self, section: str, spec: TlsSpec) -> None:
+        """
+        ``section`` is where the operator has asked for it, such as "listener web".
+
+        Raises `StartError` if OpenSSL does not know what is asked for.
+        """
+        self.section = section
         self.spec = spec
         self.loaded = Loaded()
-        self._session_id = hashlib.sha256(f"{name} {spec}".encode()).digest()
+        self._session_id = hashlib.sha256(f"{section} {spec}".encode()).digest()
         try:
             self.front = make_context(spec, self._session_id)
         except Unusable as why:
-            raise StartError((f"[listener {name}] tls: {why}",)) from None
+            raise StartError((f"[{section}] tls: {why}",)) from None
         # Without a certificate the handshake fails: for names that there are not, if that is strict.
         self._none = make_context(spec, self._session_id)
         self.front.set_tlsext_servername_callback(self._choose)
@@ -78,7 +82,7 @@ class Termination:
         found = self.load(now)
         wrong = found.troubles if self.spec.serve_expired else (*found.troubles, *found.expired)
         if wrong:
-            raise StartError(tuple(f"[listener {self.name}] tls: {trouble}" for trouble in wrong))
+            raise StartError(tuple(f"[{self.section}] tls: {trouble}" for trouble in wrong))
         self.take(found)
 
     def look(self) -> dict[str, State]:
@@ -110,7 +114,8 @@ class Termination:
             troubles.append(Trouble(_folder(spec), f"has no certificate for default={spec.default}", True))
             certificates, table = before.certificates, before.table
         self._staple(certificates, states, now, warnings)
-        staples = [one.staple.until for one in certificates if one.staple is not None]
+        times = [one.staple.until for one in certificates if one.staple is not None]
+        times += [one.not_after - SOON for one in certificates if one.not_after - SOON > now]
         return Loaded(
             evolve(reading, states=states, certificates=certificates),
             table,
@@ -122,7 +127,7 @@ class Termination:
             tuple(troubles),
             tuple(_judged(certificates, table, now, warnings)),
             tuple(warnings),
-            min(table.until, *staples, NEVER),
+            min(table.until, *times, NEVER),
         )
 
     def take(self, found: Loaded) -> None:

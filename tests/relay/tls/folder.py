@@ -55,7 +55,7 @@ class FolderCase(Case):
 
     def begun(self, **given: Any) -> Termination:
         """TLS with what is in the folder."""
-        termination = Termination("front", self.spec(**given))
+        termination = Termination("listener front", self.spec(**given))
         termination.begin(NOW_SECONDS)
         return termination
 

@@ -118,7 +118,7 @@ class ClientsTests(FolderCase):
     def test_sessions_are_of_one_listener(self) -> None:
         """A session that one listener has verified opens no other."""
         first = self.begun(client="required", client_ca=self.ca)
-        second = Termination("other", first.spec)
+        second = Termination("listener other", first.spec)
         second.begin(NOW_SECONDS)
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             context = SSL.Context(SSL.TLS_CLIENT_METHOD)

@@ -57,11 +57,13 @@ class FilesTests(FolderCase):
         files = NamedFiles(
             self.write("one", one.key), self.write("two", one.chain), self.write("three", BETWEEN.pem)
         )
-        termination = Termination("front", TlsSpec(named=files))
+        termination = Termination("listener front", TlsSpec(named=files))
         termination.begin(NOW_SECONDS)
         self.assertEqual(self.got(termination), ["a.example", "Between"])
         self.write("one", BETWEEN.issue("b.example").key)
-        error = self.assertRaises(StartError, Termination("front", TlsSpec(named=files)).begin, NOW_SECONDS)
+        error = self.assertRaises(
+            StartError, Termination("listener front", TlsSpec(named=files)).begin, NOW_SECONDS
+        )
         self.assertEqual(
             self.local(error), "[listener front] tls: two: the private key in one does not belong to it"
         )

@@ -78,7 +78,7 @@ class StartTests(FolderCase):
     def test_nothing_there(self) -> None:
         """An empty folder, and one that is not there, are said to be so."""
         self.assertEqual(self.refused(), [".: has no certificate with a private key"])
-        missing = Termination("front", TlsSpec((self.path("missing"),)))
+        missing = Termination("listener front", TlsSpec((self.path("missing"),)))
         error = self.assertRaises(StartError, missing.begin, NOW_SECONDS)
         self.assertIn("missing: cannot be read: No such file or directory", self.local(error))
 
@@ -172,7 +172,7 @@ class StartTests(FolderCase):
             ({"ciphers": "AES-NONSENSE"}, "ciphers=AES-NONSENSE cannot be used: no cipher match"),
             ({"dhparam": self.path("dh.pem")}, "dhparam=dh.pem cannot be used: "),
         ):
-            error = self.assertRaises(StartError, Termination, "front", self.spec(**given))
+            error = self.assertRaises(StartError, Termination, "listener front", self.spec(**given))
             self.assertIn(f"[listener front] tls: {said}", self.local(error))
 
 

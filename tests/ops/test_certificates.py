@@ -1,0 +1,52 @@
+"""Is said of certificates what operators want to know?"""
+
+from __future__ import annotations
+
+from proxyd.interfaces import CertificateSnapshot, ReloadSnapshot, Snapshot
+from proxyd.ops.certificates import COMMANDS, metrics
+from proxyd.ops.command import Steered
+from tests.support.case import Case
+
+GOOD = CertificateSnapshot(
+    "front", ("/c/a.crt", "/c/a.key"), ("a.example",), "RSA", "Root", 90_000.0, "until 1970-01-01"
+)
+BAD = CertificateSnapshot("front", ("/c/b.crt",), trouble="has no private key")
+
+
+class CertificatesTests(Case):
+    def test_show(self) -> None:
+        """Each has its files, its names, and how long it is valid; one that cannot be had has a trouble."""
+        steered = Steered({}, lambda: 3600.0, certificates=lambda: (GOOD, BAD))
+        [command] = COMMANDS
+        first, second = command.run(steered, {}, None)["certificates"]
+        self.assertEqual(
+            first,
+            {
+                "listener": "front",
+                "files": ["/c/a.crt", "/c/a.key"],
+                "names": ["a.example"],
+                "key_type": "RSA",
+                "issuer": "Root",
+                "expires_in_seconds": 86400.0,
+                "staple": "until 1970-01-01",
+                "trouble": "",
+            },
+        )
+        self.assertEqual((second["expires_in_seconds"], second["trouble"]), (None, "has no private key"))
+
+    def test_metrics(self) -> None:
+        """When each expires, and how often they were read again, are numbers."""
+        snapshot = Snapshot((), (), certificates=(GOOD, BAD), reloads=(ReloadSnapshot("front", 3, 1),))
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in metrics(snapshot)
+            for sample in family.samples
+        }
+        self.assertEqual(
+            found,
+            {
+                ("proxyd_certificate_expiry_timestamp_seconds", "front", "/c/a.crt"): 90_000.0,
+                ("proxyd_certificate_reloads_total", "front", "taken"): 3,
+                ("proxyd_certificate_reloads_total", "front", "refused"): 1,
+            },
+        )
