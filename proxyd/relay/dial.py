@@ -23,9 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress
-from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IDatapath
 
 STAGGER = 0.25  # seconds from one attempt to the next, RFC 8305's "Connection Attempt Delay"
 
@@ -106,22 +104,6 @@ def reach_one(
         return dial(address).addCallback(lambda _: address)
 
     return Race(clock, addresses.each, attempt).won
-
-
-@implementer(IStreamClientEndpoint)
-class Dialed:
-    """The endpoint of a server that a datapath reaches; ``tcp`` is as in `IDatapath.dial`."""
-
-    def __init__(self, datapath: IDatapath, address: Address, tcp: Optional[TcpSpec] = None) -> None:
-        self._datapath = datapath
-        self._address = address
-        self._tcp = tcp
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        factory: Any = protocolFactory
-        protocol = factory.buildProtocol(None)  # nobody asks for the address
-        reached: Deferred[Any] = self._datapath.dial(self._address, protocol, self._tcp)
-        return reached.addCallback(lambda _: protocol)
 
 
 @implementer(IStreamClientEndpoint)

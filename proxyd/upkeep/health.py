@@ -272,7 +272,7 @@ class _Check:
             target(server.address),
             self._tcp,
             self._greeting,
-            target(server.origin or server.address),
+            target(server.origin) if server.origin is not None else None,
             pool=watched.pool.name,
             server=server.name,
             processes=watched.processes,

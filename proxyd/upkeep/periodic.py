@@ -90,20 +90,22 @@ class Periodic:
 
     def _run(self) -> Deferred[None]:
         self._under_way = maybeDeferred(self._work)
-        return self._under_way.addCallbacks(self._succeeded, self._failed).addCallback(self._look_ahead)
+        return self._under_way.addCallbacks(self._succeeded, self._failed)
 
-    def _look_ahead(self, _: None) -> None:
+    def _succeeded(self, _: object) -> None:
+        self._failure = ""
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
         """The next run comes with the next beat, counted from now."""
         now = self._clock.seconds()
         since = (now - self._beats_from) % self._interval
         self._loop.starttime = now
         self._loop.interval = self._interval - since + self._late()
 
-    def _succeeded(self, _: object) -> None:
-        self._failure = ""
-
     def _failed(self, failure: Failure) -> None:
         """Log it, unless the run before has said the same."""
+        self._look_ahead()
         if failure.check(CancelledError) and not self._loop.running:
             return
         what = f"{type(failure.value).__name__}: {failure.value}"

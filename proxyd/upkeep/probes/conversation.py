@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, TypeVar
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,7 +24,6 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,7 +31,7 @@ from proxyd.config.address import Address, named
 from proxyd.config.tcp import TcpSpec
 from proxyd.config.words import printable
 from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import Dialed, client_endpoint
+from proxyd.relay.dial import client_endpoint
 from proxyd.relay.prepared import prepared
 
 MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
@@ -83,15 +82,19 @@ class Call:
         self.processes = processes or DeferredSemaphore(1)
         self.awaited = "answer"
 
-    def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
-        """Where the server is; connections begin with the greeting, then with TLS if that is given."""
-        endpoint: IStreamClientEndpoint
+    def dial(self, protocol: Any) -> Deferred[Any]:
+        """Connect a protocol to the server; the connection begins with the greeting."""
+        if self.greeting:
+            protocol = _Greeting(protocol, self.greeting)
         if named(self.address):
             endpoint = client_endpoint(prepared(self.reactor, self.tcp), self.address, None)
-        else:
-            endpoint = Dialed(self.datapath, self.address, self.tcp)
-        if self.greeting:
-            endpoint = _Greeted(endpoint, self.greeting)
+            return endpoint.connect(_Factory(protocol))
+        reached: Deferred[Any] = self.datapath.dial(self.address, protocol, self.tcp)
+        return reached
+
+    def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
+        """The same as an endpoint, with TLS behind the greeting if that is given."""
+        endpoint = _Endpoint(self)
         return endpoint if tls is None else wrapClientTLS(tls, endpoint)
 
     def connect(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> Conversation:
@@ -121,7 +124,10 @@ class Conversation(Protocol):
         self._waiting: Optional[Deferred[None]] = None
 
     async def __aenter__(self) -> Conversation:
-        await self._call.endpoint(self._tls).connect(_Factory(self))
+        if self._tls is None:
+            await self._call.dial(self)
+        else:
+            await self._call.endpoint(self._tls).connect(_Factory(self))
         return self
 
     async def __aexit__(
@@ -202,42 +208,40 @@ class Conversation(Protocol):
 
 
 class _Factory(Factory):
-    """Gives one conversation its connection, without a log line for each."""
+    """Gives one protocol its connection, without a log line for each."""
 
     noisy = False
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, protocol: Any) -> None:
+        self._made = protocol
 
-    def buildProtocol(self, addr: Optional[IAddress]) -> Conversation:
-        return self._conversation
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        return self._made
 
 
 @implementer(IStreamClientEndpoint)
-class _Greeted:
-    """An endpoint whose connections begin with a greeting, beneath whatever is spoken then."""
+class _Endpoint:
+    """The server of a call, for those who want an endpoint."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, greeting: bytes) -> None:
-        self._endpoint = endpoint
-        self._greeting = greeting
+    def __init__(self, call: Call) -> None:
+        self._call = call
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        factory = _GreetingFactory(protocolFactory)
-        factory.greeting = self._greeting
-        connected: Deferred[Any] = self._endpoint.connect(factory)
-        return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+        protocol = protocolFactory.buildProtocol(None)  # nobody here asks for the address
+        return self._call.dial(protocol).addCallback(lambda _: protocol)
 
 
-class _Greeting(ProtocolWrapper):
+class _Greeting(Protocol):
+    """Says the greeting on a new connection, which then is the protocol's."""
+
+    def __init__(self, protocol: Any, greeting: bytes) -> None:
+        self._protocol = protocol
+        self._greeting = greeting
+
     def makeConnection(self, transport: Any) -> None:
-        transport.write(self.factory.greeting)
-        super().makeConnection(transport)
-
-
-class _GreetingFactory(WrappingFactory):
-    protocol = _Greeting
-    noisy = False
-    greeting = b""
+        transport.write(self._greeting)
+        transport.protocol = self._protocol
+        self._protocol.makeConnection(transport)
 
 
 async def take_leave(connection: Any, reactor: Any) -> None:
@@ -246,12 +250,16 @@ async def take_leave(connection: Any, reactor: Any) -> None:
 
     One that does not close in time is aborted, and so it is for one who has no time and cancels.
     """
-    connection.transport.loseConnection()
+    transport = connection.transport
+    timer = reactor.callLater(CLOSING_SECONDS, transport.abortConnection)
+    transport.loseConnection()
     while not connection.closed:
         try:
-            await connection.change().addTimeout(CLOSING_SECONDS, reactor)
-        except (CancelledError, TimeoutError):
-            connection.transport.abortConnection()
+            await connection.change()
+        except CancelledError:
+            transport.abortConnection()
+    if timer.active():
+        timer.cancel()
 
 
 def ending(reason: Failure, awaited: str) -> str:
