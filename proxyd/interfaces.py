@@ -148,7 +148,7 @@ class IDatapath(Interface):
         the details begin with ``TLS:``.  `proxyd.relay.streams.ssl_connection` has what can be asked.
         """
 
-    def start_tls(side: Any, tls: Any) -> None:
+    def start_tls(side: Any, tls: Any, early: bool = False) -> None:
         """
         Speak TLS from now on, on a plain connection of this datapath's making that the side has.
 
@@ -157,7 +157,7 @@ class IDatapath(Interface):
         written before goes before it.  Nothing that was read before may be left: whoever can write into the
         plain part could slip in what looks as if it had come under TLS (CVE-2011-0411).  So bytes that the
         side holds are `Refused`; who expects TLS behind something reads no further than that, by the
-        transport's ``bufferSize``.
+        transport's ``bufferSize``.  With ``early`` they are the beginning of TLS, and nothing but that.
         """
 
     def dial(address: Any, side: Any, tcp: Any = None, client: str = "", tls: Any = None) -> Any:

@@ -32,7 +32,7 @@ from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
 from proxyd.relay.tls.arriving import Arriving
 from proxyd.relay.tls.parts import refuse_what_is_held
-from proxyd.relay.tls.stock import give_way, with_tls
+from proxyd.relay.tls.stock import begin, give_way, with_tls
 
 
 class ProxyClientFactory(ClientFactory):
@@ -131,17 +131,11 @@ class Stock:
         transport.bufferSize = CHUNK
         protocol.makeConnection(transport)
 
-    def start_tls(self, side: Side, tls: Union[Context, ITLSClient]) -> None:
+    def start_tls(self, side: Side, tls: Union[Context, ITLSClient], early: bool = False) -> None:
         """Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`)."""
-        refuse_what_is_held(side)
-        transport = side.transport
-        producer, streaming = transport.producer, transport.streamingProducer
-        transport.unregisterProducer()
-        secured = with_tls(self._reactor, side, tls, connect=False)
-        transport.protocol = side.transport = secured
-        secured.makeConnection(transport)
-        if producer is not None:
-            secured.registerProducer(producer, streaming)
+        if not early:
+            refuse_what_is_held(side)
+        begin(self._reactor, side, tls)
 
     def close(self) -> None:
         """There is nothing to give up."""

@@ -73,6 +73,8 @@ def can_half_close(stream: Any) -> bool:
 
 def pump(one: Any, other: Any) -> None:
     """Let two streams that are joined move bytes by themselves, if both are of a kind that can."""
+    if isinstance(one, ProtocolWrapper) or isinstance(other, ProtocolWrapper):
+        return  # Twisted's TLS would lend the verb of the stream beneath it, and be passed over
     if hasattr(one, "pump_to") and hasattr(other, "pump_to"):
         one.pump_to(other)
         other.pump_to(one)

@@ -126,6 +126,18 @@ class StartTLSContract:
         self.assertIn("19 bytes", refused.detail)
         self.assertIsNone(ssl_connection(self.protocol.transport))
 
+    async def test_what_is_held_may_be_the_beginning(self: Any) -> None:
+        """Who begins TLS without waiting for an answer may have been read already."""
+        await self.connect(Talker())
+        self.peer = self.world.secure(self.peer, False)
+        await self.receives(100)
+        self.protocol.held, self.protocol.data = bytes(self.protocol.data), bytearray()
+        self.world.datapath().start_tls(self.protocol, server_context(), early=True)
+        self.world.transports.append(self.protocol.transport)
+        self.transport = self.protocol.transport
+        await self.talk()
+        self.assertEqual(self.protocol.held, b"")
+
     async def test_a_producer_stays(self: Any) -> None:
         """Who fed the connection before feeds it then."""
         producer = Producer()

@@ -82,7 +82,7 @@ class FakeDatapath:
     def _cancel(self, _: object) -> None:
         self.cancelled += 1
 
-    def start_tls(self, side: Any, tls: Any) -> None:
+    def start_tls(self, side: Any, tls: Any, early: bool = False) -> None:
         raise NotImplementedError
 
     def accept(self, skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:

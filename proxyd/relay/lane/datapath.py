@@ -27,6 +27,7 @@ from proxyd.relay.lane.tls import TLSConnection
 from proxyd.relay.pair import Side
 from proxyd.relay.streams import address_of
 from proxyd.relay.tls.parts import refuse_what_is_held, server_part
+from proxyd.relay.tls.stock import begin
 
 
 def can_run_on(reactor: Any) -> bool:
@@ -86,8 +87,15 @@ class Lane:
             connection.fail(Failure())  # or the next one with this descriptor would not be watched
             raise
 
-    def start_tls(self, side: Side, tls: Union[Context, ITLSClient]) -> None:
-        """Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`)."""
+    def start_tls(self, side: Side, tls: Union[Context, ITLSClient], early: bool = False) -> None:
+        """
+        Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`).
+
+        OpenSSL reads the socket itself, so where the beginning was read already Twisted's TLS serves.
+        """
+        if early and side.held:
+            begin(self._reactor, side, tls)
+            return
         refuse_what_is_held(side)
         plain = side.transport
         assert type(plain) is LaneConnection

@@ -153,6 +153,21 @@ def with_tls(
     return StockTLS(factory, _Inner(side, tls), connect, preface)
 
 
+def begin(clock: IReactorTime, side: Any, tls: Union[Context, ITLSClient]) -> None:
+    """Put TLS between a side and its transport; what the side holds is the beginning of it."""
+    transport, held = side.transport, side.held
+    side.held = b""
+    producer, streaming = transport.producer, transport.streamingProducer
+    transport.unregisterProducer()
+    secured = with_tls(clock, side, tls, connect=False)
+    transport.protocol = side.transport = secured
+    secured.makeConnection(transport)
+    if producer is not None:
+        secured.registerProducer(producer, streaming)
+    if held:
+        secured.dataReceived(held)
+
+
 def give_way(transport: StockTLS, side: Any) -> Any:
     """Put the side in the place of whoever the transport serves; returns what is beneath TLS."""
     inner = transport.wrappedProtocol
