@@ -16,7 +16,7 @@
  * answered by one line of JSON:
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
- *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1] [pulse=N]
+ *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1] [secure=1] [resume=1] [pulse=N]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
  *       Connectors connect, do so once, and close, and `rate` does that so often a second; uploads and
@@ -24,7 +24,9 @@
  *       and for how long it waited for its core because another process had it.
  *       With tls uploads go to 127.0.0.2, the proxy's listener for TLS that it passes on, and begin with a
  *       ClientHello; what follows might as well be encrypted.
- *   hold port=P connections=N [size=BYTES]
+ *       With secure all clients speak TLS 1.3 with 127.0.0.3, the proxy's listener that ends it, in the same way
+ *       whatever the proxy would like better; with resume all but the first resume a session.
+ *   hold port=P connections=N [size=BYTES] [secure=1]
  *       Open connections, exchange one message on each, and keep them.
  *   release
  *       Close what is held.
@@ -36,6 +38,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -76,6 +79,8 @@ struct conn {
     size_t unsent;
     size_t awaited;
     uint64_t began;
+    SSL *ssl;                    /* of a client that speaks TLS */
+    bool shaken;                 /* hands */
     struct conn *previous, *next; /* among the clients */
 };
 
@@ -100,7 +105,11 @@ static struct sockaddr_in target;
 static size_t message = 64;
 static unsigned pace;            /* bytes a second of a bulk transfer; 0 is as fast as it goes */
 static bool tls;                 /* uploads begin with a ClientHello */
+static SSL_CTX *secure;          /* with which clients speak TLS; NULL is not at all */
+static SSL_SESSION *session;     /* that is resumed */
+static bool resume;
 static bool recording, stopping;
+static uint64_t handshakes, resumed;
 static uint64_t exchanges, connects, opened, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
 static uint32_t *latencies;
@@ -180,9 +189,32 @@ static void slow_down(int fd)
     setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &most, sizeof most);
 }
 
+/* Wait for what TLS wants, after a call that has not succeeded; false if the connection is lost. */
+static bool wants(struct conn *c, int result)
+{
+    int what = SSL_get_error(c->ssl, result);
+    if (what == SSL_ERROR_WANT_READ)
+        return true;
+    if (what != SSL_ERROR_WANT_WRITE)
+        return false;
+    if (!c->blocked) {
+        c->blocked = true;
+        watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    }
+    return true;
+}
+
 /* Send up to `unsent` bytes; false if the connection is lost. */
 static bool push(struct conn *c, const char *bytes, uint32_t reading)
 {
+    while (c->ssl && c->unsent) {
+        if (!c->shaken)
+            return true;
+        int sent = SSL_write(c->ssl, bytes, c->unsent < BULK ? (int)c->unsent : BULK);
+        if (sent <= 0)
+            return wants(c, sent);
+        c->unsent -= (size_t)sent;
+    }
     while (c->unsent) {
         size_t size = c->unsent < BULK ? c->unsent : BULK;
         ssize_t sent = send(c->fd, bytes, size, MSG_NOSIGNAL);
@@ -274,6 +306,11 @@ static void closed(struct conn *c)
     c->previous->next = c->next;
     c->next->previous = c->previous;
     open_of[c->kind]--;
+    if (c->ssl) {
+        if (c->shaken)
+            SSL_shutdown(c->ssl);
+        SSL_free(c->ssl);
+    }
     close(c->fd);
     free(c);
 }
@@ -324,7 +361,16 @@ static void open_client(enum kind kind)
         return;
     }
     uint64_t began = c->began;
-    watch(c, EPOLL_CTL_ADD, kind == UPLOAD ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    if (secure) {
+        c->ssl = SSL_new(secure);
+        if (!c->ssl || !SSL_set_fd(c->ssl, fd))
+            die("SSL_new");
+        SSL_set_connect_state(c->ssl);
+        if (resume && session)
+            SSL_set_session(c->ssl, session);
+        c->blocked = true;       /* until it is connected */
+    }
+    watch(c, EPOLL_CTL_ADD, kind == UPLOAD || secure ? EPOLLIN | EPOLLOUT : EPOLLIN);
     bool good = true;
     if (kind == DOWNLOAD) {
         c->unsent = 1;
@@ -360,6 +406,8 @@ static void answered(struct conn *c)
         held++;
     } else {
         connects++;
+        if (resume && !session)
+            session = SSL_get1_session(c->ssl);
         if (recording && kind == CONNECTOR)
             sample(now() - c->began);
         closed(c);
@@ -368,8 +416,54 @@ static void answered(struct conn *c)
     }
 }
 
+/* A client that speaks TLS; nothing is uploaded so. */
+static void attend_tls(struct conn *c, uint32_t events)
+{
+    const char *bytes = c->kind == DOWNLOAD ? "s" : echo_bytes;
+    if (c->blocked && events & EPOLLOUT) {
+        c->blocked = false;
+        watch(c, EPOLL_CTL_MOD, EPOLLIN);
+    }
+    if (!c->shaken) {
+        int done = SSL_do_handshake(c->ssl);
+        if (done != 1) {
+            if (!wants(c, done))
+                failed(c);
+            return;
+        }
+        c->shaken = true;
+        handshakes++;
+        resumed += (uint64_t)SSL_session_reused(c->ssl);
+    }
+    if (!push(c, bytes, EPOLLIN)) {
+        failed(c);
+        return;
+    }
+    for (;;) {
+        int got = SSL_read(c->ssl, scratch, SINK);
+        if (got <= 0) {
+            if (!wants(c, got))
+                failed(c);
+            return;
+        }
+        if (c->kind == DOWNLOAD) {
+            bytes_down += (uint64_t)got;
+            continue;
+        }
+        c->awaited -= (size_t)got < c->awaited ? (size_t)got : c->awaited;
+        if (!c->awaited && !c->unsent) {
+            answered(c);
+            return;              /* it may be gone; of an answer nothing is left */
+        }
+    }
+}
+
 static void attend(struct conn *c, uint32_t events)
 {
+    if (c->ssl) {
+        attend_tls(c, events);
+        return;
+    }
     if (events & EPOLLOUT) {
         if (c->kind == UPLOAD) {
             /* The ClientHello fits into the empty buffer of a new socket. */
@@ -508,11 +602,32 @@ static double percentile(double share)
     return sampled ? latencies[(size_t)(share * (double)(sampled - 1))] / 1e3 : 0;
 }
 
+static void prepare_tls(void)
+{
+    SSL_CTX_free(secure);
+    SSL_SESSION_free(session);
+    secure = NULL;
+    session = NULL;
+    resume = option("resume", 0) > 0;
+    handshakes = resumed = 0;
+    if (option("secure", 0) <= 0)
+        return;
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 2);
+    secure = SSL_CTX_new(TLS_client_method());
+    if (!secure || !SSL_CTX_set_min_proto_version(secure, TLS1_3_VERSION) ||
+        !SSL_CTX_set_ciphersuites(secure, "TLS_AES_256_GCM_SHA384") || !SSL_CTX_set1_groups_list(secure, "X25519"))
+        die("SSL_CTX_new");
+    SSL_CTX_set_read_ahead(secure, 1);
+    SSL_CTX_set_mode(secure, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                 SSL_MODE_RELEASE_BUFFERS);
+}
+
 static void prepare(void)
 {
     target.sin_family = AF_INET;
     tls = option("tls", 0) > 0;
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + tls);
+    prepare_tls();
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
     pace = (unsigned)option("pace", 0);
@@ -538,6 +653,7 @@ static void measure(void)
             open_client(loads[i].kind);
     run_until(now() + (uint64_t)(option("warmup", 0.3) * 1e9), rate);
 
+    uint64_t handshakes0 = handshakes, resumed0 = resumed;
     uint64_t exchanges0 = exchanges, connects0 = connects, opened0 = opened, up0 = bytes_up, down0 = bytes_down, began = now();
     double cpu = cpu_of(proxy);
     double waited = wait_of(pid), own_waited = wait_of(getpid());
@@ -550,16 +666,18 @@ static void measure(void)
     own_waited = wait_of(getpid()) - own_waited;
     double seconds = (double)(now() - began) / 1e9;
     double busy = seconds - (double)idle / 1e9;
+    handshakes -= handshakes0, resumed -= resumed0;
     exchanges -= exchanges0, connects -= connects0, opened -= opened0, bytes_up -= up0, bytes_down -= down0;
 
     close_all();
     qsort(latencies, sampled, sizeof *latencies, ascending);
     printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"load_busy\": %.6f, \"waited\": %.6f, \"load_waited\": %.6f, "
            "\"exchanges\": %llu, \"connects\": %llu, \"opened\": %llu, "
+           "\"handshakes\": %llu, \"resumed\": %llu, "
            "\"bytes_up\": %llu, \"bytes_down\": %llu, \"errors\": %llu, \"p50\": %.2f, \"p99\": %.2f, "
            "\"left\": %d}\n",
            seconds, cpu, busy, waited, own_waited, (unsigned long long)exchanges, (unsigned long long)connects,
-           (unsigned long long)opened,
+           (unsigned long long)opened, (unsigned long long)handshakes, (unsigned long long)resumed,
            (unsigned long long)bytes_up, (unsigned long long)bytes_down, (unsigned long long)errors,
            percentile(0.5), percentile(0.99), served);
 }

@@ -34,7 +34,18 @@ def built() -> Path:
     if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
         compiler = os.environ.get("CC", "cc")
-        command = [compiler, "-O2", "-std=c11", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)]
+        command = [
+            compiler,
+            "-O2",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-o",
+            str(program),
+            str(SOURCE),
+            "-lssl",
+            "-lcrypto",
+        ]
         try:
             subprocess.run(command, check=True)
         except (OSError, subprocess.CalledProcessError) as error:

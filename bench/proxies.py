@@ -4,11 +4,13 @@ How is each proxy configured and started?
 As an operator would run it: connection timeouts of the same lengths, health checks where there are any (nginx
 has passive ones), and a line for each connection in a file of its own.  Each is one process on one core.
 
-On the same port of another address each passes TLS on, and reads the name in it.
+On the same port of another address each passes TLS on, and reads the name in it; of a third address TLS ends,
+with the same certificate.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import resource
@@ -20,6 +22,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Callable, Mapping, Optional, Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +41,10 @@ MOST = 4000  # connections; HAProxy wants the descriptors for all of them when i
 
 TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
 
+SECURE_HOST = "127.0.0.3"  # where it ends
+
+CERTIFICATE = "bench.pem"  # in a proxy's folder: a key on P-256, and its certificate
+
 Command = Sequence[str]
 
 
@@ -47,6 +58,7 @@ class Proxy:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.port = free_port()
+        make_certificate(self.folder / CERTIFICATE)
         command = PROXIES[name](self.folder, self.port, servers)
         if checked:
             name_of_file, text = CHECKED[name](servers, checked)
@@ -110,6 +122,31 @@ def free_port() -> int:
         return port
 
 
+def make_certificate(path: Path) -> None:
+    """Write a key and a certificate that it has signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench.example")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("bench.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+
+
 def relays(port: int) -> bool:
     """Whether an echo comes back from behind this port."""
     try:
@@ -141,6 +178,8 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         f"datapath = {datapath}\n"
         f"[listener front]\nbind = tcp:{port}:interface=127.0.0.1\npool = servers\n"
         f"[listener tls]\nbind = tcp:{port}:interface={TLS_HOST}\npool = servers\ntls = passthrough\n"
+        f"[listener secure]\nbind = tcp:{port}:interface={SECURE_HOST}\npool = servers\n"
+        f"tls = {folder / CERTIFICATE}\n"
         "[pool servers]\ncheck = tcp\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
     )
@@ -173,6 +212,8 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
         f"frontend tls\n  bind {TLS_HOST}:{port}\n  tcp-request inspect-delay 5s\n"
         "  tcp-request content accept if { req.ssl_hello_type 1 }\n  tcp-request content reject\n"
         "  use_backend servers if { req.ssl_sni -m found }\n"
+        f"frontend secure\n  bind {SECURE_HOST}:{port} ssl crt {folder / CERTIFICATE}\n"
+        "  default_backend servers\n"
         "backend servers\n  balance roundrobin\n"
         + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
     )
@@ -216,6 +257,10 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
         f"  server {{\n    listen 127.0.0.1:{port};\n    proxy_pass servers;\n"
         "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
         f"  server {{\n    listen {TLS_HOST}:{port};\n    ssl_preread on;\n    proxy_pass servers;\n"
+        "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
+        f"  server {{\n    listen {SECURE_HOST}:{port} ssl;\n    proxy_pass servers;\n"
+        f"    ssl_certificate {CERTIFICATE};\n    ssl_certificate_key {CERTIFICATE};\n"
+        "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:bench:1m;\n"
         "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
         "}\n"
     )

@@ -55,19 +55,19 @@ class Row:
     def measure(self, load: Load, proxy: Proxy, seconds: float, warmup: float) -> Result:
         """Load a proxy; ``seconds`` count, after those to warm up."""
         if self.fresh:
-            return measure_memory(load, proxy)
+            return measure_memory(load, proxy, self.load)
         how = {"port": proxy.port, "pid": proxy.pid, "seconds": seconds, "warmup": warmup}
         result = load.measure(**how, **self.load)
         return {**result, "beside": load.measure(**how, **self.beside)} if self.beside else result
 
 
-def measure_memory(load: Load, proxy: Proxy) -> Result:
+def measure_memory(load: Load, proxy: Proxy, further: Mapping[str, int]) -> Result:
     """What a proxy's memory grows by while it relays idle connections."""
-    load.hold(port=proxy.port, connections=32)  # what is made once is there before we look
+    load.hold(port=proxy.port, connections=32, **further)  # what is made once is there before we look
     load.release()
     time.sleep(SETTLE_SECONDS)
     before = proxy.memory()
-    held = load.hold(port=proxy.port, connections=IDLE)
+    held = load.hold(port=proxy.port, connections=IDLE, **further)
     time.sleep(SETTLE_SECONDS)
     grown = proxy.memory() - before
     load.release()
@@ -125,10 +125,32 @@ def exchanges(target: Optional[float] = None) -> tuple[Figure, ...]:
     )
 
 
-def bulk(what: str) -> tuple[Figure, ...]:
+def memory(target: float) -> tuple[Figure, ...]:
+    """What an idle connection takes."""
+    return (
+        Figure(
+            "memory a connection",
+            "bytes",
+            lambda result: float(result["memory"] / max(1, result["held"])),
+            target,
+            less_is_better=True,
+        ),
+    )
+
+
+def handshakes(what: str) -> tuple[Figure, ...]:
+    """Rate and cost of TLS handshakes, with the connections around them."""
+    return (
+        Figure("handshakes", "/s", rate(what), 0.6),
+        Figure("CPU a handshake", "µs", cost(what), 0.6, less_is_better=True),
+        *BUSY,
+    )
+
+
+def bulk(what: str, target: float = 1.0) -> tuple[Figure, ...]:
     """Rate and cost of bulk."""
     return (
-        Figure("bulk", "Gbit/s", gigabits(what), 1.0),
+        Figure("bulk", "Gbit/s", gigabits(what), target),
         Figure("CPU a GB", "s", cost_of_bytes(what), less_is_better=True),
         *BUSY,
     )
@@ -202,20 +224,7 @@ ROWS = {
             {"uploads": 4, "tls": 1},
             beside={"uploads": 4},
         ),
-        Row(
-            "memory",
-            f"{IDLE:,} idle connections",
-            (
-                Figure(
-                    "memory a connection",
-                    "bytes",
-                    lambda result: float(result["memory"] / max(1, result["held"])),
-                    1.5,
-                    less_is_better=True,
-                ),
-            ),
-            fresh=True,
-        ),
+        Row("memory", f"{IDLE:,} idle connections", memory(1.5), fresh=True),
         Row(
             "underbulk",
             "64-byte exchanges on 8 connections while bulk runs in each direction, as fast as it goes",
@@ -239,6 +248,31 @@ ROWS = {
             {"exchangers": 8, "rate": 1000},
         ),
         Row(
+            "tlssmall",
+            "1 KB exchanges on 64 connections whose TLS ends",
+            exchanges(0.6),
+            {"exchangers": 64, "size": 1024, "secure": 1},
+        ),
+        Row(
+            "tlsdownload",
+            "bulk from the server on 4 connections whose TLS ends",
+            bulk("bytes_down", 0.6),
+            {"downloads": 4, "secure": 1},
+        ),
+        Row(
+            "tlsconnect",
+            "connect, a full TLS handshake, a 64-byte exchange and close, 32 in flight",
+            handshakes("handshakes"),
+            {"connectors": 32, "secure": 1},
+        ),
+        Row(
+            "tlsresume",
+            "connect, a TLS handshake that resumes a session, a 64-byte exchange and close, 32 in flight",
+            handshakes("resumed"),
+            {"connectors": 32, "secure": 1, "resume": 1},
+        ),
+        Row("tlsmemory", f"{IDLE:,} idle connections whose TLS ends", memory(0.6), {"secure": 1}, fresh=True),
+        Row(
             "checks",
             "64-byte exchanges on 8 connections while 1,000 checks are in flight, 200 new ones a second",
             (
@@ -253,4 +287,8 @@ ROWS = {
     )
 }
 
-GROUPS = {"bulk": ("upload", "download", "passthrough"), "p99": ("underbulk", "underpaced", "underflood")}
+GROUPS = {
+    "bulk": ("upload", "download", "passthrough"),
+    "tls": ("tlssmall", "tlsdownload", "tlsconnect", "tlsresume", "tlsmemory"),
+    "p99": ("underbulk", "underpaced", "underflood"),
+}
