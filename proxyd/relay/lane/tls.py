@@ -97,7 +97,7 @@ class TLSConnection(LaneConnection):
         self._read_record: Callable[[int], bytes] = ssl.recv
         self._shaking = True  # hands, and what is written meanwhile waits
         self._blocked = True
-        self._crossed = False  # reading waits until something can be written
+        self._crossed = client is not None  # reading, or the handshake, waits until something can be written
 
     def __repr__(self) -> str:
         state = "lost" if not self.connected else "shaking hands" if self._shaking else "connected"
@@ -173,7 +173,8 @@ class TLSConnection(LaneConnection):
         if mask & GONE:
             self._gone = True
             self._failed = self._failed or bool(mask & ERROR)
-        if self._doom is None:
+        # Until there is something to read, the server's part has nothing to do.
+        if self._doom is None and (self._crossed or self._preface or mask & (IN | GONE)):
             self._shake_hands()
 
     def _shake_hands(self) -> None:
@@ -182,8 +183,9 @@ class TLSConnection(LaneConnection):
             return
         try:
             self.ssl.do_handshake()
-        except (WantReadError, WantWriteError):
-            return  # whichever it is, its edge brings us here again
+        except (WantReadError, WantWriteError) as wanted:
+            self._crossed = isinstance(wanted, WantWriteError)
+            return
         except Error as error:
             self._lose(self._told_by(error))
             return
@@ -193,8 +195,7 @@ class TLSConnection(LaneConnection):
             except DialFailed:
                 self._lose(Failure())
                 return
-        self._shaking = False
-        self._blocked = False
+        self._shaking = self._blocked = self._crossed = False
         self._readable = True  # what came behind the handshake makes no further edge
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
