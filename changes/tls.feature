@@ -7,3 +7,6 @@ ask for, RSA and ECDSA side by side, checked at the start, and read again when t
 staying where the new one is wrong. ALPN, resumption, OCSP responses from files, clients' certificates with lists of
 those revoked; `proxyctl show certificates`, `proxyd_certificate_…`. Routes by `sni` and `alpn`, affinity by `sni`, and a
 PROXY header before TLS work there too. `handshake_timeout` is 10s; until now `opening_timeout` held.
+
+On the lane OpenSSL reads and writes the sockets itself, which takes half of the processor that Twisted's TLS takes, and
+half-closes are passed on by TLS too.
