@@ -27,8 +27,10 @@ class Record:
 
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
-    ``unique_id`` is what the server was told that this connection is called, if it was.  ``client_tcp`` and
-    ``server_tcp`` are what the kernel knew of the two sides (`proxyd.wire.tcpinfo`), if that is wanted.
+    ``tls`` is the version and the cipher of TLS that ended here, and ``client_cn`` whose certificate the
+    client has shown there.  ``unique_id`` is what the server was told that this connection is
+    called, if it was.  ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
+    (`proxyd.wire.tcpinfo`), if that is wanted.
     """
 
     started: float
@@ -48,6 +50,8 @@ class Record:
     sni: str = ""
     route: str = ""
     unique_id: str = ""
+    tls: str = ""
+    client_cn: str = ""
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
     queue_seconds: Optional[float] = None

@@ -293,12 +293,6 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{quoted(bind.text)} reads no header before TLS; bind to a tcp: address, and give tls = "
                 "its certificates; or, if the header comes inside, add inside_tls",
             )
-        elif ended and header and not header.inside_tls and header.optional:
-            yield (
-                "proxy_protocol",
-                "optional: what begins neither a header nor TLS cannot be given back once it was read; "
-                "without optional, or with inside_tls, it can be done",
-            )
         if header and not header.optional and not header.unix and isinstance(bind, UnixBind):
             yield "proxy_protocol", f"lists nobody who could come to {quoted(bind.text)}; add unix"
         if header and not header.optional and not header.trusted and isinstance(bind, TcpBind):

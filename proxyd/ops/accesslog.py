@@ -5,7 +5,7 @@ A text line is a time and then ``name=value``, always all of them and in this or
 here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
-    via=- sni=- route=- id=- queue=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
+    via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
     client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
 
 ============  ============================================================================
@@ -13,9 +13,11 @@ the time      when the connection was accepted (UTC); lines are written when it 
 ``client``    the client's address
 ``address``   the address of the server that was tried last
 ``via``       the proxy that has told the client's address in a PROXY header
-``sni``       the name in the client's ClientHello, if that was read
+``sni``       the name that the client asks for in TLS, if that was read or ends here
 ``route``     the route that was taken
 ``id``        what the server was told that this connection is called (PROXY protocol)
+``tls``       the version and the cipher of TLS that ended here, as ``TLSv1.3/TLS_AES_128_GCM_SHA256``
+``cn``        the common name in the certificate of the client there
 ``queue``     how long the client waited until a server had room, seconds; ``-`` if it had not to
 ``connect``   how long the connect to the server took, seconds; ``-`` when none succeeded
 ``total``     how long the connection lasted, seconds
@@ -104,10 +106,13 @@ def text_line(record: Record) -> str:
 
 def _opening(record: Record) -> str:
     """What the client's first bytes have said, and what of it was told to the server."""
-    via, sni, route, unique_id = record.via, record.sni, record.route, record.unique_id
-    if via or sni or route or unique_id:
-        return f" via={word(via)} sni={word(sni)} route={_name(route)} id={word(unique_id)}"
-    return " via=- sni=- route=- id=-"
+    via, sni, route, unique_id, tls = record.via, record.sni, record.route, record.unique_id, record.tls
+    if via or sni or route or unique_id or tls:
+        return (
+            f" via={word(via)} sni={word(sni)} route={_name(route)} id={word(unique_id)}"
+            f" tls={_name(tls)} cn={word(record.client_cn)}"
+        )
+    return " via=- sni=- route=- id=- tls=- cn=-"
 
 
 def _tcp(record: Record) -> str:
@@ -147,6 +152,8 @@ def json_line(record: Record) -> str:
                 "sni": record.sni[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],
                 "unique_id": record.unique_id[:LONGEST_VALUE],
+                "tls": record.tls[:LONGEST_VALUE],
+                "client_cn": record.client_cn[:LONGEST_VALUE],
                 "queue_seconds": _seconds(record.queue_seconds),
                 "connect_seconds": _seconds(record.connect_seconds),
                 "total_seconds": _seconds(record.total_seconds),

@@ -25,6 +25,7 @@ from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Malformed, Reason, Refused
 from proxyd.policy.arrival import Arrival
+from proxyd.relay.tls.certificate import common_name
 from proxyd.wire import clienthello, proxyprotocol, rdp
 from proxyd.wire.proxyprotocol import End, ProxyHeader
 from proxyd.wire.rdp import ConnectionRequest
@@ -42,8 +43,9 @@ class Opening:
     is a word of `proxyd.wire.sniff.Speaks`, and ``route`` the route that was taken.  ``tls_session`` is the
     session that it would resume, ``rdp`` what an RDP client asks for.
 
-    If TLS has ``ended`` here, ``alpn`` is what was agreed on, and ``speaks`` is what is within; that TLS may
-    be only the ``hop`` from a proxy that has told of its client within it.
+    If TLS has ``ended`` here, ``alpn`` is what was agreed on, and ``speaks`` is what is within; ``tls`` is
+    its version and cipher, and ``client_cn`` whose certificate was shown.  That TLS may be only the ``hop``
+    from a proxy that has told of its client within it.
     """
 
     address: Any
@@ -57,6 +59,8 @@ class Opening:
     rdp: Optional[ConnectionRequest] = None
     ended: bool = False
     hop: bool = False
+    tls: str = ""
+    client_cn: str = ""
 
 
 def arrival_of(opening: Opening) -> Arrival:
@@ -170,6 +174,10 @@ def note_tls(opening: Opening, ssl: Connection) -> None:
         pass  # what is no name is none that anything goes by
     agreed = ssl.get_alpn_proto_negotiated()
     opening.alpn = (agreed,) if agreed else ()
+    opening.tls = f"{ssl.get_protocol_version_name()}/{ssl.get_cipher_name()}"
+    certificate = ssl.get_peer_certificate(as_cryptography=True)
+    if certificate is not None:
+        opening.client_cn = common_name(certificate.subject)
 
 
 async def read_header(

@@ -46,7 +46,7 @@ from proxyd.relay.opening import (
 )
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
 from proxyd.relay.refusal import hear_out, words
-from proxyd.relay.streams import address_text, round_trip, ssl_connection, tcp_info
+from proxyd.relay.streams import CHUNK, address_text, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
@@ -231,7 +231,9 @@ class Session(Pair):
             await read_header(spec.proxy_protocol, opening, self._early, self._judge)
         finally:
             self._early = None
-        self.factory.datapath.start_tls(side, front)
+        side.transport.bufferSize = CHUNK
+        # Without a header, where it is optional, the first bytes were TLS already.
+        self.factory.datapath.start_tls(side, front, early=opening.header is None)
 
     async def _end_tls(self) -> None:
         """Where TLS ends, wait until it stands: no server is bothered before."""
@@ -568,6 +570,7 @@ class Session(Pair):
             record.via = address_text(opening.via) if opening.via is not None else ""
             record.sni = opening.sni
             record.route = opening.route
+            record.tls, record.client_cn = opening.tls, opening.client_cn
         if factory.notes_tcp:
             record.client_tcp, record.server_tcp = self._tcp
         factory.left(self, record)

@@ -139,17 +139,10 @@ class ListenerTests(IniCase):
         self.assertTrue(own.ends_tls)
 
     def test_header_before_tls(self) -> None:
-        """A PROXY header is read before the TLS of a listener, unless it may be missing."""
+        """A PROXY header is read before the TLS of a listener, unless it comes within."""
         text = f"[listener l]\nbind = tcp:80\npool = p\ntls = ./c\nproxy_protocol = %s10.0.0.0/8\n{POOL}"
-        for option, before in (("", True), ("inside_tls ", False), ("optional inside_tls ", False)):
+        for option, before in (("", True), ("optional ", True), ("inside_tls ", False)):
             self.assertEqual(self.load(text % option).listeners[0].header_before_tls, before)
-        self.assertEqual(
-            self.problems(text % "optional "),
-            [
-                "proxy.ini:5: [listener l] proxy_protocol: optional: what begins neither a header nor TLS "
-                "cannot be given back once it was read; without optional, or with inside_tls, it can be done"
-            ],
-        )
 
     def test_header_and_tls(self) -> None:
         """A PROXY header is read before TLS where we bind, inside TLS where an address ends it."""

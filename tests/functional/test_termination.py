@@ -195,6 +195,7 @@ class Clients(TerminationCase):
             )
         records = await daemon.records(3)
         self.assertEqual([record["reason"] for record in records][1:], ["tls_handshake"] * 2)
+        self.assertEqual((records[0]["client_cn"], records[0]["tls"][:8]), ("alice", "TLSv1.3/"))
         self.assertEqual(len(server.connections), 1)
 
     async def test_staple(self) -> None:

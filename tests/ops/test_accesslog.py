@@ -62,7 +62,7 @@ class TextLine(Case):
         self.assertEqual(
             text_line(record()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a"
-            " address=10.0.0.1:80 via=- sni=- route=- id=- queue=- connect=0.000312 total=1.204113"
+            " address=10.0.0.1:80 via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113"
             " in=517 out=20480 retries=0"
             " client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-\n",
         )
@@ -70,7 +70,9 @@ class TextLine(Case):
     def test_unknown_is_a_dash(self) -> None:
         """A connection that reached no server has dashes where the server would be."""
         line = text_line(refused(pool="", retries=2, detail="all 3 servers are down"))
-        self.assertIn(" pool=- server=- address=- via=- sni=- route=- id=- queue=- connect=- ", line)
+        self.assertIn(
+            " pool=- server=- address=- via=- sni=- route=- id=- tls=- cn=- queue=- connect=- ", line
+        )
         self.assertIn(
             ' reason=no_server fault=server detail="all 3 servers are down"\n',
             line,
@@ -79,12 +81,20 @@ class TextLine(Case):
     def test_what_the_opening_said(self) -> None:
         """Who told of the client, the name it asked for, its route, and what the server calls it."""
         told = record(via="10.1.1.1:9", sni="a b", route="api", unique_id="0f")
-        self.assertIn(' via=10.1.1.1:9 sni="a b" route=api id=0f queue=- connect=', text_line(told))
+        self.assertIn(
+            ' via=10.1.1.1:9 sni="a b" route=api id=0f tls=- cn=- queue=- connect=', text_line(told)
+        )
         for name in ("via", "sni", "route", "unique_id"):
             found = fields(text_line(record(**{name: "x"})))
             known = {one: found[one] for one in ("via", "sni", "route", "id") if found[one] != "-"}
             self.assertEqual(known, {name.replace("unique_", ""): "x"})
             self.assertEqual(json.loads(json_line(told))[name], getattr(told, name))
+
+    def test_tls_that_ended_here(self) -> None:
+        """Its version, its cipher, and who the client is by its certificate."""
+        told = record(tls="TLSv1.3/TLS_AES_128_GCM_SHA256", client_cn="Jo Doe")
+        self.assertIn(' id=- tls=TLSv1.3/TLS_AES_128_GCM_SHA256 cn="Jo Doe" queue=- ', text_line(told))
+        self.assertEqual(json.loads(json_line(told))["client_cn"], "Jo Doe")
 
     def test_every_reason(self) -> None:
         """Each reason is found by its code, and so is its fault."""
@@ -135,6 +145,8 @@ class JsonLine(Case):
                 "sni": "",
                 "route": "",
                 "unique_id": "",
+                "tls": "",
+                "client_cn": "",
                 "queue_seconds": None,
                 "connect_seconds": 0.000312,
                 "total_seconds": 1.204113,

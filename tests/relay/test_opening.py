@@ -404,9 +404,12 @@ class ProxyProtocolTests(OpeningCase):
     def test_before_tls_that_ends_here(self) -> None:
         """Of a header before TLS that ends here nothing is read but itself, however it comes."""
         began: list[Any] = []
-        self.patch(
-            self.datapath, "start_tls", lambda side, front: began.append((front, side.held, side.received))
-        )
+
+        def start_tls(side: Any, tls: Any, early: bool) -> None:
+            began.append((tls, side.held, side.received))
+            self.assertEqual(early, bool(side.held))
+
+        self.patch(self.datapath, "start_tls", start_tls)
         for header in self.HEADERS:
             for step in (0, 1, 20):
                 front = object()
@@ -420,6 +423,13 @@ class ProxyProtocolTests(OpeningCase):
         self.say(peer, hello("api.example"))
         self.check_refused(Reason.PROXY_MALFORMED)
         self.assertEqual(began, [])
+        for step in (0, 1):
+            peer = self.connect(front="front", proxy_protocol=OPTIONAL, tls=TlsSpec(("/certs",)))
+            self.say(peer, hello("api.example"), step)
+            [(front, held, received)] = began
+            self.assertEqual((front, held), ("front", hello("api.example")[:received]))
+            self.record(peer)
+            began.clear()
 
     def test_an_optional_header_and_many_protocols(self) -> None:
         """On one port: with a header or without, each protocol, and the silent client, find their pools."""
