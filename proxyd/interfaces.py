@@ -372,6 +372,24 @@ class ReloadSnapshot:
 
 
 @frozen
+class OcspSnapshot:
+    """
+    What the authority says of a certificate by OCSP.
+
+    ``until`` is when the response that is sent ends to hold, 0 if there is none; ``next_at`` when the
+    authority is asked again at ``url``.  ``fetched`` and ``failed`` count since the start.
+    """
+
+    file: str
+    url: str
+    until: float
+    next_at: float
+    fetched: int
+    failed: int
+    trouble: str
+
+
+@frozen
 class Snapshot:
     """
     What the daemon is doing at this moment.
@@ -389,6 +407,7 @@ class Snapshot:
     bans: int = 0
     shedding: Optional[SheddingSnapshot] = None
     acme: tuple[AcmeSnapshot, ...] = ()
+    ocsp: tuple[OcspSnapshot, ...] = ()
     certificates: tuple[CertificateSnapshot, ...] = ()
     reloads: tuple[ReloadSnapshot, ...] = ()
 

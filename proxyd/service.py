@@ -17,6 +17,7 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from OpenSSL.SSL import Context
@@ -31,7 +32,7 @@ from proxyd.config.bind import own_tls
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
-from proxyd.config.tls import TlsSpec
+from proxyd.config.tls import FETCH, TlsSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
@@ -79,6 +80,7 @@ from proxyd.upkeep.counters import CountersSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.names import Names
+from proxyd.upkeep.ocsp import OcspResponses
 from proxyd.upkeep.resolver import Resolver
 from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
@@ -158,6 +160,7 @@ class ProxyService(Service):
         self._wheel = Wheel(reactor)
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread)
+        self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._failover = Failover(reactor, self.frontends)
         for pool in self.pools.values():
@@ -224,6 +227,7 @@ class ProxyService(Service):
             cut=self._cut_banned,
             counters=self.counters,
             acme=self._acme.snapshots,
+            ocsp=self._ocsp.snapshots,
             certificates=self._certificates.certificates,
         )
         return AdminFactory(steered, self._reactor)
@@ -352,6 +356,7 @@ class ProxyService(Service):
         self._turns.start()
         self._list_files.start()
         self._certificates.start()
+        self._ocsp.start()
         self._sweep.start()
         self._counters_sweep.start()
         self._lag.start()
@@ -391,6 +396,7 @@ class ProxyService(Service):
         self._turns.stop()
         await self._list_files.stop()
         await self._certificates.stop()
+        await self._ocsp.stop()
         await self._sweep.stop()
         await self._counters_sweep.stop()
         if self._shedding is not None:
@@ -474,6 +480,7 @@ class ProxyService(Service):
             bans=len(self.bans),
             shedding=self._shedding.snapshot() if self._shedding is not None else None,
             acme=self._acme.snapshots(),
+            ocsp=self._ocsp.snapshots(),
             certificates=self._certificates.certificates(),
             reloads=self._certificates.reloads(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from argparse import ArgumentParser, Namespace
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from attrs import frozen
 
@@ -107,6 +107,10 @@ def _expiry(row: Row) -> str:
     if seconds is None:
         return "placeholder"
     return age(seconds) if seconds > 0 else "EXPIRED"
+
+
+def _while(seconds: Optional[float]) -> str:
+    return age(seconds) if seconds is not None else NOTHING
 
 
 def _of_one_pool(parser: ArgumentParser) -> None:
@@ -250,6 +254,20 @@ VIEWS = (
             Column("TROUBLE", lambda row: row["trouble"]),
         ),
         rows="acme",
+    ),
+    View(
+        "ocsp",
+        "what authorities say of each certificate that they are asked of: for how long it holds",
+        (
+            Column("FILE", lambda row: row["file"]),
+            Column("HOLDS FOR", lambda row: _while(row["holds_for_seconds"]), right=True),
+            Column("NEXT IN", lambda row: _while(row["next_in_seconds"]), right=True),
+            Column("FETCHED", lambda row: row["fetched"], right=True),
+            Column("FAILED", lambda row: row["failed"], right=True),
+            Column("RESPONDER", lambda row: row["url"]),
+            Column("TROUBLE", lambda row: row["trouble"]),
+        ),
+        rows="ocsp",
     ),
     View(
         "tables",

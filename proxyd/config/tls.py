@@ -19,7 +19,7 @@ from proxyd.config.words import Invalid, quoted
 
 PASSTHROUGH = "passthrough"
 OPTIONAL, REQUIRED = "optional", "required"
-OFF, FILE = "off", "file"
+OFF, FILE, FETCH = "off", "file", "fetch"
 VERSIONS = ("1.2", "1.3")  # RFC 8996 forbids all before
 CURVES = ("P-256", "P-384", "P-521")
 
@@ -220,9 +220,11 @@ PARAMETERS = (
     ),
     Option(
         "ocsp",
-        Choice((OFF, FILE)),
+        Choice((OFF, FILE, FETCH)),
         "Whether clients are told that a certificate is not revoked (stapling). `file`: by the file "
-        "`NAME.ocsp` beside the certificate, if there is one.",
+        "`NAME.ocsp` beside the certificate, if there is one. `fetch`: by asking the responder that the "
+        "certificate names, now and then; what it says is kept in the folder `state` of `[proxyd]`, if there "
+        "is one.",
         "ocsp=off",
         default=FILE,
     ),

@@ -29,12 +29,31 @@ def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
     }
 
 
+def _show_ocsp(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    now = steered.seconds()
+    return {
+        "ocsp": [
+            {
+                "file": one.file,
+                "url": one.url,
+                "holds_for_seconds": round(one.until - now, 3) if one.until else None,
+                "next_in_seconds": round(max(0.0, one.next_at - now), 3) if one.url else None,
+                "fetched": one.fetched,
+                "failed": one.failed,
+                "trouble": one.trouble,
+            }
+            for one in steered.ocsp()
+        ]
+    }
+
+
 COMMANDS = (
     Command(
         "show certificates",
         "the certificates that TLS ends with here, until when they are valid, and what is wrong",
         _show,
     ),
+    Command("show ocsp", "what authorities say of certificates, where they are asked", _show_ocsp),
 )
 
 
@@ -57,3 +76,23 @@ def metrics(snapshot: Snapshot) -> Iterator[Metric]:
         reloads.add_metric((each.listener, "taken"), each.taken)
         reloads.add_metric((each.listener, "refused"), each.refused)
     yield from (expiry, reloads)
+    if snapshot.ocsp:
+        yield from _ocsp(snapshot)
+
+
+def _ocsp(snapshot: Snapshot) -> Iterator[Metric]:
+    until = GaugeMetricFamily(
+        "proxyd_ocsp_expiry_timestamp_seconds",
+        "When the response ends to hold that is sent with the certificate; 0 if there is none.",
+        labels=("file",),
+    )
+    fetches = CounterMetricFamily(
+        "proxyd_ocsp_fetches",
+        "How often the authority was asked of the certificate.",
+        labels=("file", "result"),
+    )
+    for one in snapshot.ocsp:
+        until.add_metric((one.file,), one.until)
+        fetches.add_metric((one.file, "ok"), one.fetched)
+        fetches.add_metric((one.file, "failed"), one.failed)
+    yield from (until, fetches)

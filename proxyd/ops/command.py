@@ -8,7 +8,13 @@ from attrs import Factory, frozen
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
-from proxyd.interfaces import AcmeSnapshot, CertificateSnapshot, ConnectionSnapshot, NameSnapshot
+from proxyd.interfaces import (
+    AcmeSnapshot,
+    CertificateSnapshot,
+    ConnectionSnapshot,
+    NameSnapshot,
+    OcspSnapshot,
+)
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.counters import Counters
 from proxyd.policy.pool import Pool
@@ -49,8 +55,8 @@ class Steered:
     ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
     knows of them if that is wanted.  ``names`` is what is known of the names of servers.  ``cut`` ends the
     connections of whom a ban names, and returns how many there were.  ``counters`` are the tables of what
-    clients do.  ``acme`` is how the certificates are that authorities give out, and ``certificates`` those
-    that TLS ends with here.
+    clients do.  ``acme`` is how the certificates are that authorities give out, ``ocsp`` what these say of
+    them, and ``certificates`` those that TLS ends with here.
     """
 
     pools: Mapping[str, Pool]
@@ -64,6 +70,7 @@ class Steered:
     cut: Callable[[Ban], int] = lambda ban: 0
     counters: Sequence[Counters] = ()
     acme: Callable[[], Iterable[AcmeSnapshot]] = tuple
+    ocsp: Callable[[], Iterable[OcspSnapshot]] = tuple
     certificates: Callable[[], Iterable[CertificateSnapshot]] = tuple
 
 

@@ -157,6 +157,12 @@ class CertificateFiles:
             watched.take(await self._in_thread(partial(termination.load, now)))
         watched.complain(now)
 
+    def with_ocsp(self, ocsp: str) -> Iterator[Certificate]:
+        """The certificates in use whose listeners have this word for ``ocsp=``."""
+        for one in self._watched.values():
+            if one.termination.spec.ocsp == ocsp:
+                yield from one.termination.loaded.certificates
+
     def certificates(self) -> tuple[CertificateSnapshot, ...]:
         """All certificates, and behind them the files that none could be had of."""
         return tuple(row for one in self._watched.values() for row in _rows(one.termination))

@@ -91,13 +91,14 @@ class Authority:
         whole: bool = True,
         key: Optional[Key] = None,
         from_where: str = "",
+        responder_url: str = "",
         must_staple: bool = False,
     ) -> Issued:
         """
         A certificate for these names and IP addresses.
 
         One that is not ``whole`` comes without those between it and the authority.  It says ``from_where``
-        the authority's own can be had.
+        the authority's own can be had, and at ``responder_url`` whether it is revoked.
         """
         if key is None:
             key = ec.generate_private_key(ec.SECP256R1())
@@ -108,10 +109,16 @@ class Authority:
             builder = builder.add_extension(alternatives, critical=False)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        if from_where:
-            place = x509.UniformResourceIdentifier(from_where)
-            access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
-            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        access = [
+            x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+            for method, url in (
+                (AuthorityInformationAccessOID.CA_ISSUERS, from_where),
+                (AuthorityInformationAccessOID.OCSP, responder_url),
+            )
+            if url
+        ]
+        if access:
+            builder = builder.add_extension(x509.AuthorityInformationAccess(access), critical=False)
         if must_staple:
             feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
             builder = builder.add_extension(feature, critical=False)

@@ -28,6 +28,10 @@ class Unfit(Exception):
     """A response that is not to be sent; the text says why."""
 
 
+class Revoked(Unfit):
+    """A response that says that the certificate is revoked."""
+
+
 def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
     """The response for a certificate, in DER, if it can be sent now.  Raises `Unfit`."""
     try:
@@ -40,8 +44,6 @@ def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
     if issuer is None:
         raise Unfit("cannot be checked, because who has issued the certificate is not known")
     answer = _about(response, certificate.leaf, issuer)
-    if answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise Unfit(f"says that the certificate is {answer.certificate_status.name.lower()}")
     began = answer.this_update_utc.timestamp()
     until = began + LIFETIME if answer.next_update_utc is None else answer.next_update_utc.timestamp()
     if began > now + LEEWAY:
@@ -49,6 +51,10 @@ def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
     if until <= now:
         raise Unfit("is too old; the authority has another by now")
     _check_signature(response, issuer)
+    if answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:  # who has said so is known by now
+        revoked = answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
+        text = f"says that the certificate is {answer.certificate_status.name.lower()}"
+        raise Revoked(text) if revoked else Unfit(text)
     return Staple(der, until)
 
 

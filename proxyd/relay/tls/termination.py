@@ -14,7 +14,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 from attrs import evolve, field, frozen
 from OpenSSL import SSL
 
-from proxyd.config.tls import OFF, TlsSpec
+from proxyd.config.tls import FILE, OFF, TlsSpec
 from proxyd.errors import StartError
 from proxyd.policy.certificates import NEVER, Certificates, is_valid
 from proxyd.relay.tls.certificate import DAY, Certificate, Trouble, day
@@ -184,7 +184,7 @@ class Termination:
     ) -> None:
         """Give each certificate the response beside it, if that is good, and take away what has run out."""
         for one in certificates if self.spec.ocsp != OFF else ():
-            path = staple_path(one.path, states)
+            path = staple_path(one.path, states) if self.spec.ocsp == FILE else None
             if path is not None:
                 try:
                     one.staple = checked(contents(path), one, now)
@@ -192,7 +192,7 @@ class Termination:
                     warnings.append(Trouble(path, f"{why}; it is not sent"))
             if one.staple is not None and one.staple.until <= now:
                 one.staple = None
-            if one.must_staple and one.staple is None:
+            if one.must_staple and one.staple is None and self.spec.ocsp == FILE:
                 text = "asks clients to insist on an OCSP response, and none that is good is beside it"
                 warnings.append(Trouble(one.path, text))
 
