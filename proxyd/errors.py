@@ -99,6 +99,11 @@ class Reason(enum.Enum):
         "a login that works only where both sides have TLS, or neither has",
     )
     TLS_HANDSHAKE = ("tls_handshake", Fault.CLIENT, "the TLS handshake with the client failed")
+    ACME_CHALLENGE = (
+        "acme_challenge",
+        Fault.NOBODY,
+        "it was an authority that looks, by tls-alpn-01, whether a name is ours",
+    )
     NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (

@@ -159,7 +159,7 @@ class ProxyService(Service):
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
         self.frontends = self._make_frontends()
-        self._certificates = CertificateFiles(reactor, random, self._in_thread)
+        self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._failover = Failover(reactor, self.frontends)
@@ -242,6 +242,7 @@ class ProxyService(Service):
         lane = self._datapaths["lane"]
         try:
             self._state.check()
+            wrong += self._acme.prepare()
         except StartError as error:
             wrong += error.lines
         if self._access_log is not None:
@@ -250,8 +251,6 @@ class ProxyService(Service):
             except StartError as error:
                 wrong += error.lines
         wrong += self._list_files.load()
-        if not wrong:
-            wrong += self._acme.prepare()
         for frontend in self.frontends:
             self._bind_listener(frontend, wrong)
         if self._config.daemon.admin is not None:

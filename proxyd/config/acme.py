@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
+from typing import Any, ClassVar, Collection, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -16,6 +17,8 @@ from proxyd.config.words import Invalid, quoted
 
 HTTP_01, TLS_ALPN_01 = "http-01", "tls-alpn-01"
 ECDSA, RSA = "ecdsa", "rsa"
+
+FOLDER = "acme"  # in the state folder
 
 MOST_NAMES = 100  # of a certificate; what Let's Encrypt allows
 _MAIL = re.compile(r"mailto:[!-~]+@[!-~]+", re.ASCII)
@@ -164,6 +167,32 @@ class External(Form):
             fail(first.line, "key_file is missing; write key_file=/etc/proxyd/eab.key, for example")
             return None
         return ExternalAccount(first.text, **values)
+
+
+def certificates_folder(state: str, name: str) -> str:
+    """Where the certificates of an authority are."""
+    return os.path.join(state, FOLDER, name, "certificates")
+
+
+def missing(
+    kept: bool, given: Mapping[str, Any], entries: Collection[str], users: int
+) -> Iterator[tuple[str, str]]:
+    """
+    What certificates of an authority need: each an option, or "", and what is wrong.
+
+    ``given`` are the values of its section, ``entries`` what is written in it; ``kept`` is whether there is a
+    state folder, ``users`` how many listeners have its certificates.
+    """
+    if not kept:
+        yield "", "needs a folder for keys and certificates; write state = /var/lib/proxyd in [proxyd]"
+    challenge = given.get("challenge", "" if "challenge" in entries else HTTP_01)
+    if challenge == HTTP_01 and "bind" not in entries:
+        yield "bind", f"is missing: {HTTP_01} is answered on port 80; write bind = tcp:80, for example"
+    if challenge == TLS_ALPN_01 and not users:
+        yield (
+            "challenge",
+            "needs a listener where TLS ends with these certificates; write tls = acme:NAME there",
+        )
 
 
 OPTIONS = (

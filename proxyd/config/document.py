@@ -20,6 +20,7 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
 from proxyd.config.route import RouteSpec
 from proxyd.config.tcp import TcpSpec, asked
+from proxyd.config.tls import TlsSpec
 from proxyd.errors import ConfigError, Problem
 
 
@@ -251,18 +252,22 @@ def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
 
 
 def _check_acme(judged: list[_Judged], problems: list[Problem]) -> None:
-    """What certificates of an authority need of other sections, and of their own."""
+    """Every authority that is named must be there, and have what it needs."""
     kept = any("state" in one.entries for one in judged if one.section.kind == "proxyd")
+    known = [one.section.name for one in judged if one.section.kind == "acme"]
+    users: list[str] = []
     for one in judged:
-        if one.section.kind != "acme":
-            continue
-        if not kept:
-            text = "needs a folder for keys and certificates; write state = /var/lib/proxyd in [proxyd]"
-            problems.append(one.section.problem(one.section.line, text))
-        challenge = one.values.get("challenge", "" if "challenge" in one.entries else acme.HTTP_01)
-        if challenge == acme.HTTP_01 and "bind" not in one.entries:
-            text = f"is missing: {acme.HTTP_01} is answered on port 80; write bind = tcp:80, for example"
-            problems.append(one.section.problem(one.section.line, text, "bind"))
+        spec = one.values.get("tls") if one.section.kind == "listener" else None
+        for name in spec.acme if isinstance(spec, TlsSpec) else ():
+            users.append(name)
+            if name not in known:
+                problems.append(one.section.problem(one.entries["tls"].line, unknown(name, known), "tls"))
+    for one in judged:
+        if one.section.kind == "acme":
+            wrong = acme.missing(kept, one.values, one.entries, users.count(one.section.name))
+            for option, text in wrong:
+                line = one.entries[option].line if option in one.entries else one.section.line
+                problems.append(one.section.problem(line, text, option))
 
 
 def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:
@@ -351,6 +356,8 @@ def _build(judged: list[_Judged]) -> Config:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
             given = {**inherited, **given, "routes": tuple(routes.get(name, ()))}
+            if isinstance(given.get("tls"), TlsSpec):
+                given["tls"] = _with_folders(given["tls"], daemon_values.get("state", ""))
             listeners.append(
                 ListenerSpec(name, binds=given.pop("bind"), tcp=TcpSpec(**asked(given)), **given)
             )
@@ -379,6 +386,14 @@ def _build(judged: list[_Judged]) -> Config:
         tuple(authorities),
         demo_spec,
     )
+
+
+def _with_folders(spec: TlsSpec, state: str) -> TlsSpec:
+    """TLS with the folders of those authorities that its certificates come from; these renew what expires."""
+    if not spec.acme:
+        return spec
+    folders = tuple(acme.certificates_folder(state, name) for name in spec.acme)
+    return evolve(spec, certificates=(*spec.certificates, *folders), serve_expired=True)
 
 
 def _authority(name: str, given: dict[str, Any]) -> AcmeSpec:

@@ -19,6 +19,7 @@ from proxyd.config.words import Invalid, quoted
 
 PASSTHROUGH = "passthrough"
 OPTIONAL, REQUIRED = "optional", "required"
+ACME = "acme:"  # before the name of an authority
 OFF, FILE, FETCH = "off", "file", "fetch"
 VERSIONS = ("1.2", "1.3")  # RFC 8996 forbids all before
 CURVES = ("P-256", "P-384", "P-521")
@@ -52,13 +53,15 @@ class TlsSpec:
     """
     How TLS is ended.
 
-    ``certificates`` are files and folders, or ``named`` has the files of the only one.  ``default`` is the
+    ``certificates`` are files and folders, or ``named`` has the files of the only one.  ``acme`` are the
+    authorities of which some are, whose folders are among these.  ``default`` is the
     name whose certificate is for clients that ask for none, or for one that there is not.  What is empty is
     as OpenSSL has it.  ``client`` says whether clients need a certificate of theirs: "", optional or
     required.
     """
 
     certificates: tuple[str, ...] = ()
+    acme: tuple[str, ...] = ()
     named: Optional[NamedFiles] = None
     default: str = ""
     strict_sni: bool = False
@@ -235,8 +238,8 @@ class Tls(Form):
     """``passthrough``, or files and folders with certificates, and how TLS is ended with them."""
 
     shape: ClassVar[str] = (
-        "`passthrough`; or files and folders with certificates, each a path with a `/` in it, then any of "
-        "the parameters below"
+        "`passthrough`; or files and folders with certificates, each a path with a `/` in it, and "
+        "`acme:NAME` for those of an `[acme NAME]`, then any of the parameters below"
     )
     parameters: ClassVar[tuple[Option, ...]] = PARAMETERS
 
@@ -247,8 +250,9 @@ class Tls(Form):
                 return None
             return PASSTHROUGH
         paths = [word for word in words if _is_path(word.text)]
-        rest = [word for word in words if word not in paths]
-        if not paths:
+        authorities = [word for word in words if word.text.startswith(ACME)]
+        rest = [word for word in words if word not in paths and word not in authorities]
+        if not paths and not authorities:
             fail(words[0].line, _no_path(words[0].text))
             return None
         strange = [word for word in rest if "=" not in word.text]
@@ -261,7 +265,8 @@ class Tls(Form):
         for why in wrong:
             fail(words[0].line, why)
         certificates = tuple(dict.fromkeys(File().read(word) for word in paths))
-        return TlsSpec(certificates, **given) if not wrong else None
+        acme = tuple(dict.fromkeys(word.text[len(ACME) :] for word in authorities))
+        return TlsSpec(certificates, acme=acme, **given) if not wrong else None
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[str]:

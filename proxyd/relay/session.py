@@ -48,6 +48,7 @@ from proxyd.relay.pair import Pair, Side, TLSProxyServer
 from proxyd.relay.refusal import hear_out, words
 from proxyd.relay.streams import CHUNK, address_text, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
+from proxyd.wire.acme import ACME_TLS
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
 
@@ -242,6 +243,9 @@ class Session(Pair):
             await self._shake_hands()
             opening = self.opening = self.opening or Opening(self.address)
             note_tls(opening, ssl)
+            if opening.alpn == (ACME_TLS,):
+                self.cut(Reason.ACME_CHALLENGE, opening.sni)
+                raise CancelledError
             self._counts_name(opening)
 
     async def _shake_hands(self) -> None:

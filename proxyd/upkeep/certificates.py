@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from proxyd.config.tls import TlsSpec
 from proxyd.interfaces import CertificateSnapshot, ReloadSnapshot
+from proxyd.policy.acme import Answers
 from proxyd.relay.tls.certificate import Certificate, Trouble, day
 from proxyd.relay.tls.files import State
 from proxyd.relay.tls.termination import Termination
@@ -108,7 +109,10 @@ class CertificateFiles:
         clock: Any,
         random: Callable[[], float],
         in_thread: InThread,
+        answers: Optional[Answers] = None,
     ) -> None:
+        """``answers`` are for authorities that look whether a name is ours."""
+        self._answers = answers
         self._clock = clock
         self._in_thread = in_thread
         self._watched: dict[tuple[str, TlsSpec], Watched] = {}
@@ -121,7 +125,7 @@ class CertificateFiles:
         Raises `StartError`.
         """
         if (section, spec) not in self._watched:
-            termination = Termination(section, spec)
+            termination = Termination(section, spec, self._answers)
             termination.begin(self._clock.seconds())
             self._watched[section, spec] = Watched(termination)
         return self._watched[section, spec].termination

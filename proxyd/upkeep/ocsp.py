@@ -144,12 +144,13 @@ class OcspResponses:
     def _begin(self, certificates: list[Certificate], now: float) -> _Known:
         """A certificate that is new: with the response that was kept, if that is still good."""
         certificate = certificates[0]
-        url = _responder(certificate.leaf) if certificate.issuer is not None else ""
-        known = _Known(certificates, url)
-        if not url:
-            known.attempts = Attempts(why="it names no responder, or its issuer is not known")
-            if certificate.must_staple:
-                self._log.warn("{path}: ocsp=fetch: {why}", path=certificate.path, why=known.attempts.why)
+        known = _Known(certificates, _responder(certificate.leaf))
+        why = "" if known.url else "names nobody who could be asked"
+        if known.url and certificate.issuer is None:
+            known.url, why = "", "can be asked for only if its issuer's certificate is appended"
+        if why:
+            known.attempts = Attempts(why=why)
+            self._log.info("{path}: ocsp=fetch: {why}", path=certificate.path, why=why)
             return known
         der = self._before.pop(_print(certificate), None)
         if der is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import ssl
 import stat
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,19 @@ class AcmeCase(DaemonCase):
         self.pebble = Pebble(self.stage)
         self.state = self.stage.subfolder("state")
 
-    def sections(self, *lines: str, certificates: str = "certificate www = www.example") -> str:
-        """A listener, and the authority."""
-        self.front = self.stage.tcp()
+    def sections(
+        self, *lines: str, certificates: str = "certificate www = www.example", http: bool = True
+    ) -> str:
+        """A listener that ends TLS, and the authority, which looks at names by HTTP or by TLS."""
+        self.front = self.pebble.tls
         return "\n".join(
             [
-                f"[listener front]\nbind = {self.front.bind}\npool = servers",
+                f"[listener front]\nbind = {self.front.bind}\npool = servers\ntls = acme:pebble",
                 "[pool servers]\nserver a = 127.0.0.1:9",
                 f"[acme pebble]\ndirectory = {self.pebble.directory}\nca = {self.pebble.ca}",
-                f"agree_to_terms = yes\nbind = {self.pebble.http.bind}",
+                f"agree_to_terms = yes\nbind = {self.pebble.http.bind}"
+                if http
+                else "agree_to_terms = yes\nchallenge = tls-alpn-01",
                 certificates,
                 *lines,
             ]
@@ -62,6 +67,13 @@ class AcmeCase(DaemonCase):
 
     def held(self, name: str = "www") -> keys.Held:
         return keys.held(self.path(name).read_text())
+
+    def served(self) -> x509.Certificate:
+        """The certificate that clients get."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(self.front.socket(), server_hostname="www.example") as skt:
+            return x509.load_der_x509_certificate(skt.getpeercert(True) or b"")
 
     async def ask(self, request: str) -> bytes:
         """What is answered where challenges are."""
@@ -98,6 +110,26 @@ class AcmeTests(AcmeCase):
         self.assertIn(b" 308 ", moved.partition(b"\r\n")[0])
         self.assertIn(b"Location: https://www.example/path?query\r\n", moved)
         self.assertIn(b" 404 ", (await self.ask("GET /.well-known/acme-challenge/x")).partition(b"\r\n")[0])
+
+    async def test_tls(self) -> None:
+        """By tls-alpn-01, at the listener itself; what it gets takes the placeholder's place by itself."""
+        await self.pebble.start("www", "api")
+        names = "certificate www = www.example api.example"
+        daemon = await self.daemon(certificates=names, http=False)
+        await daemon.child.says(THERE)
+        own = self.leaf()
+        self.assertIn("Pebble", own.issuer.rfc4514_string())
+        await self.stage.until(lambda: self.served() == own, "the certificate to be served")
+        looks = [one for one in await daemon.records(2) if one["reason"] == "acme_challenge"]
+        self.assertEqual({one["sni"] for one in looks}, {"www.example", "api.example"})
+        self.assertEqual({one["server"] for one in looks}, {""})
+
+    async def test_at_once(self) -> None:
+        """Before the first certificate, and while the authority is away, clients get a placeholder."""
+        daemon = await self.daemon()
+        await daemon.child.says(rb"certificate www is yet to be had; a placeholder serves that nobody trusts")
+        self.assertIn("placeholder", self.served().subject.rfc4514_string())
+        await daemon.child.says(rb"could not be had: .* cannot be reached")
 
     async def test_restart(self) -> None:
         """Another process uses what is there: no order, and the same account for another certificate."""
@@ -225,7 +257,7 @@ class AcmeTests(AcmeCase):
         child = twistd(self.stage, "-n", "--pidfile=", "tcpproxy", "--config", config)
         self.assertEqual(await child.ends(), 1)
         self.assertEqual(
-            child.err.decode().splitlines(),
+            child.err.decode().splitlines()[:2],
             [
                 f"[acme pebble] external_account: {self.stage.folder}/eab.key: No such file or directory",
                 f"[acme pebble] {self.state}/acme is not a folder",

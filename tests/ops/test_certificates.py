@@ -17,7 +17,7 @@ class CertificatesTests(Case):
     def test_show(self) -> None:
         """Each has its files, its names, and how long it is valid; one that cannot be had has a trouble."""
         steered = Steered({}, lambda: 3600.0, certificates=lambda: (GOOD, BAD))
-        [command] = COMMANDS
+        command = COMMANDS[0]
         first, second = command.run(steered, {}, None)["certificates"]
         self.assertEqual(
             first,

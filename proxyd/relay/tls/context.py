@@ -12,7 +12,7 @@ What the library's public interface does not have, and therefore is as OpenSSL h
 from __future__ import annotations
 
 import tempfile
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from attrs import frozen
 from cryptography import x509
@@ -22,6 +22,8 @@ from OpenSSL import SSL, crypto
 
 from proxyd.config.tls import CURVES, OFF, REQUIRED, TlsSpec
 from proxyd.relay.tls.certificate import Certificate
+from proxyd.relay.tls.challenge import OFFER, Answer
+from proxyd.wire.acme import ACME_TLS
 
 SESSION_SECONDS = 300  # HAProxy's tune.ssl.lifetime, nginx's ssl_session_timeout
 
@@ -60,11 +62,13 @@ def make_context(
     session_id: bytes,
     certificates: Sequence[Certificate] = (),
     clients: Optional[ClientAuthorities] = None,
+    challenge: Optional[Answer] = None,
 ) -> SSL.Context:
     """
     A context with these certificates, at most one for each type of key.
 
-    ``session_id`` is the same for all contexts of a listener, and for no other.  Raises `Unusable`.
+    ``session_id`` is the same for all contexts of a listener, and for no other.  ``challenge`` answers
+    authorities that look whether a name is ours.  Raises `Unusable`.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[spec.minimum])
@@ -82,8 +86,8 @@ def make_context(
         context.set_tmp_ecdh(_CURVES[spec.curves]())
     if spec.dhparam:
         _set(lambda: context.load_tmp_dh(spec.dhparam), f"dhparam={spec.dhparam}")
-    if spec.alpn:
-        _choose_protocols(context, spec.alpn)
+    if spec.alpn or challenge is not None:
+        _choose_protocols(context, spec.alpn, challenge)
     if spec.client:
         # A connection keeps this from the context that it has begun with, and asks the one that it has then.
         required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if spec.client == REQUIRED else 0
@@ -111,8 +115,12 @@ def _set(call: Callable[[], object], what: str) -> None:
         raise Unusable(f"{what} cannot be used: {why}") from None
 
 
-def _choose_protocols(context: SSL.Context, ours: Sequence[bytes]) -> None:
-    def choose(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+def _choose_protocols(context: SSL.Context, ours: Sequence[bytes], challenge: Optional[Answer]) -> None:
+    def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
+        if challenge is not None and offered == OFFER and challenge(connection):
+            return ACME_TLS
+        if not ours and offered != OFFER:
+            return SSL.NO_OVERLAPPING_PROTOCOLS
         for protocol in ours:
             if protocol in offered:
                 return protocol

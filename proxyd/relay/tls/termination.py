@@ -16,8 +16,10 @@ from OpenSSL import SSL
 
 from proxyd.config.tls import FILE, OFF, TlsSpec
 from proxyd.errors import StartError
+from proxyd.policy.acme import Answers
 from proxyd.policy.certificates import NEVER, Certificates, is_valid
 from proxyd.relay.tls.certificate import DAY, Certificate, Trouble, day
+from proxyd.relay.tls.challenge import answering
 from proxyd.relay.tls.clients import read_authorities
 from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
 from proxyd.relay.tls.files import Reading, State, contents, look, read, staple_path, state_of
@@ -59,22 +61,24 @@ class Termination:
     ``front`` is the context that connections begin with, and stays the same; ``loaded`` is what is in use.
     """
 
-    def __init__(self, section: str, spec: TlsSpec) -> None:
+    def __init__(self, section: str, spec: TlsSpec, answers: Optional[Answers] = None) -> None:
         """
         ``section`` is where the operator has asked for it, such as "listener web".
 
-        Raises `StartError` if OpenSSL does not know what is asked for.
+        ``answers`` are for authorities that look whether a name is ours; they are given if some of the
+        certificates come from such.  Raises `StartError` if OpenSSL does not know what is asked for.
         """
         self.section = section
         self.spec = spec
         self.loaded = Loaded()
         self._session_id = hashlib.sha256(f"{section} {spec}".encode()).digest()
+        self._challenge = answering(answers) if answers is not None and spec.acme else None
         try:
             self.front = make_context(spec, self._session_id)
         except Unusable as why:
             raise StartError((f"[{section}] tls: {why}",)) from None
         # Without a certificate the handshake fails: for names that there are not, if that is strict.
-        self._none = make_context(spec, self._session_id)
+        self._none = make_context(spec, self._session_id, challenge=self._challenge)
         self.front.set_tlsext_servername_callback(self._choose)
 
     def begin(self, now: float) -> None:
@@ -120,7 +124,8 @@ class Termination:
             evolve(reading, states=states, certificates=certificates),
             table,
             {
-                chosen: contexts.get(chosen) or make_context(spec, self._session_id, chosen, clients)
+                chosen: contexts.get(chosen)
+                or make_context(spec, self._session_id, chosen, clients, self._challenge)
                 for chosen in _choices(table, certificates)
             },
             clients,
@@ -169,7 +174,9 @@ class Termination:
         for one in certificates:
             try:
                 if (one,) not in contexts:
-                    contexts[one,] = make_context(self.spec, self._session_id, (one,), clients)
+                    contexts[one,] = make_context(
+                        self.spec, self._session_id, (one,), clients, self._challenge
+                    )
                 usable.append(one)
             except Unusable as why:
                 troubles.append(Trouble(one.path, str(why)))

@@ -23,7 +23,7 @@ from typing import Any, Callable, Optional
 from attrs import frozen
 from twisted.logger import Logger
 
-from proxyd.config.acme import AcmeSpec, CertificateSpec
+from proxyd.config.acme import AcmeSpec, CertificateSpec, certificates_folder
 from proxyd.errors import StartError
 from proxyd.upkeep.acme.keys import (
     Held,
@@ -38,7 +38,6 @@ from proxyd.upkeep.acme.keys import (
 )
 from proxyd.upkeep.statefile import replace
 
-FOLDER = "acme"
 MODE = 0o700
 
 _LONGEST = 1024 * 1024  # bytes of a file that is read again
@@ -62,19 +61,15 @@ class PendingOrder:
 
 
 class AcmeFolder:
-    """What we have of one authority."""
+    """What we have of one authority; ``certificates`` is the folder that listeners read."""
 
     _log = Logger()
 
     def __init__(self, state: str, spec: AcmeSpec) -> None:
-        self.path = os.path.join(state, FOLDER, spec.name)
+        self.certificates = certificates_folder(state, spec.name)
+        self.path = os.path.dirname(self.certificates)
         self._state = state
         self._spec = spec
-
-    @property
-    def certificates(self) -> str:
-        """The folder of the certificates."""
-        return os.path.join(self.path, "certificates")
 
     def prepare(self, now: float) -> list[str]:
         """

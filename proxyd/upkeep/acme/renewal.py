@@ -64,20 +64,13 @@ class AcmeCertificates:
         state: str,
         kept: StateFolder,
         in_thread: InThread,
-        stored: Callable[[], object] = lambda: None,
     ) -> None:
-        """``kept`` is the folder ``state``; ``stored`` is called when there is a new certificate."""
+        """``kept`` is the folder ``state``."""
         self.answers = Answers()
         self._reactor = reactor
         self._kept = kept
-        self._authorities = [
-            _Authority(reactor, random, spec, state, self, in_thread, stored) for spec in specs
-        ]
+        self._authorities = [_Authority(reactor, random, spec, state, self, in_thread) for spec in specs]
         self._running: list[Deferred[None]] = []
-
-    def folder(self, name: str) -> str:
-        """Where the certificates of an authority are."""
-        return next(one.folder.certificates for one in self._authorities if one.spec.name == name)
 
     def prepare(self) -> list[str]:
         """See that there is something to serve for each certificate; a line for each thing wrong."""
@@ -146,7 +139,6 @@ class _Authority:
         state: str,
         all_of_them: AcmeCertificates,
         in_thread: InThread,
-        stored: Callable[[], object],
     ) -> None:
         self.spec = spec
         self.folder = AcmeFolder(state, spec)
@@ -156,7 +148,7 @@ class _Authority:
         self._in_thread = in_thread
         self._external_key = b""
         self.certificates = [
-            _Certificate(reactor, random, self, one, all_of_them.changed, stored) for one in spec.certificates
+            _Certificate(reactor, random, self, one, all_of_them.changed) for one in spec.certificates
         ]
 
     def prepare(self) -> list[str]:
@@ -216,7 +208,6 @@ class _Certificate:
         authority: _Authority,
         spec: CertificateSpec,
         changed: Callable[[], object],
-        stored: Callable[[], object],
     ) -> None:
         self.spec = spec
         self.attempts = Attempts()
@@ -224,7 +215,6 @@ class _Certificate:
         self._random = random
         self._authority = authority
         self._changed = changed
-        self._stored = stored
         self._held: Optional[Held] = None
         self._window: Optional[tuple[float, float]] = None
         self._chance = 0.0  # where in the window
@@ -235,6 +225,13 @@ class _Certificate:
     async def keep(self) -> None:
         """See to it for as long as the daemon runs."""
         self._held = self._authority.folder.held(self.spec)
+        if self._held is None or self._held.placeholder:
+            self._log.warn(
+                "[acme {name}] certificate {certificate} is yet to be had; a placeholder serves that nobody "
+                "trusts",
+                name=self._name,
+                certificate=self.spec.name,
+            )
         if self._fits() and not self._late():
             self._advised_at = self._not_before = self._reactor.seconds() + self._random() * START_SECONDS
         while True:
@@ -313,7 +310,6 @@ class _Certificate:
             days=(held.not_after - self._reactor.seconds()) / DAY,
             renewed=(self._due() - self._reactor.seconds()) / DAY,
         )
-        self._stored()
 
     def _note_failure(self, why: str, wait: float) -> None:
         self._failed += 1
