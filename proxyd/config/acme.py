@@ -13,6 +13,7 @@ from proxyd.config.address import Bind, File, is_host_name
 from proxyd.config.bind import Binds
 from proxyd.config.options import Choice, Fail, Form, OneWord, Option, Several, YesNo, parameters
 from proxyd.config.reader import Word
+from proxyd.config.tls import VERSIONS, TlsSpec
 from proxyd.config.words import Invalid, quoted
 
 HTTP_01, TLS_ALPN_01 = "http-01", "tls-alpn-01"
@@ -175,23 +176,23 @@ def certificates_folder(state: str, name: str) -> str:
 
 
 def missing(
-    kept: bool, given: Mapping[str, Any], entries: Collection[str], users: int
+    kept: bool, given: Mapping[str, Any], entries: Collection[str], users: Sequence[TlsSpec]
 ) -> Iterator[tuple[str, str]]:
     """
     What certificates of an authority need: each an option, or "", and what is wrong.
 
     ``given`` are the values of its section, ``entries`` what is written in it; ``kept`` is whether there is a
-    state folder, ``users`` how many listeners have its certificates.
+    state folder, ``users`` how listeners end TLS that have its certificates.
     """
     if not kept:
         yield "", "needs a folder for keys and certificates; write state = /var/lib/proxyd in [proxyd]"
     challenge = given.get("challenge", "" if "challenge" in entries else HTTP_01)
     if challenge == HTTP_01 and "bind" not in entries:
         yield "bind", f"is missing: {HTTP_01} is answered on port 80; write bind = tcp:80, for example"
-    if challenge == TLS_ALPN_01 and not users:
+    if challenge == TLS_ALPN_01 and not any(spec.maximum == VERSIONS[-1] for spec in users):
         yield (
             "challenge",
-            "needs a listener where TLS ends with these certificates; write tls = acme:NAME there",
+            "needs a listener where TLS (1.3) ends with these certificates; write tls = acme:NAME there",
         )
 
 

@@ -255,16 +255,17 @@ def _check_acme(judged: list[_Judged], problems: list[Problem]) -> None:
     """Every authority that is named must be there, and have what it needs."""
     kept = any("state" in one.entries for one in judged if one.section.kind == "proxyd")
     known = [one.section.name for one in judged if one.section.kind == "acme"]
-    users: list[str] = []
+    users: dict[str, list[TlsSpec]] = {}
     for one in judged:
         spec = one.values.get("tls") if one.section.kind == "listener" else None
-        for name in spec.acme if isinstance(spec, TlsSpec) else ():
-            users.append(name)
-            if name not in known:
-                problems.append(one.section.problem(one.entries["tls"].line, unknown(name, known), "tls"))
+        if isinstance(spec, TlsSpec):
+            for name in spec.acme:
+                users.setdefault(name, []).append(spec)
+                if name not in known:
+                    problems.append(one.section.problem(one.entries["tls"].line, unknown(name, known), "tls"))
     for one in judged:
         if one.section.kind == "acme":
-            wrong = acme.missing(kept, one.values, one.entries, users.count(one.section.name))
+            wrong = acme.missing(kept, one.values, one.entries, users.get(one.section.name, ()))
             for option, text in wrong:
                 line = one.entries[option].line if option in one.entries else one.section.line
                 problems.append(one.section.problem(line, text, option))

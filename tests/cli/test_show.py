@@ -75,6 +75,34 @@ class ShowTests(AskingCase):
             ],
         )
 
+    def test_ocsp(self) -> None:
+        """A line for each certificate that an authority is asked of."""
+        row = {
+            "file": "/c/a.crt",
+            "url": "http://ocsp.example/",
+            "holds_for_seconds": 86400.0,
+            "next_in_seconds": 3600.0,
+            "fetched": 3,
+            "failed": 1,
+            "trouble": "",
+        }
+        none = {
+            **row,
+            "url": "",
+            "holds_for_seconds": None,
+            "next_in_seconds": None,
+            "trouble": "names nobody",
+        }
+        self.answering({"ocsp": [row, none]})
+        self.assertEqual(
+            self.show("ocsp"),
+            [
+                "FILE      HOLDS FOR  NEXT IN  FETCHED  FAILED  RESPONDER             TROUBLE",
+                "/c/a.crt      1d00h    1h00m        3       1  http://ocsp.example/  -",
+                "/c/a.crt          -        -        3       1  -                     names nobody",
+            ],
+        )
+
     def test_acme(self) -> None:
         """A line for each certificate from an authority; one that has expired cannot be overlooked."""
         row = {

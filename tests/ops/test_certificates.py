@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxyd.interfaces import CertificateSnapshot, ReloadSnapshot, Snapshot
+from proxyd.interfaces import CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
 from proxyd.ops.certificates import COMMANDS, metrics
 from proxyd.ops.command import Steered
 from tests.support.case import Case
@@ -33,6 +33,39 @@ class CertificatesTests(Case):
             },
         )
         self.assertEqual((second["expires_in_seconds"], second["trouble"]), (None, "has no private key"))
+
+    def test_ocsp(self) -> None:
+        """Of each certificate that is asked for: for how long the answer holds, and what went wrong."""
+        good = OcspSnapshot("/c/a.crt", "http://ocsp.example/", 90_000.0, 45_000.0, 3, 1, "")
+        none = OcspSnapshot("/c/b.crt", "", 0.0, 0.0, 0, 0, "names nobody who could be asked")
+        steered = Steered({}, lambda: 3600.0, ocsp=lambda: (good, none))
+        first, second = COMMANDS[1].run(steered, {}, None)["ocsp"]
+        self.assertEqual(
+            first,
+            {
+                "file": "/c/a.crt",
+                "url": "http://ocsp.example/",
+                "holds_for_seconds": 86400.0,
+                "next_in_seconds": 41400.0,
+                "fetched": 3,
+                "failed": 1,
+                "trouble": "",
+            },
+        )
+        self.assertEqual((second["holds_for_seconds"], second["next_in_seconds"]), (None, None))
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in metrics(Snapshot((), (), ocsp=(good,)))
+            for sample in family.samples
+        }
+        self.assertEqual(
+            found,
+            {
+                ("proxyd_ocsp_expiry_timestamp_seconds", "/c/a.crt"): 90_000.0,
+                ("proxyd_ocsp_fetches_total", "/c/a.crt", "ok"): 3,
+                ("proxyd_ocsp_fetches_total", "/c/a.crt", "failed"): 1,
+            },
+        )
 
     def test_metrics(self) -> None:
         """When each expires, and how often they were read again, are numbers."""
