@@ -231,7 +231,8 @@ class ServerSnapshot:
 
     ``health`` is what its checks have said last: up, down or checking.  ``since`` and ``until`` are seconds
     since the epoch; 0 means since the start, and until something happens.  ``max_connections`` are those that
-    it may have now, 0 if it has no bound.
+    it may have now, 0 if it has no bound.  ``tls_failures`` are connections in which TLS with it did not come
+    about, None if it has none.
     """
 
     pool: str
@@ -248,6 +249,7 @@ class ServerSnapshot:
     effective_weight: float = 1.0
     origin: str = ""
     max_connections: int = 0
+    tls_failures: Optional[int] = None
 
 
 @frozen

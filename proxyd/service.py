@@ -72,6 +72,7 @@ from proxyd.relay.listener import EndpointListener, Listener, bound_listener
 from proxyd.relay.stock import Stock
 from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
+from proxyd.relay.tls.server import ServerTls
 from proxyd.upkeep.acme.renewal import AcmeCertificates
 from proxyd.upkeep.affinity import carry_tables_over
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
@@ -82,6 +83,7 @@ from proxyd.upkeep.lists import ListFiles
 from proxyd.upkeep.names import Names
 from proxyd.upkeep.ocsp import OcspResponses
 from proxyd.upkeep.resolver import Resolver
+from proxyd.upkeep.servertls import ServerTlsFiles
 from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
@@ -141,7 +143,10 @@ class ProxyService(Service):
             pool.watch(state_log.changed)
         self._state = StateFolder(config.daemon.state, reactor, self._in_thread)
         self._turns = Turns(reactor, list(self.pools.values()))
-        self._checks = HealthChecks(reactor, random, self._datapaths["lane"], list(self.pools.values()))
+        self._server_tls = ServerTls(config.pools, reactor.seconds)
+        self._checks = HealthChecks(
+            reactor, random, self._datapaths["lane"], list(self.pools.values()), self._server_tls
+        )
         self._lists = Lists(config.lists)
         self.bans = Bans(config.daemon.max_bans)
         self._sweep = BanSweep(reactor, random, self.bans)
@@ -162,6 +167,7 @@ class ProxyService(Service):
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
         self._list_files = ListFiles(reactor, random, self._lists.files)
+        self._server_tls_files = ServerTlsFiles(reactor, random, self._server_tls)
         self._failover = Failover(reactor, self.frontends)
         for pool in self.pools.values():
             pool.watch(self._failover.changed)
@@ -188,6 +194,7 @@ class ProxyService(Service):
                 observers,
                 Admission(spec.access, self._lists, self.bans),
                 self._tally(spec, [counters[name] for name in spec.track]),
+                self._server_tls,
             )
             for spec in self._config.listeners
         )
@@ -239,6 +246,7 @@ class ProxyService(Service):
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
         wrong = self._checks.faults()
+        wrong += self._server_tls_files.load()
         lane = self._datapaths["lane"]
         try:
             self._state.check()
@@ -356,6 +364,7 @@ class ProxyService(Service):
         self._list_files.start()
         self._certificates.start()
         self._ocsp.start()
+        self._server_tls_files.start()
         self._sweep.start()
         self._counters_sweep.start()
         self._lag.start()
@@ -396,6 +405,7 @@ class ProxyService(Service):
         await self._list_files.stop()
         await self._certificates.stop()
         await self._ocsp.stop()
+        await self._server_tls_files.stop()
         await self._sweep.stop()
         await self._counters_sweep.stop()
         if self._shedding is not None:
@@ -459,6 +469,7 @@ class ProxyService(Service):
                     effective_weight=server.effective_weight,
                     origin=str(server.origin or ""),
                     max_connections=server.max_connections,
+                    tls_failures=server.tls_failures if server.tls is not None else None,
                 )
                 for pool in self.pools.values()
                 for server in pool.servers

@@ -131,6 +131,11 @@ def _tcp(row: Row) -> str:
     return "; ".join(f"{name} {_known(info)}" for name, info in sides if info)
 
 
+def _address(row: Row) -> str:
+    """Where a server is, and whether TLS is spoken there."""
+    return f"{row['address']} (TLS)" if row["tls_failures"] is not None else str(row["address"])
+
+
 def _known(info: Row) -> str:
     scale = f"/{info['snd_wscale']}" if "snd_wscale" in info else ""
     window = f", window {info['snd_wnd']}{scale}" if "snd_wnd" in info else ""
@@ -175,7 +180,7 @@ VIEWS = (
             Column("FOR", lambda row: age(row["for_seconds"]), right=True),
             Column("WEIGHT", weight, right=True),
             Column("OPEN", lambda row: _of(row["open"], row["max_connections"]), right=True),
-            Column("ADDRESS", lambda row: row["address"]),
+            Column("ADDRESS", _address),
             Column("WHY", lambda row: row["why"]),
         ),
         rows="servers",

@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import acme, combination, counters, daemon, demo, listener, lists, pool, route
+from proxyd.config import acme, combination, counters, daemon, demo, listener, lists, pool, route, servertls
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
@@ -19,6 +19,7 @@ from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unf
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.reader import Entry, Reading, Section, Word
 from proxyd.config.route import RouteSpec
+from proxyd.config.servertls import ServerTlsSpec
 from proxyd.config.tcp import TcpSpec, asked
 from proxyd.config.tls import TlsSpec
 from proxyd.errors import ConfigError, Problem
@@ -363,7 +364,7 @@ def _build(judged: list[_Judged]) -> Config:
                 ListenerSpec(name, binds=given.pop("bind"), tcp=TcpSpec(**asked(given)), **given)
             )
         elif one.section.kind == "pool":
-            servers = _servers(given.pop("server"), asked(given))
+            servers = _servers(given.pop("server"), asked(given), given.pop("tls", None))
             checks = tuple(evolve(check, name=title) for title, check in given.pop("check", {}).items())
             wanted = given.pop("checks", None)
             pools.append(PoolSpec(name, servers, checks=checks, combination=wanted, **given))
@@ -403,13 +404,16 @@ def _authority(name: str, given: dict[str, Any]) -> AcmeSpec:
     return AcmeSpec(name, certificates=tuple(certificates), binds=given.pop("bind", ()), **given)
 
 
-def _servers(given: Mapping[str, Any], pools: Mapping[str, Any]) -> tuple[ServerSpec, ...]:
-    """The servers of a pool, each with what the pool and it itself ask of TCP."""
+def _servers(
+    given: Mapping[str, Any], pools: Mapping[str, Any], pools_tls: Optional[ServerTlsSpec]
+) -> tuple[ServerSpec, ...]:
+    """The servers of a pool, each with what the pool and it itself ask of TCP and of TLS."""
     servers = []
     for title, value in given.items():
         own = dict(value)
         tcp = {**pools, **asked(own)}
-        servers.append(ServerSpec(title, **own, tcp=TcpSpec(**tcp) if tcp else None))
+        tls = servertls.asked(own, pools_tls)
+        servers.append(ServerSpec(title, **own, tcp=TcpSpec(**tcp) if tcp else None, tls=tls))
     return tuple(servers)
 
 

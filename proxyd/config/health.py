@@ -47,6 +47,7 @@ class CheckSpec:
     port: Optional[int] = None
     address: Optional[Address] = None
     send_proxy: bool = False
+    over_tls: bool = False
     ask: Any = TcpAsk()
     max_rise: int = 32
     name: str = ""
@@ -134,6 +135,13 @@ PARAMETERS = (
         "send_proxy",
         otherwise="only checks where clients are led to do",
     ),
+    Option(
+        "over_tls",
+        Flag(),
+        "Checks on another port or address are made over TLS as the pool's `tls` asks for it, too.",
+        "over_tls",
+        otherwise="only checks where clients are led to are",
+    ),
 )
 
 
@@ -202,6 +210,8 @@ def _timed(spec: CheckSpec, given: dict[str, Any], line: int, fail: Fail) -> Che
         fail(line, "port and address do not go together; the address has a port of its own")
     if spec.send_proxy and not spec.elsewhere:
         fail(line, "send_proxy is for checks with port or address; the others begin with the header anyway")
+    if spec.over_tls and not spec.elsewhere:
+        fail(line, "over_tls is for checks with port or address; the others are over TLS anyway")
     if "timeout" not in given:
         return evolve(spec, timeout=min(spec.timeout, spec.interval / 2))
     if spec.timeout >= spec.interval:

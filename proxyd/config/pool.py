@@ -31,6 +31,9 @@ from proxyd.config.options import (
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.queue import Queue, QueueSpec
 from proxyd.config.reader import Word
+from proxyd.config.servertls import SERVER_PARAMETERS as TLS_PARAMETERS
+from proxyd.config.servertls import ServerTls, ServerTlsSpec
+from proxyd.config.servertls import unfit as unfit_tls
 from proxyd.config.tcp import SERVER_OPTIONS, SERVER_PARAMETERS, TcpSpec, unfit
 
 HEAVIEST = 256  # as in HAProxy
@@ -46,8 +49,8 @@ class ServerSpec:
     Servers of a lower ``priority`` come first; ``max_connections`` is 0 if there is no bound, and the highest
     that there may be if it is ``adaptive``.  With ``resolve`` all, the addresses of its name are servers of
     their own.  ``origin`` is the name and port that the address was found for, None where it is written in
-    the configuration.  ``tcp`` is what is asked of TCP towards it, the pool's values included; None if
-    nothing is.
+    the configuration.  ``tcp`` is what is asked of TCP towards it, and ``tls`` of TLS, the pool's values
+    included; None if nothing is.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ServerSpec:
     resolve: str = FIRST
     origin: Optional[TcpAddress] = None
     adaptive: Optional[AdaptiveSpec] = None
+    tls: Optional[ServerTlsSpec] = None
 
 
 @frozen
@@ -148,6 +152,7 @@ class Server(Form):
             default=FIRST,
         ),
         *SERVER_PARAMETERS,
+        *TLS_PARAMETERS,
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> dict[str, Any]:
@@ -270,6 +275,17 @@ OPTIONS = (
         otherwise="no header; to servers, proxyd is the client",
     ),
     Option(
+        "tls",
+        ServerTls(),
+        "Connections to the servers are TLS: it begins when a server has accepted one (and was told the "
+        "PROXY header, if it gets one), and must be agreed on within `connect_timeout`. A server with which "
+        "it is not, or whose certificate is not what it should be, was not reached, and another is tried. "
+        "Checks go the same way. Files that are replaced are read again without a restart; if they are not "
+        "fit for use, what was read before holds.",
+        "tls = ca=/etc/ssl/our-ca.pem",
+        otherwise="connections to the servers are as plain as those of clients",
+    ),
+    Option(
         "backup_below",
         Count(1, 1000),
         "Backups serve, too, while fewer servers than this are up that are no backups; the same holds of "
@@ -352,6 +368,7 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "queue", "nobody will ever wait; neither the pool nor a server has max_connections"
     for name, server in servers.items():
         yield from ((f"server {name}", text) for text in unfit(server, given))
+        yield from ((f"server {name}", text) for text in unfit_tls(server, given.get("tls")))
         if agent is not None and unfit_agent(agent, server["address"]):
             yield "agent_check", f"{unfit_agent(agent, server['address'])}, as {name} is"
         for title, check in _titled(checks):
@@ -367,6 +384,8 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for title, check in _titled(checks):
         if check.send_proxy and "proxy_protocol" not in given:
             yield title, "send_proxy is for a pool with proxy_protocol"
+        if check.over_tls and given.get("tls") is None:
+            yield title, "over_tls is for a pool with tls"
 
 
 def _bounded(given: Mapping[str, Any]) -> bool:

@@ -305,7 +305,11 @@ def _script_expects(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 KINDS = {
-    "tcp": Kind(TcpAsk, "A connection is made and closed. A process that is stopped passes it as well."),
+    "tcp": Kind(
+        TcpAsk,
+        "A connection is made and closed; in a pool with `tls`, when TLS is agreed on. Without that, a "
+        "process that is stopped passes as well.",
+    ),
     "redis": Kind(
         RedisAsk,
         "`PING` must be answered with `PONG`.",
@@ -388,7 +392,7 @@ KINDS = {
     ),
     "tls": Kind(
         TlsAsk,
-        "A TLS handshake must succeed.",
+        "A TLS handshake must succeed; in a pool with `tls`, as that says unless `verify` or `sni` is given.",
         _TLS,
         _tls_contradictions,
     ),

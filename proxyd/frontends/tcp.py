@@ -12,6 +12,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.tally import Tally
+from proxyd.relay.tls.server import ServerTls
 
 
 def tcp_frontend(
@@ -24,6 +25,9 @@ def tcp_frontend(
     observers: Sequence[IObserver],
     admission: Admission,
     tally: Optional[Tally] = None,
+    server_tls: Optional[ServerTls] = None,
 ) -> ProxyFactory:
     """The factory behind a listener with ``protocol = tcp``."""
-    return ProxyFactory(spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally)
+    return ProxyFactory(
+        spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
+    )

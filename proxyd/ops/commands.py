@@ -81,6 +81,7 @@ def _server_row(steered: Steered, server: Server) -> Answer:
         "configured_weight": server.configured,
         "open": server.open,
         "max_connections": server.max_connections,
+        "tls_failures": server.tls_failures if server.tls is not None else None,
         "adaptive": _adaptive(server.adaptive) if server.adaptive is not None else None,
         "backup": server.backup,
         "priority": server.priority,

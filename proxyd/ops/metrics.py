@@ -191,6 +191,11 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "The same as it is now, which is less while the server starts slowly.",
         labels=servers,
     )
+    tls_failures = CounterMetricFamily(
+        "proxyd_server_tls_failures",
+        "Connections to the server in which TLS did not come about; of those that are spoken with in TLS.",
+        labels=servers,
+    )
     for server in snapshot.servers:
         key = (server.pool, server.name)
         opened.add_metric(key, server.open)
@@ -202,6 +207,8 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         since.add_metric(key, server.since)
         weight.add_metric(key, server.weight)
         effective.add_metric(key, server.effective_weight)
+        if server.tls_failures is not None:
+            tls_failures.add_metric(key, server.tls_failures)
     waiting = GaugeMetricFamily(
         "proxyd_queue_waiting", "Clients that wait until a server has room.", labels=("pool",)
     )
@@ -228,7 +235,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     lag.add_metric((), snapshot.lag_seconds)
     bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
     bans.add_metric((), snapshot.bans)
-    yield from (listeners, held, opened, most, up, state, since, weight, effective)
+    yield from (listeners, held, opened, most, up, state, since, weight, effective, tls_failures)
     yield from (waiting, length, evicted, counted, forgotten, lag, bans)
 
 

@@ -100,6 +100,7 @@ class Pool:
             tcp=spec.tcp,
             origin=spec.origin,
             adaptive=adaptive,
+            tls=spec.tls,
         )
 
     def pick(

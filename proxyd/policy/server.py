@@ -7,6 +7,7 @@ from typing import Optional
 from attrs import define
 
 from proxyd.config.address import Address, TcpAddress
+from proxyd.config.servertls import ServerTlsSpec
 from proxyd.config.tcp import TcpSpec
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.slowstart import FULL
@@ -32,6 +33,8 @@ class Server:
     ``ejections`` how often it was ejected lately,
     and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
     longer leads there.  Where ``max_connections`` follow from what it is found to take, ``adaptive`` knows.
+    Of one that is spoken with in ``tls``, ``tls_failures`` are the connections in which that did not come
+    about.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Server:
     leaving: bool = False
     origin: Optional[TcpAddress] = None
     adaptive: Optional[Adaptive] = None
+    tls: Optional[ServerTlsSpec] = None
+    tls_failures: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.share = self.weight * FULL

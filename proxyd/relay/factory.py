@@ -24,6 +24,7 @@ from proxyd.relay.refusal import Exit
 from proxyd.relay.session import Session
 from proxyd.relay.streams import address_of, address_text
 from proxyd.relay.tally import Complaints, Tally
+from proxyd.relay.tls.server import ServerTls
 
 log = Logger(__name__)
 
@@ -44,8 +45,13 @@ class ProxyFactory(ServerFactory):
         observers: Sequence[IObserver],
         admission: Admission,
         tally: Optional[Tally] = None,
+        server_tls: Optional[ServerTls] = None,
     ) -> None:
-        """``pools`` has at least those that the listener and its routes name."""
+        """
+        ``pools`` has at least those that the listener and its routes name.
+
+        ``server_tls`` is what TLS begins with towards servers that are to have it.
+        """
         self.spec = spec
         self.pools = pools
         self.pool = pools[spec.pool] if spec.pool else None
@@ -64,6 +70,7 @@ class ProxyFactory(ServerFactory):
         self.capacity = capacity
         self.observers = tuple(observers)
         self.tally = tally
+        self.server_tls = server_tls
         self.pacing = Pacing(spec, wheel.clock) if spec.bandwidth or spec.bandwidth_per_client else None
         self.gate = Gate(admission, spec.proxy_protocol, seconds, tally)
         self.complaints = Complaints(spec.name, seconds)

@@ -276,3 +276,13 @@ def _address(end: End) -> Any:
     if not end.host:
         return UNIXAddress(end.path or None)
     return (IPv6Address if ":" in end.host else IPv4Address)("TCP", end.host, end.port)
+
+
+def what_was_said(opening: Optional[Opening]) -> str:
+    """What no route was found for."""
+    if opening is None or opening.speaks == Speaks.SILENT.value:
+        return "it said nothing"
+    if opening.sni:
+        return f"it asks for {opening.sni}"
+    known = opening.speaks != Speaks.OTHER.value
+    return f"it speaks {opening.speaks if known else 'nothing we know'}"

@@ -22,7 +22,6 @@ from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.refusal import CLOSE
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
-from proxyd.interfaces import Record
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
@@ -43,11 +42,14 @@ from proxyd.relay.opening import (
     note_tls,
     read_header,
     read_opening,
+    what_was_said,
 )
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
+from proxyd.relay.record import record_of
 from proxyd.relay.refusal import hear_out, words
-from proxyd.relay.streams import CHUNK, address_text, round_trip, ssl_connection, tcp_info
+from proxyd.relay.streams import CHUNK, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
+from proxyd.relay.tls.server import Handshake
 from proxyd.wire.acme import ACME_TLS
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
@@ -75,7 +77,6 @@ class Session(Pair):
         "_handshake",
         "_lesson",
         "_story",
-        "_tcp",
         "_waiting",
         "address",
         "connect_seconds",
@@ -87,7 +88,9 @@ class Session(Pair):
         "queue_seconds",
         "retries",
         "server_address",
+        "server_tls",
         "started",
+        "tcp",
         "unique_id",
     )
 
@@ -120,9 +123,10 @@ class Session(Pair):
         self._early: Optional[Early] = None
         self._handshake: Optional[Deferred[None]] = None
         self._first_byte: Optional[FirstByte] = None
-        self._tcp = _NOTHING_NOTED
+        self.tcp = _NOTHING_NOTED
         self._lesson: Optional[Lesson] = None
         self.counted: Optional[Counted] = None  # in what, if the listener counts
+        self.server_tls: Optional[Handshake] = None  # with which TLS to the server has begun, if it has
 
     def client_connected(self) -> None:
         self.factory.entered(self)
@@ -162,7 +166,6 @@ class Session(Pair):
             else:
                 self.pool = self.factory.pool
             await self._reach_a_server()
-            self._introduce()
             if self.factory.spec.max_lifetime:
                 self.ends_at = self.started + self.factory.spec.max_lifetime
             if self.factory.spec.min_rate is not None:
@@ -294,7 +297,7 @@ class Session(Pair):
         """Dial the pool's servers one after another, each at most once, until one answers."""
         pool = self.pool
         if pool is None:
-            raise Refused(Reason.NO_ROUTE, _what_was_said(self.opening))
+            raise Refused(Reason.NO_ROUTE, what_was_said(self.opening))
         timeout = pool.spec.connect_timeout
         tried: list[Server] = []
         failed: Optional[DialFailed] = None
@@ -308,6 +311,7 @@ class Session(Pair):
             self.picked = server
             self.server_address = server.address
             self.retries = len(tried)
+            self.server_tls = None
             pool.opened(server)
             began = self.factory.seconds()
             self.wheel.arm(self, timeout)
@@ -315,6 +319,8 @@ class Session(Pair):
                 reached = await self._dial(server)
                 if reached is not None:
                     self.server_address = reached
+                if server.tls is None:
+                    self.server.transport.write(self._introduction())
                 self.connect_seconds = self.factory.seconds() - began
                 if pool.timed is not None or server.adaptive is not None:
                     self._time(pool, server, self.connect_seconds)
@@ -322,11 +328,11 @@ class Session(Pair):
                     self._learn(pool)
                 return
             except DialFailed as this:
-                failed = this
+                failed = self._failed(this)
             except CancelledError:
                 if self.reason is not None:
                     raise
-                failed = DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s")
+                failed = self._late(timeout)
             finally:
                 # While it is connected, the slot is the server's until it has closed its side.
                 if not self.server.connected and pool.closed(server):
@@ -338,11 +344,25 @@ class Session(Pair):
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
+    def _failed(self, failed: DialFailed) -> DialFailed:
+        """The same; if it is the certificate, with what is wrong with that."""
+        if failed.reason is not Reason.CONNECT_TLS or self.server_tls is None or not self.server_tls.problem:
+            return failed
+        return DialFailed(failed.reason, self.server_tls.problem)
+
+    def _late(self, timeout: float) -> DialFailed:
+        """A server that took longer than it may."""
+        if self.server_tls is not None and self.server_tls.begun:
+            return DialFailed(Reason.CONNECT_TLS, f"no end of the handshake within {timeout:g} s")
+        return DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s")
+
     def _blame(self, pool: Pool, server: Server, failed: DialFailed, began: float) -> None:
         """Tell the pool that a server could not be reached, if it is the server's fault."""
         if failed.reason not in UNREACHED:
             return
         pool.failed(server, f"{failed.reason.code}, {failed.detail}", self.factory.seconds())
+        if failed.reason is Reason.CONNECT_TLS:
+            server.tls_failures += 1
         if pool.timed is not None:
             pool.timed(server, pool.spec.connect_timeout)
         if server.adaptive is not None:
@@ -394,9 +414,16 @@ class Session(Pair):
     def _dial(self, server: Server) -> Deferred[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""
         dial: Callable[..., Deferred[Any]] = self.factory.datapath.dial
-        if server.tcp is None:
+        if server.tls is None and server.tcp is None:
             return dial(self.server_address, self.server)
-        return dial(self.server_address, self.server, server.tcp, self._arrival().source)
+        source = self._arrival().source if server.tcp is not None else ""
+        if server.tls is None:
+            return dial(self.server_address, self.server, server.tcp, source)
+        assert self.factory.server_tls is not None
+        asked = self.opening.sni if self.opening is not None else ""
+        self.server_tls = self.factory.server_tls.towards(server).handshake(asked)
+        self.server_tls.preface = self._introduction()
+        return dial(self.server_address, self.server, server.tcp, source, self.server_tls)
 
     def _arrival(self) -> Arrival:
         return arrival_of(self.opening or Opening(self.address))
@@ -454,19 +481,19 @@ class Session(Pair):
         if self._first_byte is None and self._lesson is None and self.factory.pacing is None:
             super().start_pumping()
 
-    def _introduce(self) -> None:
-        """Tell the server who the client is, if its pool says so."""
+    def _introduction(self) -> bytes:
+        """What tells the server who the client is; nothing unless its pool says so."""
         assert self.pool is not None
         wanted = self.pool.spec.proxy_protocol
         if wanted is None:
-            return
+            return b""
         opening = self.opening or Opening(self.address)
         before = opening.header
         unique_id = before.unique_id if before is not None else b""
         if wanted.unique_id:
-            unique_id = unique_id or token_hex(UNIQUE_ID_BYTES).encode()
+            unique_id = unique_id or self.unique_id.encode() or token_hex(UNIQUE_ID_BYTES).encode()
             self.unique_id = unique_id.decode("utf-8", "backslashreplace")
-        self.server.transport.write(introduction(wanted, opening, self.client.transport, unique_id))
+        return introduction(wanted, opening, self.client.transport, unique_id)
 
     def server_lasted(self) -> None:
         picked = self.picked
@@ -486,8 +513,8 @@ class Session(Pair):
     def _note_tcp(self) -> None:
         """Keep what the kernel knows now, for the record: a side that is lost may not be asked any more."""
         client, server = self.tcp_info()
-        before = self._tcp
-        self._tcp = (client or before[0], server or before[1])
+        before = self.tcp
+        self.tcp = (client or before[0], server or before[1])
 
     def overdue(self) -> None:
         if self._early is not None:
@@ -541,7 +568,7 @@ class Session(Pair):
             waiting.cancel()
 
     def ended(self, reason: Reason, detail: str) -> None:
-        factory, picked, opening = self.factory, self.picked, self.opening
+        factory, picked = self.factory, self.picked
         if self._first_byte is not None:
             self.reason = reason
             self._first_byte.ended()
@@ -553,38 +580,4 @@ class Session(Pair):
                 self.pool.failed(picked, f"{reason.code} without a byte", factory.seconds())
         if self._lesson is not None:
             self._lesson.ended()
-        record = Record(
-            started=self.started,
-            listener=factory.spec.name,
-            client=address_text(self.address if opening is None else opening.address),
-            reason=reason,
-            total_seconds=factory.seconds() - self.started,
-            pool=self.pool.name if self.pool is not None else "",
-            server=picked.name if picked is not None else "",
-            server_address=str(self.server_address) if picked is not None else "",
-            connect_seconds=self.connect_seconds,
-            bytes_in=self.client.received,
-            bytes_out=self.server.received,
-            retries=self.retries,
-            detail=detail,
-            unique_id=self.unique_id,
-            queue_seconds=self.queue_seconds,
-        )
-        if opening is not None:
-            record.via = address_text(opening.via) if opening.via is not None else ""
-            record.sni = opening.sni
-            record.route = opening.route
-            record.tls, record.client_cn = opening.tls, opening.client_cn
-        if factory.notes_tcp:
-            record.client_tcp, record.server_tcp = self._tcp
-        factory.left(self, record)
-
-
-def _what_was_said(opening: Optional[Opening]) -> str:
-    """What no route was found for."""
-    if opening is None or opening.speaks == Speaks.SILENT.value:
-        return "it said nothing"
-    if opening.sni:
-        return f"it asks for {opening.sni}"
-    known = opening.speaks != Speaks.OTHER.value
-    return f"it speaks {opening.speaks if known else 'nothing we know'}"
+        factory.left(self, record_of(self, reason, detail))

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from OpenSSL import SSL
-from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import wrapClientTLS
@@ -31,7 +30,8 @@ from zope.interface import implementer
 from proxyd.config.address import TcpAddress
 from proxyd.config.probes import TlsAsk
 from proxyd.relay.dial import client_endpoint
-from proxyd.upkeep.probes.conversation import Unable, take_leave
+from proxyd.relay.tls.verification import why
+from proxyd.upkeep.probes.conversation import Unable, failed_in, take_leave
 from proxyd.upkeep.probes.tls import creator
 
 SECONDS = 30.0  # for an answer, from the look-up of the name on
@@ -105,7 +105,7 @@ async def _ask(
         cause = _cause(failed)
         if isinstance(cause, (CancelledError, ConnectingCancelledError)):
             raise CancelledError from None
-        raise FetchFailed(TOO_MUCH if line.too_much else _why(cause)) from None
+        raise FetchFailed(TOO_MUCH if line.too_much else _why(cause, line)) from None
     reader = Reader(MOST)
     response.deliverBody(reader)
     await reader.done
@@ -128,13 +128,10 @@ def _cause(failed: BaseException) -> BaseException:
     return failed
 
 
-def _why(failed: BaseException) -> str:
+def _why(failed: BaseException, line: Line) -> str:
     """Why there is no answer, as what follows the server's name."""
     if isinstance(failed, SSL.Error):
-        faults = [fault[-1] for fault in (failed.args or ((),))[0]]
-        return f"cannot be trusted, or fails in TLS: {', '.join(map(str, faults)) or 'no reason'}"
-    if isinstance(failed, VerificationError):
-        return "shows a certificate for another name"
+        return f"cannot be trusted, or fails in TLS: {why(line.in_tls, failed)}"
     if isinstance(failed, DNSLookupError):
         return "has no address"
     if isinstance(failed, ConnectError):
@@ -221,6 +218,7 @@ class _Watched(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.closed = True
+        self.factory.line.in_tls = failed_in(reason, self.transport)
         super().connectionLost(reason)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -246,6 +244,7 @@ class Line:
 
     def __init__(self, endpoint: IStreamClientEndpoint, most: int) -> None:
         self.connection: Optional[_Watched] = None
+        self.in_tls: Optional[SSL.Connection] = None  # in what TLS has failed, if it has
         self.too_much = False
         self.most = most
         self._endpoint = endpoint

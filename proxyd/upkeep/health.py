@@ -29,6 +29,7 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
+from proxyd.relay.tls.server import Handshake, ServerTls
 from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
@@ -41,13 +42,19 @@ class HealthChecks:
     """All checks of all pools, as one thing to start and stop; servers may come and go meanwhile."""
 
     def __init__(
-        self, reactor: Any, random: Callable[[], float], datapath: IDatapath, pools: Sequence[Pool]
+        self,
+        reactor: Any,
+        random: Callable[[], float],
+        datapath: IDatapath,
+        pools: Sequence[Pool],
+        server_tls: Optional[ServerTls] = None,
     ) -> None:
-        """``datapath`` is the way to the servers."""
+        """``datapath`` is the way to the servers, and ``server_tls`` what TLS with them begins with."""
         self._reactor = reactor
         self._random = random
         self._datapath = datapath
         self._pools = pools
+        self._server_tls = server_tls
         self._watched: dict[Server, _Watched] = {}
         self._processes = DeferredSemaphore(command.MOST_PROCESSES)
         self._stopped = False
@@ -77,7 +84,13 @@ class HealthChecks:
             and not self._stopped
         ):
             watched = self._watched[server] = _Watched(
-                self._reactor, self._random, self._datapath, pool, server, self._processes
+                self._reactor,
+                self._random,
+                self._datapath,
+                pool,
+                server,
+                self._processes,
+                self._server_tls,
             )
             watched.start()
 
@@ -133,10 +146,12 @@ class _Watched:
         pool: Pool,
         server: Server,
         processes: DeferredSemaphore,
+        server_tls: Optional[ServerTls],
     ) -> None:
         self.pool = pool
         self.server = server
         self.datapath = datapath
+        self.server_tls = server_tls
         self.processes = processes
         self._reactor = reactor
         self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
@@ -276,6 +291,7 @@ class _Check:
             pool=watched.pool.name,
             server=server.name,
             processes=watched.processes,
+            tls=self._tls(),
         )
         try:
             remark = await ask(call, self._probe(call, self._spec.ask), self._spec.timeout)
@@ -285,6 +301,13 @@ class _Check:
             return False, str(failed)
         self._tell_remark(remark)
         return True, "check passed"
+
+    def _tls(self) -> Optional[Callable[[], Handshake]]:
+        """What TLS begins with where clients go; elsewhere only if asked for (HAProxy's check-ssl)."""
+        server, tls = self._watched.server, self._watched.server_tls
+        if server.tls is None or tls is None or (self._spec.elsewhere and not self._spec.over_tls):
+            return None
+        return lambda: tls.towards(server).handshake(anew=True)
 
     def _tell_remark(self, remark: str) -> None:
         """Say what is to be known of a server that works, once for as long as it is the same."""

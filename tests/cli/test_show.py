@@ -22,6 +22,7 @@ def server(**other: Any) -> dict[str, Any]:
         "weight": 1,
         "open": 0,
         "max_connections": 0,
+        "tls_failures": None,
     }
     return {**row, **other}
 
@@ -37,14 +38,16 @@ class ShowTests(AskingCase):
         rows = [
             server(weight=100, effective_weight=2.5, open=7, max_connections=90),
             server(name="spare", state="down", why="refused the connection"),
+            server(name="safe", tls_failures=0),
         ]
         self.answering({"servers": rows})
         self.assertEqual(
             self.show("servers"),
             [
-                "SERVER    STATE    FOR   WEIGHT  OPEN  ADDRESS        WHY",
-                "db/a      up     1m01s  2.5/100  7/90  10.0.0.1:5432  -",
-                "db/spare  down   1m01s        1     0  10.0.0.1:5432  refused the connection",
+                "SERVER    STATE    FOR   WEIGHT  OPEN  ADDRESS              WHY",
+                "db/a      up     1m01s  2.5/100  7/90  10.0.0.1:5432        -",
+                "db/spare  down   1m01s        1     0  10.0.0.1:5432        refused the connection",
+                "db/safe   up     1m01s        1     0  10.0.0.1:5432 (TLS)  -",
             ],
         )
         self.assertEqual(self.asked, [{"command": "show servers"}])

@@ -24,6 +24,7 @@ from proxyd.config.reader import Word
 from proxyd.config.refusal import RefuseSpec
 from proxyd.config.resolvers import ResolversSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.servertls import ServerTlsSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
 from proxyd.config.tls import TlsSpec
 from proxyd.config.words import split
@@ -43,6 +44,7 @@ PARAMETER_SPECS = {
     "access_log": AccessLogSpec,
     "resolvers": ResolversSpec,
     "tls": TlsSpec,
+    "pool tls": ServerTlsSpec,
 }
 
 
@@ -52,7 +54,8 @@ def documented() -> Iterator[tuple[Any, Option]]:
         for option in KINDS[name].options:
             yield TcpSpec if option in (*LISTENER_OPTIONS, *SERVER_OPTIONS) else spec, option
             for parameter in option.form.parameters:
-                yield PARAMETER_SPECS.get(option.name, spec), parameter
+                parameters = PARAMETER_SPECS.get(option.name, spec)
+                yield PARAMETER_SPECS.get(f"{name} {option.name}", parameters), parameter
             for variant in option.form.variants:
                 for parameter in variant.parameters:
                     yield ASKS[variant.name].ask, parameter

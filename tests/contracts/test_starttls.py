@@ -247,7 +247,9 @@ class DialTLSContract:
         tls = Asking()
         dialed = await self.dial(tls, ssl=False)
         self.peer.send(b"220 mail.example.com ESMTP\r\n")
-        await self.fails(tls, dialed, "TLS: wrong version number", "TLS: packet length too long")
+        said = "TLS: the server does not speak it"
+        whys = ("wrong version number", "packet length too long")
+        await self.fails(tls, dialed, *(f"{said} ({why})" for why in whys))
 
     async def test_a_server_that_leaves(self: Any) -> None:
         """Nor one that closes or resets."""

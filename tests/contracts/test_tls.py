@@ -134,11 +134,11 @@ class TLSContract:
         self.assertIn(" ".join(map(str, self.protocol.why.value.args)), said)
 
     async def test_what_is_no_handshake(self: Any) -> None:
-        """Another protocol is told that it is not understood, and the reason is in OpenSSL's words."""
+        """Another protocol is told that it is not understood, and the reason is said."""
         for data, said in (
             (b"GET / HTTP/1.0\r\n\r\n", "TLS: http request"),
             (b"\x16\x03\x01\xff\xff" + bytes(100), "TLS: data length too long"),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", "TLS: wrong version number"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "TLS: the client does not speak it (wrong version number)"),
         ):
             await self.connect_raw()
             self.peer.send(data)

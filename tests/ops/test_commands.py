@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.config import load
 from proxyd.config.adaptive import AdaptiveSpec
+from proxyd.config.servertls import ServerTlsSpec
 from proxyd.interfaces import AcmeSnapshot, NameSnapshot
 from proxyd.native import version
 from proxyd.ops.command import LONGEST_REASON, Caller, Declined, Steered
@@ -99,12 +100,21 @@ class Seeing(CommandCase):
                     "configured_weight": 1,
                     "open": 3,
                     "max_connections": 7,
+                    "tls_failures": None,
                     "adaptive": None,
                     "backup": False,
                     "priority": 0,
                 }
             ],
         )
+
+    def test_tls(self) -> None:
+        """Of a server with TLS, how often that did not come about."""
+        server = self.pools["web"].servers[0]
+        server.tls = ServerTlsSpec()
+        server.tls_failures = 3
+        [row] = self.do("show servers", pool="web")["servers"]
+        self.assertEqual(row["tls_failures"], 3)
 
     def test_adaptive(self) -> None:
         """Of a server whose limit adapts, between what, and how long its responses take."""

@@ -241,6 +241,11 @@ class WhatIs(MetricsCase):
         self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, max_connections=17), B))
         self.assertEqual(self.samples()["proxyd_server_max_connections"], {("web", "a"): 17})
 
+    def test_tls_failures(self) -> None:
+        """In how many connections TLS did not come about, of the servers that have it."""
+        self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, tls_failures=3), B))
+        self.assertEqual(self.samples()["proxyd_server_tls_failures_total"], {("web", "a"): 3})
+
     def test_affinity(self) -> None:
         """What a pool remembers, and what came of it."""
         web = AffinitySnapshot("web", entries=7, hits=6, misses=5, moved=4, spilled=3, evicted=2, expired=1)

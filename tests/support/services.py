@@ -17,6 +17,7 @@ from typing import Optional
 from attrs import frozen
 from twisted.trial.unittest import SkipTest
 
+from tests.support.authority import Issued
 from tests.support.certificate import key_and_certificate
 from tests.support.stage import Child, Place, Stage, program
 
@@ -103,6 +104,19 @@ async def redis(stage: Stage, place: Optional[Place] = None) -> Service:
     child = stage.spawn(
         program("redis-server", "redis-server"), "--bind", place.host, "--port", str(place.port),
         "--save", "", "--appendonly", "no", "--tcp-backlog", "511",
+    )  # fmt: skip
+    await child.says(rb"Ready to accept connections")
+    return Service(place, child, stage.folder)
+
+
+async def redis_tls(stage: Stage, issued: Issued, ca: str) -> Service:
+    """Redis that speaks nothing but TLS, with those alone who have a certificate of this authority."""
+    place = stage.tcp()
+    pem = issued.write(stage.folder / "redis.pem")
+    child = stage.spawn(
+        program("redis-server", "redis-server"), "--bind", place.host, "--port", "0",
+        "--tls-port", str(place.port), "--tls-cert-file", pem, "--tls-key-file", pem,
+        "--tls-ca-cert-file", ca, "--save", "", "--appendonly", "no",
     )  # fmt: skip
     await child.says(rb"Ready to accept connections")
     return Service(place, child, stage.folder)
@@ -199,6 +213,18 @@ async def s_server(stage: Stage, certificate_for: str, name: str, *options: str)
     """
     place = stage.tcp()
     pem = _certificate(stage, name, certificate_for)
+    child = stage.spawn(
+        program("openssl", "openssl"), "s_server", "-accept", str(place), "-cert", pem, "-key", pem, "-www",
+        *options, feed=None,
+    )  # fmt: skip
+    await child.says(rb"^ACCEPT")
+    return Service(place, child, stage.folder)
+
+
+async def s_server_of(stage: Stage, issued: Issued, *options: str) -> Service:
+    """The same with a certificate that was issued for it."""
+    place = stage.tcp()
+    pem = issued.write(stage.folder / "s_server.pem")
     child = stage.spawn(
         program("openssl", "openssl"), "s_server", "-accept", str(place), "-cert", pem, "-key", pem, "-www",
         *options, feed=None,

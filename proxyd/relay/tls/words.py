@@ -15,7 +15,10 @@ from OpenSSL.SSL import Error, SysCallError
 
 CUT_SHORT = "TLS: it ended without close_notify"
 
-_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls|dtls)\S* alert (.+)")
+_ALERT = re.compile(r"\S+ alert (.+)")  # after the version, which is called otherwise by each OpenSSL
+
+# What comes instead of TLS looks like a record of no version, or too long a one.
+_NO_TLS = ("wrong version number", "packet length too long")
 
 _LEFT = "unexpected eof"
 
@@ -38,4 +41,6 @@ def lost_by(error: Error, peer: str) -> OSError:
     alert = _ALERT.match(said)
     if alert is not None:
         return TLSError(f"TLS: {alert.group(1)} (alert from the {peer})")
+    if said in _NO_TLS:
+        return TLSError(f"TLS: the {peer} does not speak it ({said})")
     return TLSError(f"TLS: {said}")

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.endpoints import wrapClientTLS
@@ -33,6 +32,7 @@ from proxyd.config.words import printable
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import client_endpoint
 from proxyd.relay.prepared import prepared
+from proxyd.relay.tls.verification import why
 
 MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
 MOST_SHOWN = 120  # letters of it in a message
@@ -55,7 +55,8 @@ class Call:
 
     It goes by the datapath, with what ``tcp`` asks of its sockets.  ``awaited`` is what the server owes us at
     the moment, so that one who gives up can name it.  ``pool`` and ``server`` are names; of ``processes``
-    whoever starts one takes one.
+    whoever starts one takes one.  ``tls`` makes what TLS begins with, if clients' connections to the server
+    have it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Call:
         pool: str = "",
         server: str = "",
         processes: Optional[DeferredSemaphore] = None,
+        tls: Optional[Callable[[], IOpenSSLClientConnectionCreator]] = None,
     ) -> None:
         """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
@@ -80,6 +82,7 @@ class Call:
         self.pool = pool
         self.server = server
         self.processes = processes or DeferredSemaphore(1)
+        self.tls = tls
         self.awaited = "answer"
 
     def dial(self, protocol: Any) -> Deferred[Any]:
@@ -93,13 +96,27 @@ class Call:
         return reached
 
     def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
-        """The same as an endpoint, with TLS behind the greeting if that is given."""
+        """
+        The same as an endpoint, with TLS behind the greeting.
+
+        That is what is given, or else that of clients' connections, if they have it.
+        """
+        tls = self._given_or_clients(tls)
         endpoint = _Endpoint(self)
         return endpoint if tls is None else wrapClientTLS(tls, endpoint)
 
     def connect(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> Conversation:
-        """A connection, to be used as ``async with call.connect() as talk``."""
-        return Conversation(self, tls)
+        """
+        A connection, to be used as ``async with call.connect() as talk``.
+
+        Where there is TLS, as `endpoint` says, it is agreed on when that begins.
+        """
+        return Conversation(self, self._given_or_clients(tls))
+
+    def _given_or_clients(
+        self, tls: Optional[IOpenSSLClientConnectionCreator]
+    ) -> Optional[IOpenSSLClientConnectionCreator]:
+        return self.tls() if tls is None and self.tls is not None else tls
 
 
 @implementer(IHandshakeListener)
@@ -121,13 +138,19 @@ class Conversation(Protocol):
         self._shaken = False
         self._heard = bytearray()
         self._ended: Optional[Failure] = None
+        self._in_tls: Optional[SSL.Connection] = None  # in which TLS has failed
         self._waiting: Optional[Deferred[None]] = None
 
     async def __aenter__(self) -> Conversation:
         if self._tls is None:
             await self._call.dial(self)
-        else:
-            await self._call.endpoint(self._tls).connect(_Factory(self))
+            return self
+        await self._call.endpoint(self._tls).connect(_Factory(self))
+        try:
+            await self._handshake()
+        except BaseException:
+            await take_leave(self, self._call.reactor)
+            raise
         return self
 
     async def __aexit__(
@@ -165,7 +188,7 @@ class Conversation(Protocol):
             self.transport.resumeProducing()
             await self.change()
 
-    async def handshake(self) -> None:
+    async def _handshake(self) -> None:
         """Wait until TLS is agreed on.  Raises `Failed`."""
         self._call.awaited = "end of the TLS handshake"
         while not self._shaken:
@@ -175,7 +198,7 @@ class Conversation(Protocol):
     def _still_there(self) -> None:
         """Raise `Failed` if the server has gone."""
         if self._ended is not None:
-            raise Failed(ending(self._ended, self._call.awaited))
+            raise Failed(ending(self._ended, self._call.awaited, self._in_tls))
 
     def change(self) -> Deferred[None]:
         """Fires when something has come, or the connection is closed."""
@@ -203,7 +226,7 @@ class Conversation(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.closed = True
-        self._ended = reason
+        self._ended, self._in_tls = reason, failed_in(reason, self.transport)
         self._changed()
 
 
@@ -262,13 +285,15 @@ async def take_leave(connection: Any, reactor: Any) -> None:
         timer.cancel()
 
 
-def ending(reason: Failure, awaited: str) -> str:
-    """How a connection ended that still owed us something."""
+def failed_in(reason: Failure, transport: Any) -> Optional[SSL.Connection]:
+    """In what TLS has failed, if it was TLS; to be asked while the loss of the transport is told."""
+    return transport.getHandle() if isinstance(reason.value, SSL.Error) else None
+
+
+def ending(reason: Failure, awaited: str, tls: Optional[SSL.Connection] = None) -> str:
+    """How a connection ended that still owed us something; ``tls`` is what `failed_in` has told."""
     if isinstance(reason.value, SSL.Error):
-        faults = [fault[-1] for fault in (reason.value.args or ((),))[0]]
-        return f"failed in TLS: {', '.join(map(str, faults)) or 'no reason'}"
-    if reason.check(VerificationError):
-        return "shows a certificate for another name"
+        return why(tls, reason.value)
     how = "closed" if reason.check(error.ConnectionDone) else "broke"
     return f"{how} the connection with no {awaited}"
 

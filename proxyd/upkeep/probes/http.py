@@ -16,7 +16,7 @@ from proxyd.config.probes import HttpAsk, HttpsAsk
 from proxyd.upkeep.fetch import Line, Plain, Reader
 from proxyd.upkeep.probes.conversation import MOST_HELD, Call, Failed, ending, shown
 from proxyd.upkeep.probes.patterns import Search
-from proxyd.upkeep.probes.tls import creator, expiring
+from proxyd.upkeep.probes.tls import asked, expiring
 
 MOST_RECEIVED = 2 * MOST_HELD  # bytes of headers and body as they come
 
@@ -26,7 +26,7 @@ _AWAITED = "answer to the request"
 async def probe(call: Call, ask: Union[HttpAsk, HttpsAsk]) -> str:
     """Make the request on a new connection, and judge status and body."""
     tls = ask.tls if isinstance(ask, HttpsAsk) else None
-    line = Line(call.endpoint(creator(tls) if tls is not None else None), MOST_RECEIVED)
+    line = Line(call.endpoint(asked(call, tls) if tls is not None else None), MOST_RECEIVED)
     try:
         response = await _response(call, ask, line)
         remark = ""
@@ -66,7 +66,7 @@ def _translated(failed: Any, line: Line) -> BaseException:
     last: Failure = failed.reasons[-1]
     if last.check(ParseError, ValueError):
         return Failed(f"answered what is not HTTP: {shown(str(last.value).encode('utf-8'))}")
-    return Failed(ending(last, _AWAITED))
+    return Failed(ending(last, _AWAITED, line.in_tls))
 
 
 async def _body(response: Any) -> bytes:

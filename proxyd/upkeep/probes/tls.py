@@ -6,29 +6,20 @@ import functools
 import math
 from typing import Any, Optional
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from zope.interface import implementer
 
 from proxyd.config.probes import TlsAsk
+from proxyd.config.servertls import ServerTlsSpec
+from proxyd.relay.tls.server import Handshake, Unfit, make_context
 from proxyd.upkeep.probes.conversation import Call, Unable
 
 DAY = 86400.0
-_PEM_END = b"-----END CERTIFICATE-----"
 
 
 async def probe(call: Call, ask: TlsAsk) -> str:
     """Pass when the handshake succeeds; remark that the certificate expires soon."""
-    async with call.connect(creator(ask)) as talk:
-        await talk.handshake()
+    async with call.connect(asked(call, ask)) as talk:
         return expiring(ask.expiry, talk.transport, call.reactor.seconds())
 
 
@@ -44,40 +35,21 @@ def expiring(within: Optional[float], transport: Any, now: float) -> str:
     return f"its certificate expires in {days} days" if left > 0 else "its certificate has expired"
 
 
-@functools.lru_cache(maxsize=256)  # to read all of the system's authorities takes some 10 ms
+def asked(call: Call, ask: TlsAsk) -> IOpenSSLClientConnectionCreator:
+    """What begins TLS in a check: as it asks, or else as clients' connections do.  Raises `Unable`."""
+    if call.tls is not None and not (ask.verify or ask.sni):
+        return call.tls()
+    return creator(ask)
+
+
 def creator(ask: TlsAsk) -> IOpenSSLClientConnectionCreator:
-    """What begins TLS as a client; verification is that of Twisted, by service-identity.  Raises `Unable`."""
-    if not ask.verify:
-        return _Unverified(ask.sni)
-    root = trustRootFromCertificates(_authorities(ask.ca)) if ask.ca else platformTrust()
-    begin: IOpenSSLClientConnectionCreator = optionsForClientTLS(ask.verify, trustRoot=root)
-    return begin
+    """What begins TLS as a client, once.  Raises `Unable`."""
+    return Handshake(_context(bool(ask.verify), ask.ca), ask.verify, ask.sni or ask.verify)
 
 
-def _authorities(path: str) -> list[Certificate]:
+@functools.lru_cache(maxsize=256)  # to read all of the system's authorities takes some 10 ms
+def _context(verify: bool, ca: str) -> SSL.Context:
     try:
-        with open(path, "rb") as file:
-            parts = file.read().split(_PEM_END)[:-1]
-        found = [Certificate.loadPEM(part + _PEM_END) for part in parts]
-    except OSError as failed:
-        raise Unable(f"{path} cannot be read: {failed.strerror}") from None
-    except crypto.Error:
-        raise Unable(f"{path} has a certificate that cannot be read") from None
-    if not found:
-        raise Unable(f"{path} has no certificate")
-    return found
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class _Unverified:
-    """Begins TLS with whoever answers."""
-
-    def __init__(self, sni: str) -> None:
-        self._context = CertificateOptions().getContext()
-        self._sni = sni.encode("idna") if sni else b""
-
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._context, None)
-        if self._sni:
-            connection.set_tlsext_host_name(self._sni)
-        return connection
+        return make_context(ServerTlsSpec(verify=verify, ca=ca))
+    except Unfit as why:
+        raise Unable(str(why)) from None

@@ -1,0 +1,1 @@
+"""Is TLS begun and judged as it should be?"""

@@ -18,7 +18,7 @@ class WordsTests(Case):
             (Error([(library, "", "no shared cipher")]), "TLS: no shared cipher"),
             (
                 Error([(library, "", "packet length too long"), (library, "", "record layer failure")]),
-                "TLS: packet length too long",
+                "TLS: the client does not speak it (packet length too long)",
             ),
             (
                 Error([(library, "", "ssl/tls alert certificate unknown")]),
@@ -29,6 +29,7 @@ class WordsTests(Case):
                 "TLS: bad certificate (alert from the client)",
             ),
             (Error([(library, "", "tlsv1 alert unknown ca")]), "TLS: unknown ca (alert from the client)"),
+            (Error([(library, "", "tls alert unknown ca")]), "TLS: unknown ca (alert from the client)"),
             (
                 Error([(library, "", "tlsv13 alert certificate required")]),
                 "TLS: certificate required (alert from the client)",

@@ -322,8 +322,11 @@ class RenewalTests(AcmeCase):
                 evolve(SPEC, external_account=ExternalAccount("kid", wrong)),
                 f"[acme ca] external_account: {wrong}: is no key in base64url",
             ),
-            (evolve(SPEC, ca=missing), f"[acme ca] ca: {missing} cannot be read: No such file or directory"),
-            (evolve(SPEC, ca=wrong), f"[acme ca] ca: {wrong} has no certificate"),
+            (evolve(SPEC, ca=missing), f"[acme ca] ca: {missing}: cannot be read: No such file or directory"),
+            (
+                evolve(SPEC, ca=wrong),
+                f"[acme ca] ca: {wrong}: has no certificate in PEM (-----BEGIN CERTIFICATE-----)",
+            ),
         ):
             self.assertEqual(self.make(spec).prepare(), [line])
 

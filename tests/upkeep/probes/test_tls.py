@@ -11,9 +11,11 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from proxyd.config.address import TcpAddress
-from proxyd.config.probes import TlsAsk
+from proxyd.config.probes import TcpAsk, TlsAsk
+from proxyd.config.servertls import ServerTlsSpec
 from proxyd.relay.lane.datapath import Lane
-from proxyd.upkeep.probes import tls
+from proxyd.relay.tls.server import Handshake, make_context
+from proxyd.upkeep.probes import tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
 from tests.support.certificate import key_and_certificate
@@ -85,11 +87,13 @@ class TlsTests(AsyncCase):
 
     async def test_another_name(self) -> None:
         """A certificate for another name fails."""
-        await self.fails("shows a certificate for another name", verify="example.com", ca=self.ca)
+        await self.fails(
+            "its certificate is for localhost, not for example.com", verify="example.com", ca=self.ca
+        )
 
     async def test_not_trusted(self) -> None:
         """A certificate from somebody whom the system does not know fails."""
-        await self.fails("failed in TLS: certificate verify failed", verify="localhost")
+        await self.fails("its certificate is signed by itself, and not in ca", verify="localhost")
 
     async def test_expiry(self) -> None:
         """A certificate that expires soon is remarked upon, and passes."""
@@ -120,8 +124,8 @@ class TlsTests(AsyncCase):
                 self.transport.loseConnection()  # type: ignore[union-attr]
 
         for protocol, why in (
-            (Talking, "failed in TLS: wrong version number"),
-            (Closing, "broke the connection with no end of the TLS handshake"),
+            (Talking, "TLS: the server does not speak it (wrong version number)"),
+            (Closing, "closed the connection with no end of the TLS handshake"),
         ):
             address = self.listen(Factory.forProtocol(protocol))
             failed = await self.assertFailure(Deferred.fromCoroutine(self.probe(address)), Failed)
@@ -137,17 +141,36 @@ class TlsTests(AsyncCase):
             with open(path, "wb") as file:
                 file.write(text)
         for path, why in (
-            ("/nowhere", "/nowhere cannot be read: No such file or directory"),
-            (empty, f"{empty} has no certificate"),
-            (broken, f"{broken} has a certificate that cannot be read"),
+            ("/nowhere", "/nowhere: cannot be read: No such file or directory"),
+            (empty, f"{empty}: has no certificate in PEM"),
+            (broken, f"{broken}: has a certificate that cannot be read: "),
         ):
             failed = self.assertRaises(Unable, tls.creator, TlsAsk("localhost", ca=path))
-            self.assertEqual(str(failed), why)
+            self.assertTrue(str(failed).startswith(why), failed)
 
     def test_read_once(self) -> None:
         """The authorities are read once for all checks that want the same."""
-        ask = TlsAsk("localhost", ca=self.ca)
-        self.assertIs(tls.creator(ask), tls.creator(TlsAsk("localhost", ca=self.ca)))
+        tls.creator(TlsAsk("localhost", ca=self.ca))
+        with open(self.ca, "wb"):
+            pass
+        tls.creator(TlsAsk("example.com", ca=self.ca))
+
+    async def test_as_clients_connections(self) -> None:
+        """Where clients' connections have TLS the check has the same, unless it asks for something itself."""
+        begun: list[Handshake] = []
+
+        def begin() -> Handshake:
+            begun.append(Handshake(make_context(ServerTlsSpec(ca=self.ca)), "localhost", "localhost"))
+            return begun[-1]
+
+        lane = Lane(reactor)
+        self.addCleanup(lane.close)
+        call = Call(reactor, lane, self.listen(self.server()), tls=begin)
+        self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk())), "")
+        self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk(sni="www.example"))), "")
+        self.assertEqual(await Deferred.fromCoroutine(tcp.probe(call, TcpAsk())), "")
+        self.assertEqual(self.names, [b"localhost", b"www.example", b"localhost"])
+        self.assertEqual(len(begun), 2)
 
     def test_expired(self) -> None:
         """What has expired is said to have."""

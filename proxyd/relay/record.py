@@ -1,0 +1,42 @@
+"""What is told of a session when it is over?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxyd.errors import Reason
+from proxyd.interfaces import Record
+from proxyd.relay.streams import address_text
+
+if TYPE_CHECKING:
+    from proxyd.relay.session import Session
+
+
+def record_of(session: Session, reason: Reason, detail: str) -> Record:
+    """All that is known of it; it has ended for this reason."""
+    factory, picked, opening = session.factory, session.picked, session.opening
+    record = Record(
+        started=session.started,
+        listener=factory.spec.name,
+        client=address_text(session.address if opening is None else opening.address),
+        reason=reason,
+        total_seconds=factory.seconds() - session.started,
+        pool=session.pool.name if session.pool is not None else "",
+        server=picked.name if picked is not None else "",
+        server_address=str(session.server_address) if picked is not None else "",
+        connect_seconds=session.connect_seconds,
+        bytes_in=session.client.received,
+        bytes_out=session.server.received,
+        retries=session.retries,
+        detail=detail,
+        unique_id=session.unique_id,
+        queue_seconds=session.queue_seconds,
+    )
+    if opening is not None:
+        record.via = address_text(opening.via) if opening.via is not None else ""
+        record.sni = opening.sni
+        record.route = opening.route
+        record.tls, record.client_cn = opening.tls, opening.client_cn
+    if factory.notes_tcp:
+        record.client_tcp, record.server_tcp = session.tcp
+    return record
