@@ -187,7 +187,7 @@ class Session(Pair):
         spec = self.factory.spec
         self.reason, self.detail = reason, detail
         self.factory.complaints.about(reason, detail)
-        if not spec.speaks:
+        if not spec.speaks or self._handshake is not None:  # with TLS that does not stand nothing can be said
             self.cut(reason)
             if spec.refuse.how != CLOSE and self.client.connected:
                 self.client.transport.abortConnection()

@@ -58,9 +58,14 @@ class Relay:
         bind: Bind = ANY_PORT,
         most: int = 100_000,
         lane: Any = None,
+        front: Any = None,
         **listener: Any,
     ) -> None:
-        """``most`` connections are let in; ``listener`` are further settings of the listener."""
+        """
+        ``most`` connections are let in; ``listener`` are further settings of the listener.
+
+        With ``front``, an `OpenSSL.SSL.Context`, TLS ends there.
+        """
         # Not at the top: a process of its own must first choose its reactor.
         from proxyd.relay.capacity import Capacity
         from proxyd.relay.deadlines import Wheel
@@ -83,7 +88,8 @@ class Relay:
             [self.notebook],
             Admission((), Lists(()), Bans(1)),
         )
-        self.listener = bound_listener(reactor, self.lane, bind, {}, self.factory, self.capacity)
+        self.factory.may_end_tls = self.factory.may_end_tls or front is not None
+        self.listener = bound_listener(reactor, self.lane, bind, {}, self.factory, self.capacity, tls=front)
         self.listener.startListening()
 
     @property
