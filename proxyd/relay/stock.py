@@ -27,7 +27,6 @@ from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath, ITLSClient
 from proxyd.relay.dial import reach_one, unresolved
-from proxyd.relay.pair import Side
 from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
 from proxyd.relay.tls.arriving import Arriving
@@ -131,7 +130,7 @@ class Stock:
         transport.bufferSize = CHUNK
         protocol.makeConnection(transport)
 
-    def start_tls(self, side: Side, tls: Union[Context, ITLSClient], early: bool = False) -> None:
+    def start_tls(self, side: Any, tls: Union[Context, ITLSClient], early: bool = False) -> None:
         """Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`)."""
         if not early:
             refuse_what_is_held(side)

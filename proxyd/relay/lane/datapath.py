@@ -24,7 +24,6 @@ from proxyd.relay.lane.dial import Dial
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
 from proxyd.relay.lane.tls import TLSConnection
-from proxyd.relay.pair import Side
 from proxyd.relay.streams import address_of
 from proxyd.relay.tls.parts import refuse_what_is_held, server_part
 from proxyd.relay.tls.stock import begin
@@ -87,7 +86,7 @@ class Lane:
             connection.fail(Failure())  # or the next one with this descriptor would not be watched
             raise
 
-    def start_tls(self, side: Side, tls: Union[Context, ITLSClient], early: bool = False) -> None:
+    def start_tls(self, side: Any, tls: Union[Context, ITLSClient], early: bool = False) -> None:
         """
         Speak TLS from now on, on a plain connection that the side has (`IDatapath.start_tls`).
 

@@ -38,6 +38,9 @@ EVENTS = 256  # events in one poll
 LONG_BURST = 1024 * 1024
 SHORT_BURST = 128 * 1024
 
+# TLS handshakes that are gone on with in a round: each step takes up to half a millisecond.
+HANDSHAKES = 4
+
 CALM_ROUNDS = 32  # in a row without a small message, after which bursts are long again
 
 SCRATCH = 64 * 1024  # what a pump receives at once, into a buffer that all of them share
@@ -101,6 +104,7 @@ class Loop:
         self._dead: list[socket.socket] = []
         self.burst = LONG_BURST  # bytes that one connection may move before the others are served
         self.calm = CALM_ROUNDS  # rounds in which nobody had a small message
+        self.handshakes = 0  # that were gone on with in this round
         self._serving = False
         self._call: Optional[IDelayedCall] = None
 
@@ -182,6 +186,7 @@ class Loop:
                 if self._epoll.closed:
                     break
                 again, self._again = self._again, {}
+                self.handshakes = 0
                 events = poll(wait, EVENTS)
                 if not events and not again:
                     break

@@ -12,6 +12,8 @@ connection of the lane.  What differs:
   half-close can be passed on; a peer with an older TLS may leave at once.  Closing does not wait for the
   peer's close_notify.
 - Nothing is spliced.
+- Handshakes take turns: a few in a round, in the order in which they ask, behind all who have something
+  to say.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from zope.interface import classImplements
 from proxyd.errors import DialFailed
 from proxyd.interfaces import ITLSClient
 from proxyd.relay.lane.connection import DONE, LaneConnection, lost
-from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, Loop
+from proxyd.relay.lane.loop import ERROR, GONE, HANDSHAKES, IN, OUT, Loop
 from proxyd.relay.tls.words import lost_by
 
 RECORD = 16 * 1024  # bytes in a record, at most (RFC 8446, section 5.1)
@@ -145,8 +147,11 @@ class TLSConnection(LaneConnection):
             super().go_on()
         elif self.disconnecting and not self._buffered:
             self._lose(DONE)
-        else:
+        elif self._loop.handshakes < HANDSHAKES:
+            self._loop.handshakes += 1
             self._shake_hands()
+        else:
+            self._loop.again(self)
 
     def take_over(self, plain: LaneConnection) -> None:
         """Be to the protocol what another connection on the same socket was, which serves it no more."""
@@ -175,7 +180,7 @@ class TLSConnection(LaneConnection):
             self._failed = self._failed or bool(mask & ERROR)
         # Until there is something to read, the server's part has nothing to do.
         if self._doom is None and (self._crossed or self._preface or mask & (IN | GONE)):
-            self._shake_hands()
+            self._loop.again(self)  # behind those who have something to say
 
     def _shake_hands(self) -> None:
         """Go on with the handshake, which it does whether it is paused or not."""

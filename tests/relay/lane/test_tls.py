@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from proxyd.relay.lane.connection import LaneConnection
-from proxyd.relay.lane.loop import Loop
+from proxyd.relay.lane.loop import HANDSHAKES, ROUNDS, Loop
 from proxyd.relay.lane.tls import RECORD, TLSConnection
 from proxyd.relay.tls.parts import server_part
 from tests.contracts.stream import PlainRecorder, Recorder
@@ -24,6 +24,7 @@ from tests.support.tls import client_part, server_context
 
 BUFFER = 192 * 1024
 MANY_TURNS = 1000
+MANY = 200
 
 
 class LaneTLSTests(Case):
@@ -188,6 +189,27 @@ class LaneTLSTests(Case):
         self.turn_until(lambda: other.data, "the other one")
         self.assertGreater(moved, 0)
         connection.abortConnection()
+
+    def test_many_handshakes_let_others_have_their_turn(self) -> None:
+        """A few of them are gone on with in a round, and all of them in the end."""
+        clients = []
+        for _ in range(MANY):
+            near, far = self.pair()
+            TLSConnection(self.loop, near, "", Recorder(), server_part(server_context(), near))
+            clients.append(client_part(far))
+            self.shaken(clients[-1])
+        other = Recorder()
+        _, far = self.plain(other)
+        standing_before: list[int] = []
+        other.on_data = lambda data: standing_before.append(sum(map(self.shaken, clients)))
+        for _ in range(MANY_TURNS):
+            far.send(b"x")
+            self.reactor.turn()
+            if standing_before[-1] == MANY:
+                break
+        steps = [late - early for early, late in zip(standing_before, standing_before[1:])]
+        self.assertEqual(standing_before[-1], MANY)
+        self.assertLessEqual(max(steps), 2 * HANDSHAKES * ROUNDS)  # a turn serves the loop twice
 
     def test_a_close_notify_waits_for_room(self) -> None:
         """When the kernel takes no more, it follows as soon as it does."""
