@@ -3,8 +3,8 @@ Which certificate does a client get that asks for this name?
 
 One that has the name itself, else one with a wildcard for it, which stands for one label (RFC 9525 6.3), else
 the default.  Of several for a name there is one for each type of key, since clients say which they can check:
-among those that are valid the one that is valid longest.  One that has expired, or is not valid yet, is
-given only where there is no other.
+among those that are valid the one that is valid longest.  One that has issued itself is given only where no
+authority has issued any, and one that has expired, or is not valid yet, only where there is no other.
 
 Names are compared in lower case and as they are sent (IDNA's A-labels); an IP address is a name like any
 other, in its shortest form.
@@ -17,10 +17,13 @@ from typing import Generic, Optional, Protocol, Sequence, TypeVar
 
 NEVER = float("inf")
 
+_BEST = 2
+
 
 class Identified(Protocol):
     """
-    What is known of a certificate: whom it is for, the type of its key, and from when until when it is valid.
+    What is known of a certificate: whom it is for, the type of its key, whether it has issued itself, and
+    from when until when it is valid.
 
     ``names`` are as `normal` has them, and times are seconds since the epoch.
     """
@@ -29,6 +32,8 @@ class Identified(Protocol):
     def names(self) -> Sequence[str]: ...
     @property
     def key_type(self) -> str: ...
+    @property
+    def self_signed(self) -> bool: ...
     @property
     def not_before(self) -> float: ...
     @property
@@ -95,22 +100,29 @@ class Certificates(Generic[One]):
         return self._lookup(normal(name)) if name else None
 
     def _lookup(self, name: str) -> Optional[tuple[One, ...]]:
-        found = self._best(self._names.get(name, ()))
-        if not any(is_valid(one, self._now) for one in found):
-            # Better a wildcard that is valid than a name that is not.
+        standing, found = self._best(self._names.get(name, ()))
+        if standing < _BEST:
+            # Better a wildcard that can be believed than a name that cannot.
             label, _, parent = name.partition(".")
-            wild = self._best(self._names.get(f"*.{parent}", ())) if label else ()
-            if not found or any(is_valid(one, self._now) for one in wild):
+            wild_standing, wild = self._best(self._names.get(f"*.{parent}", ())) if label else (0, ())
+            if not found or wild_standing > standing:
                 found = wild
         return found or None
 
-    def _best(self, candidates: Sequence[One]) -> tuple[One, ...]:
-        """The best for each type of key; those that are not valid only if none is."""
-        valid = [one for one in candidates if is_valid(one, self._now)]
+    def _best(self, candidates: Sequence[One]) -> tuple[int, tuple[One, ...]]:
+        """How the best of them stand, and of these the one for each type of key that is valid longest."""
+        standing = max((self._standing(one) for one in candidates), default=0)
+        alike = [one for one in candidates if self._standing(one) == standing]
         best: dict[str, One] = {}
-        for one in sorted(valid or candidates, key=_lasting, reverse=True):
+        for one in sorted(alike, key=_lasting, reverse=True):
             best.setdefault(one.key_type, one)
-        return tuple(best[key_type] for key_type in sorted(best))
+        return standing, tuple(best[key_type] for key_type in sorted(best))
+
+    def _standing(self, one: One) -> int:
+        """0 if it is not valid now, 1 if only its own key vouches for it, else `_BEST`."""
+        if not is_valid(one, self._now):
+            return 0
+        return 1 if one.self_signed else _BEST
 
 
 def _lasting(one: Identified) -> tuple[float, float]:

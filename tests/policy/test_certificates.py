@@ -21,6 +21,7 @@ class Card:
     key_type: str = "ECDSA"
     not_before: float = 0.0
     not_after: float = 2000.0
+    self_signed: bool = False
 
 
 WWW = Card("www", ("www.example.com", "example.com"))
@@ -84,6 +85,21 @@ class CertificatesTests(Case):
             ([old, Card("from now", ("a",), not_before=NOW, not_after=5000.0)], ["from now"]),
         ):
             self.assertEqual(self.titles(Certificates(cards, NOW).choose("a")), titles, cards)
+
+    def test_placeholders(self) -> None:
+        """One that has issued itself gives way to any that an authority has issued, of whatever type."""
+        own = Card("own", ("www.example.com",), not_after=9000.0, self_signed=True)
+        rsa = Card("rsa", ("www.example.com",), "RSA")
+        expired = Card("expired", ("www.example.com",), not_after=10.0)
+        for cards, titles in (
+            ([own], ["own"]),
+            ([own, WWW], ["www"]),
+            ([own, rsa], ["rsa"]),
+            ([own, WILD], ["wild"]),
+            ([own, expired], ["own"]),
+            ([own, Card("stars", ("*.example.com",), self_signed=True)], ["own"]),
+        ):
+            self.assertEqual(self.titles(Certificates(cards, NOW).choose("www.example.com")), titles)
 
     def test_a_wildcard_for_a_name_that_is_not_valid(self) -> None:
         """Where the name's own certificate is not valid and the wildcard's is, that is better."""

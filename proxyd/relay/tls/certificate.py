@@ -104,6 +104,11 @@ class Certificate:
         return self.paths[0]
 
     @property
+    def self_signed(self) -> bool:
+        """Whether it has issued itself, as placeholders have."""
+        return _issued_itself(self.leaf)
+
+    @property
     def identity(self) -> tuple[bytes, ...]:
         """What is the same for two that are sent as the same bytes."""
         return tuple(one.public_bytes(serialization.Encoding.DER) for one in (self.leaf, *self.chain))
