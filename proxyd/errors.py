@@ -104,6 +104,29 @@ class Reason(enum.Enum):
         Fault.NOBODY,
         "it was an authority that looks, by tls-alpn-01, whether a name is ours",
     )
+    ANSWERED = ("answered", Fault.NOBODY, "the request got its whole answer")
+    REQUEST_MALFORMED = (
+        "request_malformed",
+        Fault.CLIENT,
+        "the client sent a request that could be understood in two ways, or not at all",
+    )
+    REQUEST_TIMEOUT = ("request_timeout", Fault.CLIENT, "the client did not finish its request in time")
+    ANSWER_MALFORMED = (
+        "answer_malformed",
+        Fault.SERVER,
+        "the server sent an answer that could be understood in two ways, or not at all",
+    )
+    ANSWER_TIMEOUT = (
+        "answer_timeout",
+        Fault.SERVER,
+        "the server did not begin its answer within response_timeout",
+    )
+    NO_ANSWER = (
+        "no_answer",
+        Fault.SERVER,
+        "the server closed the connection without an answer to the request",
+    )
+    ANSWER_CUT = ("answer_cut", Fault.SERVER, "the server closed the connection in the midst of its answer")
     NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (

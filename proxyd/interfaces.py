@@ -31,6 +31,8 @@ class Record:
     client has shown there.  ``unique_id`` is what the server was told that this connection is
     called, if it was.  ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
     (`proxyd.wire.tcpinfo`), if that is wanted.
+    ``requests`` is how many it brought, None if it did not speak HTTP to us; what became of these, and which
+    servers they went to, is in a `RequestRecord` of each.
     """
 
     started: float
@@ -55,13 +57,58 @@ class Record:
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
     queue_seconds: Optional[float] = None
+    requests: Optional[int] = None
+
+
+@define  # as above
+class RequestRecord:
+    """
+    All that is known of one request of HTTP when it is over; nobody changes it.  The words are those of
+    `Record`.
+
+    ``target`` is as it was sent to the server, ``fields`` are those that were passed on: of each its name
+    in lower case and its value first.  What could not be read of a request is b"".  ``status`` is what the
+    client was answered, 0 if nothing.  ``first_byte_seconds`` is when the server's answer began; it and the
+    others are counted from when the head of the request was there.
+    """
+
+    started: float
+    listener: str
+    client: str
+    reason: Reason
+    total_seconds: float
+    method: bytes
+    host: bytes
+    target: bytes
+    minor: int
+    status: int
+    fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
+    pool: str = ""
+    server: str = ""
+    server_address: str = ""
+    connect_seconds: Optional[float] = None
+    queue_seconds: Optional[float] = None
+    first_byte_seconds: Optional[float] = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    retries: int = 0
+    detail: str = ""
+    via: str = ""
+    route: str = ""
 
 
 class IObserver(Interface):
-    """One who is told how connections end.  It must be quick, must not raise, and must not block."""
+    """
+    One who is told how connections end, and requests.
+
+    It must be quick, must not raise, and must not block.
+    """
 
     def closed(record: Record) -> None:
         """A connection has ended; this is called exactly once for each that was accepted."""
+
+    def answered(record: RequestRecord) -> None:
+        """A request of HTTP is over, whatever came of it; the connection that it came on may go on."""
 
 
 class IBalancer(Interface):

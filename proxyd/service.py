@@ -36,6 +36,7 @@ from proxyd.config.tls import FETCH, TlsSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
+from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import (
     CountersSnapshot,
@@ -88,7 +89,7 @@ from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
 
-FRONTENDS = {"tcp": tcp_frontend}
+FRONTENDS = {"tcp": tcp_frontend, "http": HttpFactory}
 
 NAMES_SECONDS = 5.0  # that a start waits for the names of servers; clients wait in the kernel meanwhile
 

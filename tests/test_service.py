@@ -231,4 +231,4 @@ class WordsTests(AsyncCase):
 
     def test_every_protocol_is_there(self) -> None:
         """A protocol that the configuration accepts has its frontend."""
-        self.assertEqual(set(FRONTENDS), {"tcp"})
+        self.assertEqual(set(FRONTENDS), {"tcp", "http"})

@@ -14,13 +14,13 @@ from proxyd.config.reader import Word
 from proxyd.config.resolvers import Resolvers, ResolversSpec
 from proxyd.config.shedding import ShedSpec
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "combined")
 TWISTD = "twistd"
 
 
 @frozen
 class AccessLogSpec:
-    """Where a line for each connection goes: a file, or (no path) the log of twistd; as text or JSON."""
+    """Where a line for each connection and each request goes: a file, or (no path) the log of twistd."""
 
     path: str = ""
     format: str = "text"
@@ -63,7 +63,8 @@ OPTIONS = (
     Option(
         "access_log",
         AccessLog(),
-        "Write one line for each connection that has ended.",
+        "Write one line for each connection that has ended, and one for each request of HTTP. `combined` is "
+        "Apache's format of that name, and has requests alone.",
         "access_log = /var/log/proxyd/access.log format=json",
         otherwise="no access log",
     ),

@@ -6,13 +6,26 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 from attrs import evolve, frozen
 
-from proxyd.config import acme, combination, counters, daemon, demo, listener, lists, pool, route, servertls
+from proxyd.config import (
+    acme,
+    combination,
+    counters,
+    daemon,
+    demo,
+    http,
+    listener,
+    lists,
+    pool,
+    route,
+    servertls,
+)
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
 from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
+from proxyd.config.http import HttpSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import ListSpec
 from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unfit_name, unknown, values
@@ -361,7 +374,13 @@ def _build(judged: list[_Judged]) -> Config:
             if isinstance(given.get("tls"), TlsSpec):
                 given["tls"] = _with_folders(given["tls"], daemon_values.get("state", ""))
             listeners.append(
-                ListenerSpec(name, binds=given.pop("bind"), tcp=TcpSpec(**asked(given)), **given)
+                ListenerSpec(
+                    name,
+                    binds=given.pop("bind"),
+                    tcp=TcpSpec(**asked(given)),
+                    http=HttpSpec(**http.asked(given)),
+                    **given,
+                )
             )
         elif one.section.kind == "pool":
             servers = _servers(given.pop("server"), asked(given), given.pop("tls", None))

@@ -6,22 +6,23 @@ from typing import Any, Iterator, Mapping, Optional, Union
 
 from attrs import frozen
 
-from proxyd.config import bandwidth, limits, minrate
+from proxyd.config import bandwidth, http, limits, minrate
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.bandwidth import BandwidthSpec
 from proxyd.config.bind import Binds, own_tls
+from proxyd.config.http import HTTP, HttpSpec
 from proxyd.config.limits import RateSpec
 from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.minrate import MinRateSpec
 from proxyd.config.options import Choice, Count, Duration, Option, Reference, Several, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
-from proxyd.config.route import TLS, RouteSpec
+from proxyd.config.route import CONDITIONS, TLS, RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
 from proxyd.config.tls import PASSTHROUGH, Tls, TlsSpec
 from proxyd.config.words import quoted
 
-PROTOCOLS = ("tcp",)
+PROTOCOLS = ("tcp", HTTP)
 
 DATAPATHS = ("lane", "stock")
 
@@ -43,7 +44,7 @@ class ListenerSpec:
     protocol: str = "tcp"
     idle_timeout: float = 600.0
     half_closed_timeout: float = 30.0
-    abort_on_close: bool = False
+    abort_on_close: Optional[bool] = None  # as the protocol has it
     datapath: str = "lane"
     tls: Union[str, TlsSpec] = ""
     proxy_protocol: Optional[ProxyIn] = None
@@ -68,6 +69,7 @@ class ListenerSpec:
     routes: tuple[RouteSpec, ...] = ()
     tcp: TcpSpec = UNTOUCHED
     tcp_info: bool = False
+    http: HttpSpec = HttpSpec()
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -115,8 +117,9 @@ INHERITED = (
     Option(
         "protocol",
         Choice(PROTOCOLS),
-        "What clients speak. `tcp` relays any protocol as it is.",
-        "protocol = tcp",
+        "What clients speak. `tcp` relays any protocol as it is. With `http` (HTTP/1.0 and 1.1) each request "
+        "is led to a server by itself, and one that could be understood in two ways goes nowhere.",
+        "protocol = http",
         default="tcp",
     ),
     Option(
@@ -139,9 +142,10 @@ INHERITED = (
         YesNo(),
         "What it means when a client finishes sending before a server is reached. With `no` the client may "
         "still wait for the answer, and the server is told once it is reached; with `yes` the client has "
-        "gone, and no server is bothered.",
+        "gone, and no server is bothered. With `protocol = http` it is about the time until the answer is "
+        "complete, and what was asked of a server is taken back.",
         "abort_on_close = yes",
-        default="no",
+        otherwise="`no`, but `yes` with `protocol = http`, where hardly anybody half-closes",
     ),
     Option(
         "opening_timeout",
@@ -265,12 +269,14 @@ OPTIONS = (
         "track = clients",
         otherwise="nothing is counted",
     ),
+    *http.OPTIONS,
     *INHERITED,
 )
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a listener: each an option, and what is wrong with it."""
+    yield from http.contradictions(given)
     header = given.get("proxy_protocol")
     if given.get("bind") and all(isinstance(bind, UnixBind) for bind in given["bind"]):
         yield from for_unix(given)
@@ -303,6 +309,10 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def unmet(given: Mapping[str, Any], route: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which conditions of a route no client of a listener meets: each an option of the route, and why."""
+    if given.get("protocol") == HTTP:
+        for option in CONDITIONS:
+            if option in route and (option == "speaks" or not ends_tls(given)):
+                yield option, "speaks HTTP, so nothing else is read of its clients"
     if given.get("tls") == PASSTHROUGH:
         others = [word for word in route.get("speaks", ()) if word != TLS]
         if others:

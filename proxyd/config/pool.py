@@ -16,6 +16,7 @@ from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
 from proxyd.config.failover import KEEP, ON_UP, OnDown
 from proxyd.config.health import Check, CheckSpec
+from proxyd.config.http import POOL_OPTIONS
 from proxyd.config.options import (
     Choice,
     Count,
@@ -93,6 +94,9 @@ class PoolSpec:
     eject: Optional[EjectSpec] = EjectSpec()
     on_down: Optional[float] = None  # seconds until connections are closed
     on_up: str = KEEP
+    response_timeout: float = 60.0  # seconds, as the next but one
+    max_idle_connections: int = 16
+    idle_connection_timeout: float = 30.0
 
     def at_most(self) -> PoolSpec:
         """The same with the highest of adaptive ``max_connections``, for where nothing is measured."""
@@ -311,6 +315,7 @@ OPTIONS = (
         "panic_threshold = 50%",
         default="0%",
     ),
+    *POOL_OPTIONS,
     *SERVER_OPTIONS,
     Option(
         "max_connections",

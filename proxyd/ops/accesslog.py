@@ -40,10 +40,7 @@ A JSON line is an object with the names of `proxyd.interfaces.Record`; ``started
 from __future__ import annotations
 
 import json
-import re
-import time
 from functools import lru_cache
-from math import isfinite
 from typing import Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
@@ -52,36 +49,14 @@ from zope.interface import classImplements
 
 from proxyd.config.daemon import AccessLogSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, Record
+from proxyd.interfaces import IObserver, Record, RequestRecord
+from proxyd.ops import requestlog
 from proxyd.ops.logfile import LogFile
+from proxyd.ops.words import LONGEST_VALUE, moment, rounded, word
 
 log = Logger(__name__)
 
-LONGEST_VALUE = 500  # a detail is some other program's text
-
-_plain = re.compile(r"(?!-\Z)[!#-<>-\[\]-~]{1,500}").fullmatch  # visible, without " = and backslash
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
-
-
-@lru_cache(maxsize=64)
-def _second(epoch_seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_seconds))
-
-
-def moment(epoch_seconds: float) -> Optional[str]:
-    """The time as ISO 8601 in UTC with milliseconds, or None for one that no calendar has."""
-    try:
-        second, millisecond = divmod(round(epoch_seconds * 1000), 1000)
-        return f"{_second(second)}.{millisecond:03d}Z"
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def word(text: str) -> str:
-    """The value as it stands in a text line: bare if it is plain, else a JSON string, ``-`` if empty."""
-    if _plain(text):
-        return text
-    return _to_json(text[:LONGEST_VALUE]) if text else "-"
 
 
 _ending = {reason: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
@@ -132,11 +107,6 @@ def _known(info: Optional[Mapping[str, float]]) -> str:
     )
 
 
-def _seconds(value: Optional[float]) -> Optional[float]:
-    """JSON has no infinities; and nothing here is measured finer than a microsecond."""
-    return None if value is None or not isfinite(value) else round(value, 6)
-
-
 def json_line(record: Record) -> str:
     """The record as a line with one JSON object, with its newline; ASCII."""
     return (
@@ -154,12 +124,13 @@ def json_line(record: Record) -> str:
                 "unique_id": record.unique_id[:LONGEST_VALUE],
                 "tls": record.tls[:LONGEST_VALUE],
                 "client_cn": record.client_cn[:LONGEST_VALUE],
-                "queue_seconds": _seconds(record.queue_seconds),
-                "connect_seconds": _seconds(record.connect_seconds),
-                "total_seconds": _seconds(record.total_seconds),
+                "queue_seconds": rounded(record.queue_seconds),
+                "connect_seconds": rounded(record.connect_seconds),
+                "total_seconds": rounded(record.total_seconds),
                 "bytes_in": record.bytes_in,
                 "bytes_out": record.bytes_out,
                 "retries": record.retries,
+                "requests": record.requests,
                 "client_tcp": record.client_tcp,
                 "server_tcp": record.server_tcp,
                 "reason": record.reason.code,
@@ -175,10 +146,11 @@ FORMATS: dict[str, Callable[[Record], str]] = {"text": text_line, "json": json_l
 
 
 class AccessLog:
-    """Writes a line for each connection that has ended, to a file or to the log of twistd."""
+    """Writes a line for each connection that has ended, and each request, to a file or to twistd's log."""
 
     def __init__(self, spec: AccessLogSpec, clock: IReactorTime) -> None:
-        self._line = FORMATS[spec.format]
+        self._line = FORMATS.get(spec.format)
+        self._request_line = requestlog.FORMATS[spec.format]
         self._file = LogFile(spec.path, clock) if spec.path else None
         self._append = self._tell_twistd if self._file is None else self._file.append
 
@@ -188,7 +160,11 @@ class AccessLog:
             self._file.open()
 
     def closed(self, record: Record) -> None:
-        self._append(self._line(record))
+        if self._line is not None and not record.requests:  # what came of requests is told of each
+            self._append(self._line(record))
+
+    def answered(self, record: RequestRecord) -> None:
+        self._append(self._request_line(record))
 
     def close(self) -> None:
         """Write all that was gathered and close the file."""

@@ -131,6 +131,33 @@ class Metrics(Collector):
         for pool, durations in self.passed.queue.items():
             queue.add_metric((pool,), _buckets(durations), durations.total)
         yield from (connections, refused, retries, connect, connection, queue)
+        yield from self._requests()
+
+    def _requests(self) -> Iterator[Metric]:
+        """What has passed of HTTP, where that is spoken."""
+        if not self.passed.requests:
+            return
+        servers = ("listener", "pool", "server")
+        requests = CounterMetricFamily(
+            "proxyd_requests",
+            "Requests of HTTP that are over, by the status of the answer (0: none), by why, and by whose "
+            "fault it was.",
+            labels=(*servers, "status", "reason", "fault"),
+        )
+        total = HistogramMetricFamily(
+            "proxyd_request_seconds",
+            "How long requests took until their answers were complete.",
+            labels=servers,
+        )
+        first_byte = HistogramMetricFamily(
+            "proxyd_first_byte_seconds", "How long requests took until their answers began.", labels=servers
+        )
+        for key, served in self.passed.requests.items():
+            for (status, code), count in served.ended.items():
+                requests.add_metric((*key, str(status), code, FAULTS[code]), count)
+            total.add_metric(key, _buckets(served.total), served.total.total)
+            first_byte.add_metric(key, _buckets(served.first_byte), served.first_byte.total)
+        yield from (requests, total, first_byte)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
         now = {key: [way.bytes_in, way.bytes_out] for key, way in self.passed.ways.items()}

@@ -13,7 +13,7 @@ from typing import Collection
 
 from zope.interface import classImplements
 
-from proxyd.interfaces import IObserver, Record
+from proxyd.interfaces import IObserver, Record, RequestRecord
 
 # Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
 CONNECT_BOUNDS = (
@@ -35,6 +35,10 @@ CONNECT_BOUNDS = (
 )
 # A client waits for room until the end of a short query, or as long as the queue lets it.
 QUEUE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# A request takes from the time of a file in a server's memory to that of a long report.
+REQUEST_BOUNDS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
 # A connection lasts from one exchange on the same rack to a database session of a day.
 CONNECTION_BOUNDS = (
     *(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0, 14400.0, 86400.0),
@@ -73,6 +77,18 @@ class Way:
         self.connection = connection  # of the listener, to all servers
 
 
+class Served:
+    """What requests went from one listener to one server, by their status and their reason's code."""
+
+    __slots__ = ("ended", "first_byte", "total", "way")
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self.ended: dict[tuple[int, str], int] = {}
+        self.first_byte = Durations(REQUEST_BOUNDS)
+        self.total = Durations(REQUEST_BOUNDS)
+
+
 class Passed:
     """All that has passed since the start; the keys are names of the configuration, so there is a bound."""
 
@@ -83,8 +99,12 @@ class Passed:
         self.connect: dict[tuple[str, str], Durations] = {}  # by pool and server
         self.connection: dict[str, Durations] = {}  # by listener
         self.queue: dict[str, Durations] = {}  # by pool
+        self.requests: dict[tuple[str, str, str], Served] = {}  # by listener, pool and server
 
     def closed(self, record: Record) -> None:
+        if record.requests is not None:
+            self._closed_after_requests(record)
+            return
         key = (record.listener, record.pool, record.server)
         way = self.ways.get(key)
         if way is None:
@@ -100,6 +120,41 @@ class Passed:
             refused = (key[0], code)
             self.refused[refused] = self.refused.get(refused, 0) + 1
         way.connection.note(record.total_seconds)
+        waited = record.queue_seconds
+        if waited is not None:
+            self.queue_of(key[1]).note(waited)
+        if record.retries:
+            self.retries[key[1]] = self.retries.get(key[1], 0) + record.retries
+
+    def _closed_after_requests(self, record: Record) -> None:
+        """A connection of HTTP: its bytes, its servers and its waits were those of its requests."""
+        key = (record.listener, record.pool, "")
+        way = self.ways.get(key)
+        if way is None:
+            way = self.ways[key] = Way(self.connect_of(key[1], ""), self.connection_of(key[0]))
+        code = record.reason.code
+        way.ended[code] = way.ended.get(code, 0) + 1
+        way.connection.note(record.total_seconds)
+
+    def answered(self, record: RequestRecord) -> None:
+        key = (record.listener, record.pool, record.server)
+        served = self.requests.get(key)
+        if served is None:
+            way = self.ways.get(key)
+            if way is None:
+                way = self.ways[key] = Way(self.connect_of(key[1], key[2]), self.connection_of(key[0]))
+            served = self.requests[key] = Served(way)
+        way = served.way
+        how = (record.status, record.reason.code)
+        served.ended[how] = served.ended.get(how, 0) + 1
+        way.bytes_in += record.bytes_in
+        way.bytes_out += record.bytes_out
+        served.total.note(record.total_seconds)
+        first_byte = record.first_byte_seconds
+        if first_byte is not None:
+            served.first_byte.note(first_byte)
+        if record.connect_seconds:  # not on a connection that was kept
+            way.connect.note(record.connect_seconds)
         waited = record.queue_seconds
         if waited is not None:
             self.queue_of(key[1]).note(waited)
@@ -131,6 +186,8 @@ class Passed:
         """Drop what has passed with servers that are no more: those of a name come and go for ever."""
         for way in [key for key in self.ways if key[2] and (key[1], key[2]) not in there]:
             del self.ways[way]
+        for served in [key for key in self.requests if key[2] and (key[1], key[2]) not in there]:
+            del self.requests[served]
         for connect in [key for key in self.connect if key[1] and key not in there]:
             del self.connect[connect]
 

@@ -84,7 +84,11 @@ class ProxyFactory(ServerFactory):
             if refusal is not None:
                 self.turned_away(addr, refusal.reason, refusal.detail)
                 return Unwelcome()
-        return Session(self, addr).client
+        return self.session(addr).client
+
+    def session(self, address: IAddress) -> Session:
+        """A session for one who was accepted from there."""
+        return Session(self, address)
 
     def stopFactory(self) -> None:
         self.exit.close()

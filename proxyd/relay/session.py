@@ -22,6 +22,7 @@ from proxyd.config.balance import CONNECT, FIRST_BYTE
 from proxyd.config.refusal import CLOSE
 from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
+from proxyd.interfaces import Record
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival, network_of
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
@@ -293,19 +294,25 @@ class Session(Pair):
         if tally is not None and counted is not None and counted.key is None:
             tally.known(counted, client_of(client))
 
-    async def _reach_a_server(self) -> None:
-        """Dial the pool's servers one after another, each at most once, until one answers."""
+    async def _reach_a_server(self, first: Optional[Server] = None, before: Sequence[Server] = ()) -> None:
+        """
+        Dial the pool's servers one after another, each at most once, until one answers.
+
+        ``first`` was chosen already; those that were tried ``before`` are not tried again.
+        """
         pool = self.pool
         if pool is None:
             raise Refused(Reason.NO_ROUTE, what_was_said(self.opening))
         timeout = pool.spec.connect_timeout
-        tried: list[Server] = []
+        tried = list(before)
         failed: Optional[DialFailed] = None
+        server: Optional[Server]
         while len(tried) <= pool.spec.retries:
-            if pool.queue is None:
-                server = self._pick(pool, tried)
-            else:
-                server = await self._pick_in_turn(pool, tried)
+            server, first = first, None
+            if server is None:
+                server = (
+                    self._pick(pool, tried) if pool.queue is None else await self._pick_in_turn(pool, tried)
+                )
             if server is None:
                 break
             self.picked = server
@@ -450,8 +457,10 @@ class Session(Pair):
             seconds = connect_seconds if measure == CONNECT else round_trip(self.server.transport)
             if seconds is not None:
                 pool.timed(server, seconds)
-        if measure != FIRST_BYTE and server.adaptive is None:
-            return
+        if measure == FIRST_BYTE or server.adaptive is not None:
+            self._watch_first_byte(server)
+
+    def _watch_first_byte(self, server: Server) -> None:
         asked = bool(self.client.held)
         watch = FirstByte(self.factory.seconds, asked, self._first_byte_came, server.adaptive)
         assert isinstance(self.client, (TimedServer, TimedTLSServer)) and isinstance(self.server, TimedClient)
@@ -580,4 +589,8 @@ class Session(Pair):
                 self.pool.failed(picked, f"{reason.code} without a byte", factory.seconds())
         if self._lesson is not None:
             self._lesson.ended()
-        factory.left(self, record_of(self, reason, detail))
+        factory.left(self, self.record(reason, detail))
+
+    def record(self, reason: Reason, detail: str) -> Record:
+        """All that is known of it, when it has ended."""
+        return record_of(self, reason, detail)

@@ -92,6 +92,20 @@ def ssl_connection(stream: Any) -> Optional[SSLConnection]:
     return getattr(stream, "ssl", None)
 
 
+def send_portion(source: Any, sink: Any, count: int) -> bool:
+    """
+    Let the next ``count`` bytes of a stream go straight to another one, if both are of a kind that can.
+
+    The protocol of the source is the producer of the sink; its ``portion_sent`` is called behind them.
+    """
+    if isinstance(source, ProtocolWrapper) or isinstance(sink, ProtocolWrapper):
+        return False  # as in `pump`
+    if not (hasattr(source, "send_portion") and hasattr(sink, "send_portion") and source.can_be_spliced()):
+        return False  # what comes out of TLS comes in records
+    source.send_portion(sink, count)
+    return True
+
+
 def buffered(stream: Any) -> int:
     """How many bytes written to the stream are still in user space."""
     if isinstance(stream, ProtocolWrapper):

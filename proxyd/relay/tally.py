@@ -23,7 +23,14 @@ from proxyd.policy.limits import Limits, network_of_key, prefix_of
 
 # Ends that show that a client does not speak what the listener expects.
 PROTOCOL_ERRORS = frozenset(
-    {Reason.PROXY_MALFORMED, Reason.PROXY_UNTRUSTED, Reason.TLS_MALFORMED, Reason.OPENING_TIMEOUT}
+    {
+        Reason.PROXY_MALFORMED,
+        Reason.PROXY_UNTRUSTED,
+        Reason.TLS_MALFORMED,
+        Reason.OPENING_TIMEOUT,
+        Reason.REQUEST_MALFORMED,
+        Reason.REQUEST_TIMEOUT,
+    }
 )
 
 # Refusals that mean that a limit is too low, or somebody too greedy: an operator wants to know which.

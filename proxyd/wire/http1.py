@@ -79,14 +79,16 @@ class Said:
 
     ``fields`` are those that are passed on, as `proxyd.wire.httpfields` has them, and what else is for who
     passes it on to decide (`FORWARDED`, `VIA` …).  ``length`` is that of the body in bytes, `CHUNKED` or
-    `UNTIL_CLOSE`; ``minor`` that of the version.  ``persistent`` says whether its sender wants to go on
-    afterwards, ``upgrade`` what it wants to go on with, ``named`` are the fields that are meant for us alone.
+    `UNTIL_CLOSE`, ``declared`` what Content-Length says, also where no body follows; ``minor`` that of the
+    version.  ``persistent`` says whether its sender wants to go on afterwards, ``upgrade`` what it wants to
+    go on with, ``named`` are the fields that are meant for us alone.
 
     Of a request, ``host`` is who it is for, None if that is not said; ``expects`` whether its client waits
     for 100, ``trailers`` whether it takes some.  ``rendered`` belongs to who passes it on.
     """
 
     __slots__ = (
+        "declared",
         "expects",
         "fields",
         "host",
@@ -103,6 +105,7 @@ class Said:
         self.minor = minor
         self.fields: list[Field] = []
         self.length = 0
+        self.declared: Optional[int] = None
         self.persistent = minor == 1
         self.upgrade = b""
         self.named = _NO_NAMES
@@ -130,16 +133,15 @@ class Request:
 
 
 class Answer:
-    """An answer; ``declared`` is what its Content-Length says, also where no body follows, or None."""
+    """An answer."""
 
-    __slots__ = ("declared", "reason", "said", "status", "took")
+    __slots__ = ("reason", "said", "status", "took")
 
     def __init__(self, status: int, reason: bytes, said: Said, took: int) -> None:
         self.status = status
         self.reason = reason
         self.said = said
         self.took = took
-        self.declared: Optional[int] = None
 
 
 class Memory:
@@ -216,7 +218,7 @@ def _read_request(lines: list[bytes], known: Lines, minor: int) -> Said:
         _only_chunked(said, coding, length, 501)
         said.length = CHUNKED
     elif length is not None:
-        said.length = _number(length)
+        said.length = said.declared = _number(length)
     if CONNECTION in ours:
         _connect(said, ours[CONNECTION])
     if UPGRADE in ours:
@@ -376,19 +378,19 @@ def parse_answer(
 def _read_answer(answer: Answer, said: Said, ours: dict[int, bytes], of_head: bool) -> None:
     length, coding = ours.get(CONTENT_LENGTH), ours.get(TRANSFER_ENCODING)
     if length is not None:
-        answer.declared = _number(length)
+        said.declared = _number(length)
     if coding is not None:
         _only_chunked(said, coding, length, 502)
     status = answer.status
     if status < 200 or status == 204:
-        if coding is not None or answer.declared:
+        if coding is not None or said.declared:
             raise Unacceptable(502, f"a body of an answer {status}", "9110 8.6")
-        answer.declared = None
+        said.declared = None
     elif status != 304 and not of_head:
         if coding is not None:
             said.length = CHUNKED
         else:
-            said.length = answer.declared if answer.declared is not None else UNTIL_CLOSE
+            said.length = said.declared if said.declared is not None else UNTIL_CLOSE
     if CONNECTION in ours:
         _connect(said, ours[CONNECTION])
     if UPGRADE in ours and b"upgrade" in said.named:

@@ -60,7 +60,10 @@ class DaemonTests(IniCase):
     def test_refused(self) -> None:
         """A value that cannot be used is refused with what would be right."""
         for options, problem in [
-            ("access_log = a format=xml", 'access_log: format: "xml" is not known; known here: text, json'),
+            (
+                "access_log = a format=xml",
+                'access_log: format: "xml" is not known; known here: text, json, combined',
+            ),
             (
                 "access_log = format=json",
                 "access_log: begins with the path of a file, or with twistd for the log of twistd",

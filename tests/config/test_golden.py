@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from proxyd.config import load
+from proxyd.config.http import HttpSpec
 from proxyd.config.tcp import UNTOUCHED
 from proxyd.errors import ConfigError
 from tests.config.ini import IniCase
@@ -25,8 +26,8 @@ ENVIRON = {"HOST": "db.example.com"}
 
 def canonical(value: Any, indent: str = "") -> str:
     """A configuration as text, a line for each value, so that two can be compared by eye."""
-    if value == UNTOUCHED:
-        return "TcpSpec()"
+    if value in (UNTOUCHED, HttpSpec()):
+        return f"{type(value).__name__}()"
     if attrs.has(type(value)):
         inner = indent + "  "
         lines = [type(value).__name__]

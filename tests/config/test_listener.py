@@ -18,7 +18,7 @@ class ListenerTests(IniCase):
     def test_defaults(self) -> None:
         """A listener needs an address and a pool; all else has a default."""
         self.assertEqual(
-            self.load(LISTENER + POOL).listeners, (ListenerSpec("l", BINDS, "p", "tcp", 600, 30, False),)
+            self.load(LISTENER + POOL).listeners, (ListenerSpec("l", BINDS, "p", "tcp", 600, 30),)
         )
 
     def test_all_given(self) -> None:

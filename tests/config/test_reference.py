@@ -7,7 +7,7 @@ from typing import Any, Iterator
 
 import attrs
 
-from proxyd.config import reference
+from proxyd.config import http, reference
 from proxyd.config.affinity import AffinitySpec
 from proxyd.config.agent import AgentSpec
 from proxyd.config.balance import BalanceSpec
@@ -15,6 +15,7 @@ from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
 from proxyd.config.ejection import EjectSpec
 from proxyd.config.health import CheckSpec
+from proxyd.config.http import HttpSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Flag, OneWord, Option
 from proxyd.config.pool import PoolSpec, ServerSpec
@@ -52,7 +53,10 @@ def documented() -> Iterator[tuple[Any, Option]]:
     """Every option and parameter that has a default, with the value that holds what is given for it."""
     for name, spec in SPECS.items():
         for option in KINDS[name].options:
-            yield TcpSpec if option in (*LISTENER_OPTIONS, *SERVER_OPTIONS) else spec, option
+            if option in (*LISTENER_OPTIONS, *SERVER_OPTIONS):
+                yield TcpSpec, option
+            else:
+                yield HttpSpec if option in http.OPTIONS else spec, option
             for parameter in option.form.parameters:
                 parameters = PARAMETER_SPECS.get(option.name, spec)
                 yield PARAMETER_SPECS.get(f"{name} {option.name}", parameters), parameter

@@ -15,8 +15,10 @@ from proxyd.config import daemon
 from proxyd.config.daemon import AccessLogSpec
 from proxyd.errors import Reason, StartError
 from proxyd.interfaces import IObserver, Record
-from proxyd.ops.accesslog import FORMATS, LONGEST_VALUE, AccessLog, json_line, moment, text_line, word
-from tests.ops.records import record, refused
+from proxyd.ops import requestlog
+from proxyd.ops.accesslog import FORMATS, AccessLog, json_line, text_line
+from proxyd.ops.words import LONGEST_VALUE, moment, word
+from tests.ops.records import record, refused, request
 from tests.support.case import Case
 
 AWKWARD = [
@@ -153,6 +155,7 @@ class JsonLine(Case):
                 "bytes_in": 517,
                 "bytes_out": 20480,
                 "retries": 0,
+                "requests": None,
                 "client_tcp": None,
                 "server_tcp": None,
                 "reason": "client_finished",
@@ -219,7 +222,26 @@ class WholeAccessLog(Case):
 
     def test_formats(self) -> None:
         """Every format that the configuration allows can be written."""
-        self.assertEqual(set(FORMATS), set(daemon.FORMATS))
+        self.assertEqual({*FORMATS, "combined"}, set(daemon.FORMATS))
+        self.assertEqual(set(requestlog.FORMATS), set(daemon.FORMATS))
+
+    def test_requests(self) -> None:
+        """Requests have lines of their own, and the connection that brought them has none."""
+        for name in daemon.FORMATS:
+            path, clock = self.mktemp(), Clock()
+            log = AccessLog(AccessLogSpec(path, name), clock)
+            log.open()
+            log.answered(request())
+            log.closed(record(requests=1))
+            log.closed(record(requests=0))
+            log.closed(record())
+            log.close()
+            with open(path) as file:
+                line = FORMATS.get(name, lambda _: "")
+                self.assertEqual(
+                    file.read(),
+                    requestlog.FORMATS[name](request()) + line(record(requests=0)) + line(record()),
+                )
 
     def test_to_a_file(self) -> None:
         """Lines of the format that was asked for are in the file a fifth of a second later."""

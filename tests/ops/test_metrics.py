@@ -23,7 +23,7 @@ from proxyd.interfaces import (
 )
 from proxyd.ops.metrics import Metrics, metrics_site
 from tests.ops.exchange import Answer, exchange
-from tests.ops.records import record, refused
+from tests.ops.records import record, refused, request
 from tests.support.case import Case
 
 A = ServerSnapshot("web", "a", "10.0.0.1:80", "up", 2, False, 3)
@@ -46,6 +46,7 @@ LABELS = (
     "authority",
     "certificate",
     "result",
+    "status",
 )
 
 
@@ -79,6 +80,23 @@ class MetricsCase(Case):
 
 class WhatPassed(MetricsCase):
     """Counters and histograms."""
+
+    def test_requests(self) -> None:
+        """Requests are counted by where they went, by status, and by whose fault it was."""
+        self.assertNotIn("proxyd_requests_total", self.samples())
+        self.metrics.passed.answered(request())
+        self.metrics.passed.answered(request(status=504, reason=Reason.ANSWER_TIMEOUT))
+        found = self.samples()
+        self.assertEqual(
+            found["proxyd_requests_total"],
+            {
+                ("web", "web", "a", "answered", "nobody", "200"): 1,
+                ("web", "web", "a", "answer_timeout", "server", "504"): 1,
+            },
+        )
+        self.assertEqual(found["proxyd_request_seconds_count"], {("web", "web", "a"): 2})
+        self.assertEqual(found["proxyd_first_byte_seconds_count"], {("web", "web", "a"): 2})
+        self.assertEqual(found["proxyd_bytes_total"]["web", "web", "a", "in"], 2 * 517)
 
     def test_connections(self) -> None:
         """Connections are counted by where they led, why they ended, and whose fault it was."""

@@ -6,9 +6,10 @@ import math
 
 from zope.interface.verify import verifyObject
 
+from proxyd.errors import Reason
 from proxyd.interfaces import IObserver
 from proxyd.ops.passed import CONNECT_BOUNDS, CONNECTION_BOUNDS, QUEUE_BOUNDS, Durations, Passed
-from tests.ops.records import record, refused
+from tests.ops.records import record, refused, request
 from tests.support.case import Case
 
 
@@ -50,6 +51,23 @@ class PassedTests(Case):
         self.assertEqual(sum(passed.connection_of("web").counts), 4)
         self.assertEqual(sum(passed.queue_of("web").counts), 2)
         self.assertEqual((passed.refused, passed.retries), ({("web", "no_server"): 1}, {"web": 2}))
+
+    def test_requests(self) -> None:
+        """Requests are counted by what came of them; their connections bring no bytes and no server."""
+        passed = Passed()
+        passed.answered(request(queue_seconds=0.2))
+        passed.answered(request(connect_seconds=0.0, retries=1))
+        passed.answered(request(status=502, reason=Reason.NO_ANSWER, first_byte_seconds=None))
+        passed.closed(record(requests=3, server=""))
+        served = passed.requests["web", "web", "a"]
+        self.assertEqual(served.ended, {(200, "answered"): 2, (502, "no_answer"): 1})
+        self.assertEqual((sum(served.total.counts), sum(served.first_byte.counts)), (3, 2))
+        self.assertEqual((served.way.bytes_in, served.way.ended), (3 * 517, {}))
+        self.assertEqual(passed.ways["web", "web", ""].ended, {"client_finished": 1})
+        self.assertEqual((sum(passed.connect_of("web", "a").counts), passed.retries), (2, {"web": 1}))
+        self.assertEqual((sum(passed.queue_of("web").counts), passed.refused), (1, {}))
+        passed.forget_all_but(set())
+        self.assertEqual(passed.requests, {})
 
     def test_forgotten(self) -> None:
         """A server that is no more is forgotten, and what reached none is not."""

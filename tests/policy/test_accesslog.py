@@ -7,7 +7,8 @@ import random
 from typing import Any, Callable
 
 from proxyd.interfaces import Record
-from proxyd.ops.accesslog import json_line, moment, text_line
+from proxyd.ops.accesslog import json_line, text_line
+from proxyd.ops.words import moment
 from proxyd.policy.accesslog import LONGEST_LINE, Logged, epoch_seconds, read_line
 from proxyd.policy.arrival import Arrival
 from tests.ops.records import record, refused

@@ -13,7 +13,7 @@ from proxyd.config.address import Address, TcpAddress
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IDatapath, IObserver, Record
+from proxyd.interfaces import IDatapath, IObserver, Record, RequestRecord
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
@@ -33,9 +33,13 @@ class Notebook:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.requests: list[RequestRecord] = []
 
     def closed(self, record: Record) -> None:
         self.records.append(record)
+
+    def answered(self, record: RequestRecord) -> None:
+        self.requests.append(record)
 
 
 @implementer(IObserver)
@@ -43,6 +47,9 @@ class Broken:
     """An observer that breaks its promise."""
 
     def closed(self, record: Record) -> None:
+        raise ValueError("broken observer")
+
+    def answered(self, record: RequestRecord) -> None:
         raise ValueError("broken observer")
 
 

@@ -20,7 +20,7 @@ from proxyd.config.address import Address, Bind, TcpAddress, TcpBind
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, Record
+from proxyd.interfaces import IObserver, Record, RequestRecord
 from proxyd.policy.admission import Admission
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.bans import Bans
@@ -43,9 +43,13 @@ class Notebook:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.requests: list[RequestRecord] = []
 
     def closed(self, record: Record) -> None:
         self.records.append(record)
+
+    def answered(self, record: RequestRecord) -> None:
+        self.requests.append(record)
 
 
 class Relay:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -19,7 +20,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.support.authority import Issued
 from tests.support.certificate import key_and_certificate
-from tests.support.stage import Child, Place, Stage, program
+from tests.support.stage import PYTHONPATH, Child, Place, Stage, program
 
 
 @frozen
@@ -237,6 +238,62 @@ def _certificate(stage: Stage, name: str, host: str) -> Path:
     pem = stage.folder / f"{name}.pem"
     pem.write_bytes(key_and_certificate(host))
     return pem
+
+
+APACHE = """
+ServerRoot {folder}
+ServerName {host}
+Listen {place}
+User www-data
+Group www-data
+PidFile {folder}/pid
+Mutex pthread
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
+DocumentRoot {folder}/files
+UseCanonicalName On
+MaxKeepAliveRequests 0
+ErrorLog /dev/stderr
+LogLevel notice
+LogFormat "%r" short
+CustomLog {folder}/access.log short
+<Directory {folder}>
+    Require all granted
+</Directory>
+"""
+
+
+async def apache(stage: Stage, name: str = "apache") -> Service:
+    """Apache, which serves the files in ``files`` of its folder, and logs request lines to ``access.log``."""
+    place = stage.tcp()
+    folder = stage.subfolder(name)
+    (folder / "files").mkdir()
+    (folder / "conf").write_text(APACHE.format(folder=folder, host=place.host, place=place))
+    child = stage.spawn(program("apache2", "apache2-bin"), "-X", "-d", folder, "-f", folder / "conf")
+    await stage.until(lambda: _listens(place), "Apache, which says nothing as a single process")
+    return Service(place, child, folder)
+
+
+def _listens(place: Place) -> bool:
+    try:
+        place.socket().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+async def gunicorn(stage: Stage, name: str = "gunicorn") -> Service:
+    """gunicorn with the application of `tests.support.webclients`, and connections that are kept."""
+    place = stage.tcp()
+    folder = stage.subfolder(name)
+    child = stage.spawn(
+        sys.executable, "-m", "gunicorn", "--bind", str(place), "--worker-class", "gthread", "--threads", "8",
+        "--no-control-socket", "tests.support.webclients:app",
+        environment={"PYTHONPATH": PYTHONPATH},
+    )  # fmt: skip
+    await child.says(rb"Booting worker")
+    return Service(place, child, folder)
 
 
 async def nginx_stream(

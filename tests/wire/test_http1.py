@@ -341,7 +341,7 @@ class Answers(Case):
             b"Content-Length: 7\r\nTrailer: y\r\n\r\nrest",
             b"HEAD",
         )
-        self.assertEqual((found.status, found.reason, found.declared), (404, b"Not  Found", 7))
+        self.assertEqual((found.status, found.reason, found.said.declared), (404, b"Not  Found", 7))
         self.assertEqual([field[2] for field in found.said.fields], [b"Server: x\r\n", b"Trailer: y\r\n"])
 
     def test_switches(self) -> None:

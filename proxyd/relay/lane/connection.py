@@ -22,7 +22,7 @@ import socket
 import struct
 from typing import Any, Callable, Iterable, Optional
 
-from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
@@ -35,12 +35,9 @@ from zope.interface import classImplements
 
 from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
-from proxyd.relay.lane.sockets import ConnectedSocket
+from proxyd.relay.lane.portion import BUSY_READS, SMALL_SPLICES, SPLICE_FLAGS, Portion
+from proxyd.relay.lane.sockets import ConnectedSocket, lost
 from proxyd.relay.streams import CHUNK, queued_by_kernel
-
-BUSY_READS = 2  # full reads in a row after which a direction is spliced
-
-SMALL_SPLICES = 4  # splices in a row of less than a scratch after which it is copied again
 
 JOINED_WRITES = 64  # small writes that are sent as one
 
@@ -48,15 +45,8 @@ _TALK = IN | OUT  # the edge of a socket that has something to read and is other
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 
-_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
-
 DONE = Failure(CONNECTION_DONE)
 ABORTED = Failure(ConnectionAborted())
-
-
-def lost(error: OSError) -> Failure:
-    """The connection is lost, in the system's own word for it."""
-    return Failure(ConnectionLost(error.strerror or str(error)))
 
 
 class LaneConnection(ConnectedSocket):
@@ -74,6 +64,7 @@ class LaneConnection(ConnectedSocket):
         "_gone",
         "_loop",
         "_pipe",
+        "_portion",
         "_pump",
         "_queue",
         "_readable",
@@ -115,6 +106,7 @@ class LaneConnection(ConnectedSocket):
         self._queue: Optional[list[Any]] = None  # bytes and memoryviews that wait to be sent
         self._buffered = 0  # how many bytes that is
         self._pump: Optional[LaneConnection] = None  # where what we receive goes
+        self._portion: Optional[Portion] = None  # or so much of it
         self._pipe: Optional[Pipe] = None  # through which we are sent bulk
         self._full_reads = 0
         self._small = 0
@@ -206,7 +198,10 @@ class LaneConnection(ConnectedSocket):
     def _read(self) -> None:
         peer = self._pump
         if peer is None:
-            self._deliver()
+            if self._portion is None:
+                self._deliver()
+            else:
+                self._portion.move()
         elif peer._pipe is not None:
             self._splice(peer, peer._pipe)
         elif self._full_reads < BUSY_READS or not self._begin_splice(peer):
@@ -229,6 +224,9 @@ class LaneConnection(ConnectedSocket):
                 self._end()
                 return
             self.protocol.dataReceived(data)
+            if self._portion is not None:
+                self._loop.again(self)
+                return
             if len(data) < size:
                 self._loop.calm = 0
                 if not self._gone:
@@ -329,7 +327,7 @@ class LaneConnection(ConnectedSocket):
         fd = self._socket.fileno()
         while self._reading:
             try:
-                count = os.splice(fd, pipe.into, most, flags=_SPLICE_FLAGS)  # type: ignore[attr-defined]
+                count = os.splice(fd, pipe.into, most, flags=SPLICE_FLAGS)  # type: ignore[attr-defined]
             except BlockingIOError:
                 peer._end_splice()  # others may need the pipe before there is more to splice
                 if self._gone:
@@ -370,7 +368,7 @@ class LaneConnection(ConnectedSocket):
         while pipe.filled:
             try:
                 pipe.filled -= os.splice(  # type: ignore[attr-defined]
-                    pipe.out, fd, pipe.filled, flags=_SPLICE_FLAGS
+                    pipe.out, fd, pipe.filled, flags=SPLICE_FLAGS
                 )
             except BlockingIOError:
                 self._blocked = True
@@ -392,6 +390,12 @@ class LaneConnection(ConnectedSocket):
     def pump_to(self, peer: LaneConnection) -> None:
         """From now on send whatever arrives here to the peer, without a call of the protocol's."""
         self._pump = peer
+
+    def send_portion(self, peer: LaneConnection, count: int) -> None:
+        """The same of the next ``count`` bytes alone; the protocol's ``portion_sent`` is called behind it."""
+        self._portion = Portion(self, peer, count)
+        self._readable = True  # there may be more of what the protocol was given the beginning of
+        self._loop.again(self)
 
     # Sending
 
@@ -513,6 +517,7 @@ class LaneConnection(ConnectedSocket):
         peer, self._pump = self._pump, None
         if peer is not None:
             peer._pump = None
+        self._portion = None
         self._end_splice()
         self._queue = None
         self._buffered = 0

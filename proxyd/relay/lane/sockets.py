@@ -5,7 +5,15 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
 from proxyd.relay.streams import address_of, keep_alive
+
+
+def lost(error: OSError) -> Failure:
+    """The connection is lost, in the system's own word for it."""
+    return Failure(ConnectionLost(error.strerror or str(error)))
 
 
 class ConnectedSocket:

@@ -1,0 +1,9 @@
+`protocol = http` on a listener: each request of HTTP/1.0 and 1.1 is led to a server by itself, on connections that are
+kept (`max_idle_connections`, `idle_connection_timeout`). Requests and answers are read strictly and rebuilt, so that
+nothing is smuggled; bodies are streamed, WebSockets and other upgrades become tunnels, and a request without an answer
+goes to another server if that does no harm. `forwarded` and `trusted` say how servers learn of the client, `via` and
+`server_header` what is shown of us and of them; `header_timeout`, `keepalive_timeout`, `response_timeout`,
+`max_requests`, `max_header` and `max_fields` are the bounds.
+
+The access log has a line for each request, as text, JSON or `format=combined`, and the metrics have
+`proxyd_requests_total`, `proxyd_request_seconds` and `proxyd_first_byte_seconds`.

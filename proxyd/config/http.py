@@ -1,0 +1,180 @@
+"""What did the operator ask of HTTP?  Options of a listener with ``protocol = http``, and of its pools."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Iterator, Mapping
+
+from attrs import fields_dict, frozen
+
+from proxyd.config.bandwidth import Size
+from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Several
+from proxyd.config.proxyprotocol import Network, NetworkForm
+from proxyd.config.reader import Word
+from proxyd.config.tls import PASSTHROUGH
+from proxyd.config.words import Invalid, quoted
+
+HTTP = "http"
+
+X_FORWARDED_FOR, FORWARDED, BOTH, OFF = "x-forwarded-for", "forwarded", "both", "off"
+TELLS = (X_FORWARDED_FOR, FORWARDED, BOTH, OFF)
+
+KEEP, DROP, REPLACE = "keep", "drop", "replace"
+
+_PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)  # RFC 9110, 7.6.3
+
+# What looks at a connection as a whole, and means nothing where one carries requests for several servers.
+_OF_CONNECTIONS = ("bandwidth", "bandwidth_per_client", "min_rate")
+
+
+@frozen
+class HttpSpec:
+    """
+    What a listener asks of HTTP: times in seconds, ``max_header`` in bytes of a head.
+
+    ``forwarded`` is how servers are told of the client, ``trusted`` whose own word for that is believed.
+    ``via`` is what we are called, "" if nobody is told.
+    """
+
+    header_timeout: float = 15.0
+    keepalive_timeout: float = 60.0
+    max_requests: int = 1000
+    max_header: int = 16 * 1024
+    max_fields: int = 100
+    forwarded: str = X_FORWARDED_FOR
+    trusted: tuple[Network, ...] = ()
+    server_header: str = KEEP
+    via: str = "proxyd"
+
+
+@frozen
+class Pseudonym(OneWord):
+    """What a proxy calls itself in Via, or ``off``."""
+
+    shape = "a name of letters, digits and `-._`, or `off`"
+
+    def read(self, word: Word) -> str:
+        if not _PSEUDONYM.fullmatch(word.text):
+            raise Invalid(f"{quoted(word.text)} is not {self.shape}")
+        return "" if word.text == OFF else word.text
+
+
+OPTIONS = (
+    Option(
+        "header_timeout",
+        Duration(),
+        "With `protocol = http`: so long a client may take for the head of a request, and a second more for "
+        "every 500 bytes of it (Apache's RequestReadTimeout); then it is answered 408.",
+        "header_timeout = 5s",
+        default="15s",
+    ),
+    Option(
+        "keepalive_timeout",
+        Duration(),
+        "With `protocol = http`: so long a client's connection is kept while it asks for nothing.",
+        "keepalive_timeout = 15s",
+        default="60s",
+    ),
+    Option(
+        "max_requests",
+        Count(1, 1_000_000),
+        "With `protocol = http`: after so many requests a client's connection is closed, as nginx does, so "
+        "that clients come to be spread anew.",
+        "max_requests = 100",
+        default="1000",
+    ),
+    Option(
+        "max_header",
+        Size(),
+        "With `protocol = http`: so long the head of a request or of an answer may be; else a client is "
+        "answered 431, or 414 if its first line alone is longer, and what a server says becomes 502.",
+        "max_header = 32k",
+        default="16k",
+    ),
+    Option(
+        "max_fields",
+        Count(1, 1000),
+        "With `protocol = http`: so many fields a head may have.",
+        "max_fields = 200",
+        default="100",
+    ),
+    Option(
+        "forwarded",
+        Choice(TELLS),
+        "With `protocol = http`: how servers are told who the client is: by X-Forwarded-For and "
+        "X-Forwarded-Proto, by Forwarded (RFC 7239), by both, or not at all. What clients say of that "
+        "themselves is taken away, unless they are `trusted`.",
+        "forwarded = both",
+        default=X_FORWARDED_FOR,
+    ),
+    Option(
+        "trusted",
+        Several(NetworkForm()),
+        "With `protocol = http`: proxies before this one, whose X-Forwarded-… and Forwarded are passed on, "
+        "with their own addresses added.",
+        "trusted = 10.0.0.0/8",
+        otherwise="nobody is believed",
+    ),
+    Option(
+        "server_header",
+        Choice((KEEP, REPLACE, DROP)),
+        "With `protocol = http`: what becomes of the Server field of answers. `replace` makes it `proxyd`.",
+        "server_header = drop",
+        default=KEEP,
+    ),
+    Option(
+        "via",
+        Pseudonym(),
+        "With `protocol = http`: what this proxy calls itself in Via (RFC 9110, 7.6.3), towards servers and "
+        "clients; `off` leaves Via as it is. Some servers do not compress for who comes with Via (nginx's "
+        "`gzip_proxied`).",
+        "via = edge-1",
+        default="proxyd",
+    ),
+)
+
+POOL_OPTIONS = (
+    Option(
+        "response_timeout",
+        Duration(),
+        "For listeners with `protocol = http`: so long a server may take until its answer begins, counted "
+        "from the end of the request; then the client is answered 504.",
+        "response_timeout = 5m",
+        default="60s",
+    ),
+    Option(
+        "max_idle_connections",
+        Count(0, 10_000),
+        "For listeners with `protocol = http`: so many connections to each server are kept open for later "
+        "requests. They do not count as its connections.",
+        "max_idle_connections = 64",
+        default="16",
+    ),
+    Option(
+        "idle_connection_timeout",
+        Duration(),
+        "For listeners with `protocol = http`: so long they are kept; it should be less than what the "
+        "servers themselves wait.",
+        "idle_connection_timeout = 4s",
+        default="30s",
+    ),
+)
+
+
+def asked(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the values that an `HttpSpec` is made of out of those of a listener."""
+    return {name: given.pop(name) for name in fields_dict(HttpSpec) if name in given}
+
+
+def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What does not go together in a listener: each an option, and what is wrong with it."""
+    if given.get("protocol") == HTTP:
+        if given.get("tls") == PASSTHROUGH:
+            yield "tls", "passthrough leaves nothing to read; it is for a listener with protocol = tcp"
+        for name in _OF_CONNECTIONS:
+            if name in given:
+                yield name, "is for a listener with protocol = tcp"
+    elif "protocol" in given:
+        for name in fields_dict(HttpSpec):
+            if name in given:
+                yield name, "is for a listener with protocol = http"

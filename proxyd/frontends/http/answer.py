@@ -1,0 +1,168 @@
+"""
+What becomes of a server's answer on its way to the client?
+
+`Delivery` is the one way that it takes: its head is rebuilt, and its body passes as pieces, which know
+nothing of the framing on either side.  So this is the room in which an answer is compressed, stored, or
+taken from a store: whoever wants to sits between what came and what leaves.
+
+Servers stay hidden: where they name themselves, the client reads the name that it has asked for (Location,
+RFC 9110 10.2.2; the Domain of Set-Cookie, RFC 6265 4.1.2.3).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Sequence
+
+from proxyd.config.address import TcpAddress
+from proxyd.config.http import DROP, REPLACE, HttpSpec
+from proxyd.frontends.http.pages import date
+from proxyd.policy.server import Server
+from proxyd.wire.chunked import chunk, last
+from proxyd.wire.http1 import Answer, Request
+from proxyd.wire.httpfields import DATE, END_TO_END, LOCATION, SERVER, SET_COOKIE, Field
+
+_OWN_NAME = b"Server: proxyd\r\n"
+
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE).match
+
+_DOMAIN = re.compile(rb";[ \t]*domain[ \t]*=[ \t]*\.?([^;]*)", re.IGNORECASE)
+
+
+class Delivery:
+    """
+    How one answer after another goes to the client of a connection.
+
+    After `head`, ``chunked`` says how the body is framed, and ``closes`` that the connection ends with it.
+    """
+
+    __slots__ = ("_seconds", "_secure", "_spec", "_via", "chunked", "closes")
+
+    def __init__(self, spec: HttpSpec, seconds: Callable[[], float], secure: bool) -> None:
+        self._spec = spec
+        self._seconds = seconds
+        self._secure = secure
+        self._via = b"Via: 1.1 %s\r\n" % spec.via.encode() if spec.via else b""
+        self.chunked = False
+        self.closes = False
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether the bytes of the body leave as they come, so that they need not be looked at."""
+        return not self.chunked
+
+    def head(self, answer: Answer, request: Request, keep: bool, server: Server) -> bytes:
+        """The head, with ``keep`` for a connection that is to go on."""
+        said, minor = answer.said, request.said.minor
+        self.chunked = said.length < 0 and minor == 1
+        if said.length < 0 and not minor:
+            keep = False  # HTTP/1.0 has no other end for a body of unknown length
+        self.closes = not keep
+        usual = keep and minor == 1
+        if usual and said.rendered is not None:
+            return said.rendered
+        lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
+        usual = self._fields(lines, said.fields, request, server) and usual
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif said.declared is not None:
+            lines.append(b"Content-Length: %d\r\n" % said.declared)
+        lines.append(self._via)
+        if not keep:
+            lines.append(b"Connection: close\r\n")
+        elif not minor:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        if usual:
+            said.rendered = head
+        return head
+
+    def interim(self, answer: Answer) -> bytes:
+        """The head of an answer before the answer, or of one that switches protocols (RFC 9110, 15.2)."""
+        lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
+        lines += [field[2] for field in answer.said.fields]
+        if answer.status == 101:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %s\r\n" % answer.said.upgrade)
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def data(self, data: bytes) -> bytes:
+        """Some of the body as it leaves; never called with nothing."""
+        return chunk(data) if self.chunked else data
+
+    def end(self, trailers: Sequence[Field] = ()) -> bytes:
+        """What leaves behind the body."""
+        return last(list(trailers)) if self.chunked else b""
+
+    def _fields(self, lines: list[bytes], fields: Sequence[Field], request: Request, server: Server) -> bool:
+        """Add the fields; whether they are the same for every request."""
+        same, dated = True, False
+        for field in fields:
+            kind = field[3]
+            if kind == END_TO_END:
+                lines.append(field[2])
+            elif kind == LOCATION:
+                same = False
+                lines.append(self._relocated(field, request, server))
+            elif kind == SET_COOKIE:
+                lines.append(_for_our_domain(field, server))
+            elif kind == SERVER:
+                if self._spec.server_header != DROP:
+                    lines.append(_OWN_NAME if self._spec.server_header == REPLACE else field[2])
+            else:
+                dated = dated or kind == DATE
+                lines.append(field[2])
+        if not dated:
+            same = False
+            lines.append(date(self._seconds()))  # RFC 9110, 6.6.1
+        return same
+
+    def _relocated(self, field: Field, request: Request, server: Server) -> bytes:
+        name, value, line, _ = field
+        match = _ABSOLUTE(value)
+        if match is None or not request.host or not _is_at(match.group(1), request.host, server):
+            return line
+        scheme = b"https" if self._secure else b"http"
+        original = line[: len(name)]
+        return b"%s: %s://%s%s\r\n" % (original, scheme, request.host, value[match.end() :])
+
+
+def _names(server: Server) -> list[tuple[str, int]]:
+    """What a server may call itself: the addresses and the names that it is known by."""
+    places: list[Any] = [server.address, server.origin, *getattr(server.address, "each", ())]
+    return [(place.host.lower(), place.port) for place in places if isinstance(place, TcpAddress)]
+
+
+def _is_at(authority: bytes, asked: bytes, server: Server) -> bool:
+    """Whether an authority is the server's: its own, or the name that was asked for and the server's port."""
+    host, _, port = authority.lower().decode("ascii", "replace").rpartition(":")
+    if not host or port.endswith("]"):
+        host, port = authority.lower().decode("ascii", "replace"), ""
+    host = host.strip("[]")
+    wanted = _without_port(asked)
+    for name, number in _names(server):
+        if port in (str(number), "") and host == name:
+            return True
+        if port == str(number) and host == wanted and authority.lower() != asked.lower():
+            return True
+    return False
+
+
+def _without_port(authority: bytes) -> str:
+    text = authority.lower().decode("ascii", "replace")
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+def _for_our_domain(field: Field, server: Server) -> bytes:
+    """A cookie for the server's own name is for whom the client has asked."""
+    name, value, line, _ = field
+    match = _DOMAIN.search(value)
+    if match is None:
+        return line
+    domain = match.group(1).strip(b" \t").lower().decode("ascii", "replace")
+    if domain not in [host for host, _ in _names(server)]:
+        return line
+    return b"%s: %s%s\r\n" % (line[: len(name)], value[: match.start()], value[match.end() :])

@@ -1,0 +1,368 @@
+"""
+How does a connection of HTTP begin, wait and end?
+
+What a session has while requests come and go, and all that is not the life of one of them (`session` has
+that): who the client is, its deadlines, how the two sides end, and what is told of a request when it is
+over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from proxyd.errors import Reason, Refused
+from proxyd.frontends.http.answer import Delivery
+from proxyd.frontends.http.request import Introduction
+from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
+from proxyd.interfaces import Record, RequestRecord
+from proxyd.policy.server import Server
+from proxyd.relay.opening import Opening
+from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
+from proxyd.relay.session import Session
+from proxyd.relay.streams import address_text, buffered, ssl_connection
+from proxyd.wire.chunked import Chunks
+from proxyd.wire.http1 import Answer, Memory, Request
+
+if TYPE_CHECKING:
+    from proxyd.frontends.http.factory import HttpFactory
+
+HEAD_RATE = 500  # bytes a second that a head may take longer for (Apache's RequestReadTimeout MinRate)
+
+# What a connection is about.
+OPENING = 0  # it is not known yet who the client is
+IDLE = 1  # it has asked for nothing, or has its answer
+HEAD = 2  # a head has begun
+ASKED = 3  # a request is under way
+FULL = 4  # it has not taken its last answer yet
+
+log = Logger(__name__)
+
+
+class HttpConnection(Session):
+    """One client's connection; a subclass knows what to do with requests."""
+
+    __slots__ = (
+        "_answer",
+        "_began",
+        "_came_from",
+        "_delivery",
+        "_down",
+        "_down_left",
+        "_first",
+        "_forwarding",
+        "_memory",
+        "_may_reuse",
+        "_nobody",
+        "_out",
+        "_phase",
+        "_request",
+        "_since",
+        "_slot",
+        "_status",
+        "_streaming",
+        "_tried",
+        "_up",
+        "_up_left",
+        "_uploading",
+        "http",
+        "requests",
+        "total_in",
+        "total_out",
+    )
+
+    def __init__(self, factory: HttpFactory, address: IAddress) -> None:
+        super().__init__(factory, address)
+        self.http = factory
+        self.client = HttpTLSServer(self) if factory.may_end_tls else HttpServer(self)
+        self._nobody = self.server  # who is the server while there is none
+        self._phase = OPENING
+        self._since = 0.0  # when the phase began
+        self._memory = Memory(factory.lines)
+        self._forwarding: Optional[Introduction] = None
+        self._came_from = ""  # the client's address, as records have it
+        self._delivery: Optional[Delivery] = None
+        self.requests = 0
+        self.total_in = 0
+        self.total_out = 0
+        self._request: Optional[Request] = None
+        self._began = 0.0  # when its head was there
+        self._up: Optional[Chunks] = None  # its body, if that is chunked
+        self._up_left = 0  # bytes of its body that are still to come; CHUNKED until it has ended
+        self._out = b""  # what is to be sent to the server, or may have to be sent again
+        self._tried: list[Server] = []  # in vain
+        self._slot = False  # the picked server counts us
+        self._may_reuse = True  # a connection that was kept
+        self._answer: Optional[Answer] = None
+        self._first: Optional[float] = None  # when it began
+        self._down: Optional[Chunks] = None  # the same of the answer
+        self._down_left = 0
+        self._uploading = False  # the client is the server's producer
+        self._streaming = False  # and the server the client's
+        self._status = 0  # what the client was told
+
+    # 0. A client has connected.
+
+    def client_connected(self) -> None:
+        if self.http.may_end_tls or self.http.reads_opening:
+            super().client_connected()
+        else:
+            self.http.entered(self)
+            self.pool = self.http.pool
+            self._listen()
+
+    async def serve(self) -> None:
+        """Learn who the client is, and listen to it; or end with the reason."""
+        try:
+            await self._open()
+            self._listen()
+        except Refused as refused:
+            await self._refuse(refused.reason, refused.detail)
+        except CancelledError:
+            pass  # whoever cancelled has given the reason
+        except Exception:  # noqa: BLE001 - the session's last line
+            log.failure("A session failed.")
+            self.cut(Reason.INTERNAL)
+
+    def _listen(self) -> None:
+        """It is known who the client is: its requests may come."""
+        secure = self.http.may_end_tls and ssl_connection(self.client.transport) is not None
+        opening = self.opening or Opening(self.address)
+        self._came_from = address_text(opening.address)
+        self._forwarding = Introduction(self.http.spec.http, opening, secure)
+        self._delivery = Delivery(self.http.spec.http, self.http.seconds, secure)
+        self._phase = IDLE
+        self._since = self.http.seconds()
+        self.wheel.arm(self, self.http.look)
+        self.hear_next()
+
+    # What a subclass does.
+
+    def hear_next(self) -> None:
+        """Go on with what the client has said meanwhile."""
+        raise NotImplementedError
+
+    def server_gone(self, detail: str) -> None:
+        """The server has closed its side, or is lost, while its answer is awaited, or in the midst of it."""
+        raise NotImplementedError
+
+    def fail(self, reason: Reason, detail: str) -> None:
+        """There will be no answer from a server: the client gets a page."""
+        raise NotImplementedError
+
+    def say(self, status: int, reason: Reason, detail: str, closes: bool) -> None:
+        """Answer the request ourselves."""
+        raise NotImplementedError
+
+    # When a request is over.
+
+    def conclude(self, reason: Reason, detail: str) -> None:
+        """The request is over: tell of it, and be ready for another."""
+        http, request, picked, opening = self.http, self._request, self.picked, self.opening
+        client, server = self.client, self.server
+        now = http.seconds()
+        if self._first_byte is not None:
+            self._first_byte.ended()
+        if self._streaming:
+            self._streaming = False
+            if client.connected:
+                client.transport.unregisterProducer()
+        bytes_in = client.received - len(client.held)
+        client.received = len(client.held)
+        self.total_in += bytes_in
+        self.total_out += server.received
+        record = RequestRecord(
+            started=self._began,
+            listener=http.spec.name,
+            client=self._came_from,
+            reason=reason,
+            total_seconds=now - self._began,
+            method=request.method if request is not None else b"",
+            host=request.host if request is not None else b"",
+            target=request.target if request is not None else b"",
+            minor=request.said.minor if request is not None else 1,
+            status=self._status,
+            fields=request.said.fields if request is not None else (),
+            pool=self.pool.name if self.pool is not None else "",
+            server=picked.name if picked is not None else "",
+            server_address=str(self.server_address) if picked is not None else "",
+            connect_seconds=self.connect_seconds,
+            queue_seconds=self.queue_seconds,
+            first_byte_seconds=None if self._first is None else self._first - self._began,
+            bytes_in=bytes_in,
+            bytes_out=server.received,
+            retries=self.retries,
+            detail=detail,
+        )
+        if opening is not None:
+            record.via = address_text(opening.via) if opening.via is not None else ""
+            record.route = opening.route
+        self._request = self._answer = self._first = self._up = self._down = None
+        self._out = b""
+        self._up_left = self._down_left = self._status = self.retries = 0
+        self._since = now
+        self.connect_seconds = self.queue_seconds = None
+        self._may_reuse = True
+        if self._tried:
+            self._tried = []
+        http.answered(record)
+
+    def let_go(self, keep: bool) -> None:
+        """Part with the server: keep its connection for others, or close it; its slot is free."""
+        upstream, picked, pool = self.server, self.picked, self.pool
+        self.server = self._nobody
+        self.picked = None
+        if isinstance(upstream, Upstream) and upstream.connected:
+            if self._uploading:
+                self._uploading = False
+                upstream.transport.unregisterProducer()
+            if keep:
+                assert pool is not None
+                if upstream.paused:
+                    upstream.resumeProducing()
+                self.http.kept.keep(upstream, pool, self._since)
+            else:
+                upstream.held = b""
+                self.http.kept.drop(upstream, abort=True)
+        if self._slot and picked is not None and pool is not None:
+            self._slot = False
+            if pool.closed(picked, upstream.received):
+                pool.admit(self.http.seconds())
+
+    def close_client(self, complete: bool) -> None:
+        """Close in order; what a client still sends must not make a reset of it, and destroy the answer."""
+        self.client.transport.unregisterProducer()
+        if complete and not self.client.held:
+            self.parting = True
+            self.wheel.arm(self, self.http.spec.idle_timeout)
+            self.client.transport.loseConnection()
+        else:
+            self.part(b"")
+
+    def retire(self) -> None:
+        """The listener is closing: go at once if nothing is under way, else behind the answer."""
+        if self._phase in (IDLE, FULL) and not (self.parting or self.client.held):
+            self.close_client(True)
+
+    # How the sides end.
+
+    def side_finished(self, side: Side) -> None:
+        if side.peer is not None or self._phase == OPENING or self.parting:
+            super().side_finished(side)
+        elif side is not self.client:
+            self.server_gone("")
+        elif self._phase == HEAD or (self._phase == ASKED and self._up_left):
+            self.cut(Reason.CLIENT_GONE, "it closed its side in the midst of a request")
+        elif self._phase == IDLE:
+            side.transport.loseConnection()
+        elif self._phase == ASKED and self.http.spec.abort_on_close is not False and not side.held:
+            self.cut(Reason.CLIENT_GONE, "it closed its side before it had its answer")
+
+    def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
+        if side.peer is not None or self._phase == OPENING:
+            self._slot = self._slot and side is not self.server  # a `Session` frees that
+            super().side_lost(side, orderly, detail)
+            return
+        if self.http.notes_tcp:
+            self._note_tcp()
+        if side is self.client:
+            if self.reason is None and self._request is not None:
+                self.reason, self.detail = Reason.CLIENT_GONE if orderly else Reason.CLIENT_RESET, detail
+            self._give_up_dialing()
+            if self.server.connected:
+                self.server.transport.unregisterProducer()
+                self.server.transport.abortConnection()
+        elif not self.parting and self.client.connected:
+            self.server_gone(detail or "" if orderly else detail or "it was lost")
+        self._end_if_over()
+
+    def start_pumping(self) -> None:
+        if self.client.peer is not None:
+            super().start_pumping()
+
+    def ended(self, reason: Reason, detail: str) -> None:
+        if self._request is not None:
+            self.conclude(reason, detail)
+        if self._slot and self.picked is not None and self.pool is not None:
+            self._slot = False
+            if self.pool.closed(self.picked):
+                self.pool.admit(self.http.seconds())
+        self.picked = None
+        super().ended(reason, detail)
+
+    def record(self, reason: Reason, detail: str) -> Record:
+        record = super().record(reason, detail)
+        record.requests, record.bytes_in, record.bytes_out = self.requests, self.total_in, self.total_out
+        return record
+
+    # Time passes.
+
+    def overdue(self) -> None:
+        if (
+            self._phase == OPENING
+            or self._waiting is not None
+            or self.parting
+            or self.client.peer is not None
+        ):
+            super().overdue()
+            return
+        spec, passed = self.http.spec, self.http.seconds() - self._since
+        patience = self.wheel.patience
+        if self._phase == IDLE:
+            left = spec.http.keepalive_timeout * patience - passed
+            if left <= 0:
+                self.reason, self.detail = Reason.IDLE_TIMEOUT, "it has asked for nothing more"
+                self.close_client(True)
+                return
+        elif self._phase == HEAD:
+            left = spec.http.header_timeout + self.client.received / HEAD_RATE - passed
+            if left <= 0:
+                self._too_slow()
+                return
+        elif self._phase == ASKED and self._answer is None and not self._up_left:
+            assert self.pool is not None
+            left = self.pool.spec.response_timeout - passed
+            if left <= 0:
+                self._blame_silence()
+                return
+        else:
+            silent, limit = self._silent_for(), spec.idle_timeout * patience
+            if silent >= limit and self.looks >= QUIET_LOOKS:
+                self._end_silence(f"nothing moved for {silent:.1f} s")
+                return
+            left = min(limit / LOOKS, max(0.0, limit - silent))
+        self.wheel.arm(self, min(self.http.look, left))
+
+    def _watch_progress(self) -> None:
+        """A body is under way: see to it that it moves."""
+        self.seen = None
+        self.wheel.hasten(self, self.http.spec.idle_timeout * self.wheel.patience / LOOKS)
+
+    def _too_slow(self) -> None:
+        """The head of a request does not come to its end."""
+        self.reason, self.detail = Reason.REQUEST_TIMEOUT, "header_timeout"
+        self._began = self._since
+        self.requests += 1
+        self.say(408, Reason.REQUEST_TIMEOUT, "header_timeout", closes=True)
+
+    def _blame_silence(self) -> None:
+        """The server does not begin its answer."""
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        detail = f"[pool {pool.name}] response_timeout={pool.spec.response_timeout:g}s"
+        pool.failed(picked, f"{Reason.ANSWER_TIMEOUT.code}, {detail}", self.http.seconds())
+        self.fail(Reason.ANSWER_TIMEOUT, detail)
+
+    def _end_silence(self, detail: str) -> None:
+        """Nothing moves any more: to blame is who does not take what it was sent, or sends no more."""
+        unsent_to_client = buffered(self.client.transport)
+        if self._answer is None and self._up_left and not unsent_to_client:
+            stalled = self.server.connected and buffered(self.server.transport) > 0
+            if not stalled:
+                self.reason, self.detail = Reason.REQUEST_TIMEOUT, detail
+                self.say(408, Reason.REQUEST_TIMEOUT, detail, closes=True)
+                return
+        self.cut(self._who_is_silent(), detail)

@@ -1,0 +1,76 @@
+"""Who makes the sessions of a listener that speaks HTTP, and keeps its connections to servers?"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Optional, Sequence
+
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from proxyd.config.listener import ListenerSpec
+from proxyd.frontends.http.kept import Kept
+from proxyd.frontends.http.session import HttpSession
+from proxyd.interfaces import IDatapath, IObserver, RequestRecord
+from proxyd.policy.admission import Admission
+from proxyd.policy.pool import Pool
+from proxyd.relay.capacity import Capacity
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.factory import ProxyFactory
+from proxyd.relay.tally import Tally
+from proxyd.relay.tls.server import ServerTls
+from proxyd.wire.httpfields import Lines
+
+log = Logger(__name__)
+
+
+class HttpFactory(ProxyFactory):
+    """
+    Makes an `HttpSession` of each connection that its listener accepts.
+
+    ``look`` is how often a session that is busy is looked at, seconds; no deadline is shorter, but those that
+    are asked for by themselves.
+    """
+
+    def __init__(
+        self,
+        spec: ListenerSpec,
+        pools: Mapping[str, Pool],
+        datapath: IDatapath,
+        wheel: Wheel,
+        seconds: Callable[[], float],
+        capacity: Capacity,
+        observers: Sequence[IObserver],
+        admission: Admission,
+        tally: Optional[Tally] = None,
+        server_tls: Optional[ServerTls] = None,
+    ) -> None:
+        super().__init__(
+            spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
+        )
+        self.reads_rdp = self.learns = self.times_first_byte = False  # these are of whole connections
+        self.reads_opening = spec.reads_opening
+        self.lines = Lines()
+        self.kept = Kept(wheel, seconds)
+        self.draining = False
+        waits = [pools[name].spec.response_timeout for name in spec.pools]
+        self.look = min(spec.http.keepalive_timeout, spec.idle_timeout, *waits)
+
+    def session(self, address: IAddress) -> HttpSession:
+        return HttpSession(self, address)
+
+    def stopFactory(self) -> None:
+        """Nobody is accepted any more: who is idle is let go, the others when they have their answers."""
+        super().stopFactory()
+        self.draining = True
+        self.kept.close()
+        for session in list(self.sessions):
+            if isinstance(session, HttpSession):
+                session.retire()
+
+    def answered(self, record: RequestRecord) -> None:
+        """A request is over; the observers are told."""
+        for observer in self.observers:
+            try:
+                observer.answered(record)
+            except Exception:  # noqa: BLE001 - one observer must not keep the others from it
+                log.failure("An observer failed.")

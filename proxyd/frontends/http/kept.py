@@ -1,0 +1,121 @@
+"""
+Which connections to servers wait for the next request?
+
+The one that was kept last is taken first, so that those not needed grow old together.  A server that says
+something, or closes, while nobody has asked it anything loses the connection: what it says could be taken
+for the answer to the next request.  One entry on the wheel looks after all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
+from proxyd.relay.deadlines import Wheel
+
+LOOKS = 4  # in the shortest time that one is kept
+
+
+class Kept:
+    """The idle connections of one listener, by server."""
+
+    def __init__(self, wheel: Wheel, seconds: Callable[[], float]) -> None:
+        self.due = 0  # the wheel's
+        self.closed = False
+        self._wheel = wheel
+        self._seconds = seconds
+        self._idle: dict[Server, list[Upstream]] = {}
+        self._pools: dict[Server, Pool] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+    def take(self, server: Server) -> Optional[Upstream]:
+        """A connection to the server that can be used at once, if there is one."""
+        idle = self._idle.get(server)
+        while idle:
+            upstream = idle.pop()
+            if upstream.address is server.address or upstream.address == server.address:
+                return upstream
+            self.drop(upstream)  # it has moved
+        return None
+
+    def keep(self, upstream: Upstream, pool: Pool, now: float) -> None:
+        """Its answer is complete, and it may carry another request."""
+        server = upstream.server
+        upstream.pair = self
+        idle = self._idle.get(server)
+        if idle is None:
+            idle = self._idle[server] = []
+            self._pools[server] = pool
+        if self.closed or server not in pool.servers or len(idle) >= pool.spec.max_idle_connections:
+            self.drop(upstream)
+            return
+        upstream.requests += 1
+        upstream.since = now
+        idle.append(upstream)
+        if not self.due:
+            self._wheel.arm(self, pool.spec.idle_connection_timeout / LOOKS)
+
+    def drop(self, upstream: Upstream, abort: bool = False) -> None:
+        """It is not to be used any more; with ``abort`` what it still says is not waited for."""
+        upstream.pair = self
+        if upstream.connected:
+            if abort:
+                upstream.transport.abortConnection()
+            else:
+                upstream.transport.loseConnection()
+
+    def overdue(self) -> None:
+        """Close those that have waited for as long as they may, and those to servers that are no more."""
+        now, shortest = self._seconds(), 0.0
+        for server, idle in list(self._idle.items()):
+            pool = self._pools[server]
+            limit = pool.spec.idle_connection_timeout
+            gone = server not in pool.servers
+            for upstream in [each for each in idle if gone or not 0 <= now - each.since < limit]:
+                idle.remove(upstream)
+                self.drop(upstream)
+            if idle:
+                shortest = min(shortest or limit, limit)
+            else:
+                del self._idle[server]
+        if shortest:
+            self._wheel.arm(self, shortest / LOOKS)
+
+    def close(self) -> None:
+        """Close them all, and keep none any more."""
+        self.closed = True
+        self._wheel.disarm(self)
+        for idle in self._idle.values():
+            while idle:
+                self.drop(idle.pop())
+        self._idle.clear()
+
+    # What an upstream tells that nobody uses
+
+    def server_said(self, upstream: Upstream, data: bytes) -> None:
+        """It said something that nobody has asked for."""
+        self._forget(upstream)
+        self.drop(upstream, abort=True)
+
+    def side_finished(self, side: Upstream) -> None:
+        """The server will say nothing more."""
+        self._forget(side)
+        self.drop(side)
+
+    def side_lost(self, side: Upstream, orderly: bool, detail: str = "") -> None:
+        """Its transport is gone; undone by hand, as in `proxyd.relay.pair.Pair`."""
+        self._forget(side)
+        side.transport = None
+        side.pair = None
+
+    def download_sent(self) -> None:
+        """Nothing is under way on a connection that is kept."""
+
+    def _forget(self, upstream: Any) -> None:
+        idle = self._idle.get(upstream.server)
+        if idle is not None and upstream in idle:
+            idle.remove(upstream)

@@ -1,0 +1,125 @@
+"""
+How is a request rebuilt for its server?
+
+From what was understood of it: the line and the Host from their parts, the fields that are passed on, one
+framing, and what we have to say ourselves.  Sources: RFC 9110 7.6 (fields of one hop, Via), RFC 7239
+(Forwarded).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from proxyd.config.http import BOTH, FORWARDED, X_FORWARDED_FOR, HttpSpec
+from proxyd.relay.opening import Opening
+from proxyd.wire.http1 import CHUNKED, Request, Said
+from proxyd.wire.httpfields import FORWARDED as TELLS_OF_CLIENT
+
+_OFF: tuple[str, ...] = (X_FORWARDED_FOR, BOTH)
+_ALSO: tuple[str, ...] = (FORWARDED, BOTH)
+
+
+class Introduction:
+    """Who the client of a connection is, as its servers are told."""
+
+    __slots__ = ("_forwarded", "_host", "_own", "_secure", "_spec", "_trusted")
+
+    def __init__(self, spec: HttpSpec, opening: Opening, secure: bool) -> None:
+        """``secure`` says that it came by TLS."""
+        host = getattr(opening.address, "host", "")
+        self._spec = spec
+        self._host = host.encode()
+        self._secure = secure
+        self._trusted = bool(spec.trusted) and _is_in(host, spec)
+        self._own = b"" if self._trusted else self._told(b"", b"", b"")
+
+    def head(self, request: Request, transport: Any) -> bytes:
+        """The whole head; ``transport`` is the client's, whose near end stands for a Host that is missing."""
+        said = request.said
+        rest = said.rendered
+        if rest is None:
+            rest = said.rendered = self._rest(said)
+        host = request.host or _place_of(transport)
+        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, request.target, host, rest)
+
+    def _rest(self, said: Said) -> bytes:
+        """All behind the Host: the same for each request that says the same, whatever its target."""
+        lines = [field[2] for field in said.fields if field[3] != TELLS_OF_CLIENT]
+        lines.append(self._own or self._added_to(said, lines))
+        if said.length == CHUNKED:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif said.declared is not None:
+            lines.append(b"Content-Length: %d\r\n" % said.declared)
+        if said.expects:
+            lines.append(b"Expect: 100-continue\r\n")
+        named = []
+        if said.upgrade:
+            named.append(b"Upgrade")
+            lines.append(b"Upgrade: %s\r\n" % said.upgrade)
+        if said.trailers:
+            named.append(b"TE")
+            lines.append(b"TE: trailers\r\n")
+        if named:
+            lines.append(b"Connection: %s\r\n" % b", ".join(named))
+        if self._spec.via:
+            lines.append(b"Via: 1.%d %s\r\n" % (said.minor, self._spec.via.encode()))
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _added_to(self, said: Said, lines: list[bytes]) -> bytes:
+        """What a proxy that is trusted has told, with its own address added."""
+        if not self._trusted:
+            return b""
+        told: dict[bytes, list[bytes]] = {}
+        for name, value, line, kind in said.fields:
+            if kind == TELLS_OF_CLIENT:
+                told.setdefault(name, []).append(value)
+                if name not in (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto"):
+                    lines.append(line)
+        before = [
+            b", ".join(told.get(name, ()))
+            for name in (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto")
+        ]
+        return self._told(*before)
+
+    def _told(self, others: bytes, forwarded: bytes, proto: bytes) -> bytes:
+        """Our own fields, behind what others have told before."""
+        lines = []
+        own = proto or (b"https" if self._secure else b"http")
+        if self._spec.forwarded in _OFF:
+            if self._host:
+                others = b"%s, %s" % (others, self._host) if others else self._host
+            if others:
+                lines.append(b"X-Forwarded-For: %s\r\n" % others)
+            lines.append(b"X-Forwarded-Proto: %s\r\n" % own)
+        elif others:
+            lines.append(b"X-Forwarded-For: %s\r\n" % others)
+        if self._spec.forwarded in _ALSO:
+            node = b'"[%s]"' % self._host if b":" in self._host else self._host or b"unknown"
+            element = b"for=%s;proto=%s" % (node, b"https" if self._secure else b"http")
+            forwarded = b"%s, %s" % (forwarded, element) if forwarded else element
+        if forwarded:
+            lines.append(b"Forwarded: %s\r\n" % forwarded)
+        return b"".join(lines)
+
+
+def _place_of(transport: Any) -> bytes:
+    """What a client of HTTP/1.0 has connected to (RFC 9112, 3.3)."""
+    own = transport.getHost()
+    if not hasattr(own, "host"):
+        return b"localhost"
+    return (
+        b"[%s]:%d" % (own.host.encode(), own.port)
+        if ":" in own.host
+        else b"%s:%d" % (own.host.encode(), own.port)
+    )
+
+
+def _is_in(host: str, spec: HttpSpec) -> bool:
+    if not host:
+        return False
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in spec.trusted)

@@ -1,0 +1,561 @@
+"""
+What is the life of one request, in the order it happens?
+
+`HttpSession` is a client's connection.  It is a `Session`, so it is accepted, counted, admitted, led
+through TLS and a PROXY header, and told of like any other; but instead of being joined to one server it
+hears request after request:
+
+1. `client_said`: bytes of the client.  A head is parsed (`proxyd.wire.http1`), or a body goes on.
+2. `_forward`: the pool chooses.  Where a connection to that server is kept, the request leaves at once, and
+   no coroutine is made; else `_reach` waits for room, dials, and tries others, as for any session.
+3. `_ask`: the rebuilt head leaves (`request`), and the body follows, no faster than the server takes it.
+4. `server_said`: bytes of the server.  The head is parsed and rebuilt, and the body goes the way of
+   `answer.Delivery`.
+5. `_answered`: the record; the server's slot is free, its connection is kept (`kept`) or closed; the next
+   request.
+
+What fails before the client has a byte of an answer may be tried again (`_try_again`), or gets a page
+(`fail`); what fails later is cut.  One request is under way at a time: what a client sends behind it waits
+unread.  Bodies are passed on as they come: 64 KiB in each direction are held at most, and long ones of
+known length are moved by the datapath.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IPullProducer
+from twisted.logger import Logger
+from zope.interface import classImplements
+
+from proxyd.config.balance import FIRST_BYTE
+from proxyd.config.servertls import CLIENT
+from proxyd.errors import DialFailed, Reason, Refused
+from proxyd.frontends.http.connection import ASKED, FULL, HEAD, IDLE, OPENING, HttpConnection
+from proxyd.frontends.http.pages import page
+from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
+from proxyd.relay.firstbyte import FirstByte
+from proxyd.relay.pair import HELD
+from proxyd.relay.streams import buffered, send_portion
+from proxyd.wire.chunked import Chunks, chunk, last
+from proxyd.wire.http1 import (
+    CHUNKED,
+    IDEMPOTENT,
+    UNTIL_CLOSE,
+    Answer,
+    parse_answer,
+    parse_request,
+)
+from proxyd.wire.httpfields import Unacceptable
+
+LONG = 32 * 1024  # bytes of a body that are left, for which it is worth it to have the datapath move them
+
+# What a client is told of those who could not be reached, and of those who could not be waited for.
+_BAD_GATEWAY = frozenset(
+    {
+        Reason.CONNECT_REFUSED,
+        Reason.CONNECT_FAILED,
+        Reason.NAME_FAILED,
+        Reason.NO_ANSWER,
+        Reason.ANSWER_MALFORMED,
+    }
+)
+_GATEWAY_TIMEOUT = frozenset({Reason.CONNECT_TIMEOUT, Reason.ANSWER_TIMEOUT})
+
+log = Logger(__name__)
+
+
+class HttpSession(HttpConnection):
+    """One client's connection, and one request after another on it."""
+
+    __slots__ = ()
+
+    # 1. The client says something.
+
+    def client_said(self, data: bytes) -> None:
+        """Bytes of the client, which are counted."""
+        if self.parting:
+            return  # a stream that closes in order may bring more meanwhile
+        phase = self._phase
+        client = self.client
+        if phase == IDLE or phase == HEAD:
+            if client.held:
+                data = client.held + data
+                client.held = b""
+            self._hear(data)
+        elif phase == ASKED and self._up_left:
+            self._upload(data)
+        else:
+            client.held += data
+            if phase != OPENING or len(client.held) >= HELD:
+                client.transport.pauseProducing()  # it waits unread until its turn comes
+            if phase == OPENING:
+                self.side_spoke(client)
+
+    def _hear(self, data: bytes) -> None:
+        """These bytes begin a request."""
+        spec = self.http.spec.http
+        try:
+            request = parse_request(data, self._memory, spec.max_header, spec.max_fields)
+        except Unacceptable as wrong:
+            self._reject(wrong)
+            return
+        if request is None:
+            self.client.held = data
+            if self._phase == IDLE:
+                self._phase, self._since = HEAD, self.http.seconds()
+                self.wheel.hasten(self, spec.header_timeout)
+            return
+        assert self._forwarding is not None
+        self.requests += 1
+        self._request = request
+        self._phase = ASKED
+        self._began = self._since = self.http.seconds()
+        out = self._forwarding.head(request, self.client.transport)
+        length = request.said.length
+        took = request.took
+        if length:
+            self._up_left = length
+            self._up = Chunks() if length == CHUNKED else None
+            if len(data) > took:
+                try:
+                    out += self._taken(data[took:])
+                except Unacceptable as wrong:
+                    self._reject(wrong)
+                    return
+        elif len(data) > took:
+            self.client.held = data[took:]
+            self.client.transport.pauseProducing()
+        self._out = out
+        self._forward()
+
+    def _taken(self, data: bytes) -> bytes:
+        """What of these bytes is the body's, as it is passed on; what is behind its end waits."""
+        chunks, rest = self._up, b""
+        if chunks is not None:
+            found = chunks.feed(data)
+            out = chunk(found) if found else b""
+            if chunks.done:
+                self._up, self._up_left = None, 0
+                rest = chunks.rest
+                out += last(chunks.trailers)
+        else:
+            out = data
+            if len(data) > self._up_left:
+                out, rest = data[: self._up_left], data[self._up_left :]
+            self._up_left -= len(out)
+        if rest:
+            self.client.held = rest
+            self.client.transport.pauseProducing()
+        return out
+
+    def _upload(self, data: bytes) -> None:
+        """The body of the request goes on."""
+        try:
+            out = self._taken(data)
+        except Unacceptable as wrong:
+            self._reject(wrong)
+            return
+        if self.server.connected:
+            if out:
+                self.server.transport.write(out)
+            if not self._up_left:
+                self._uploaded()
+        else:
+            self._out += out  # one chunk at most: it is paused meanwhile
+
+    def upload_sent(self) -> None:
+        """The datapath has moved the rest of the body to the server."""
+        self._up_left = 0
+        self._uploaded()
+
+    def _uploaded(self) -> None:
+        self._since = self.http.seconds()  # from now on the answer is waited for
+        self._uploading = False
+        self.server.transport.unregisterProducer()
+
+    # 2. A server is chosen.
+
+    def _forward(self) -> None:
+        """Send the request on a connection that is kept; else wait for a server, or dial."""
+        pool = self.pool
+        server: Optional[Server] = None
+        if pool is not None and (pool.queue is None or not pool.has_to_wait()):
+            server = self._pick(pool, ())
+            if server is not None:
+                upstream = self.http.kept.take(server)
+                if upstream is not None:
+                    pool.opened(server)
+                    self.picked = server
+                    self.server_address = server.address
+                    self.connect_seconds = 0.0
+                    self._attach(upstream)
+                    self._ask(pool)
+                    return
+        if self._up_left:
+            self.client.transport.pauseProducing()
+        self._story = self._reach(server)
+        self._go_on(None)
+
+    async def _reach(self, first: Optional[Server]) -> None:
+        """The same where something has to be waited for."""
+        try:
+            await self._reach_a_server(first, self._tried)
+            assert self.pool is not None
+            self.wheel.arm(self, self.http.look)
+            self._ask(self.pool)
+        except (Refused, DialFailed) as failed:
+            self.http.complaints.about(failed.reason, failed.detail)
+            self.wheel.arm(self, self.http.look)
+            # Where others have failed to answer before, they are to blame, and not that none is left.
+            unanswered = bool(self._tried) and failed.reason is Reason.NO_SERVER
+            self.fail(Reason.NO_ANSWER if unanswered else failed.reason, failed.detail)
+        except CancelledError:
+            pass  # the client left, or we were told to cut: whoever cancelled has given the reason
+        except Exception:  # noqa: BLE001 - the session's last line
+            log.failure("A request failed.")
+            self.cut(Reason.INTERNAL)
+
+    def _dial(self, server: Server) -> Deferred[Any]:
+        upstream = self.http.kept.take(server) if self._may_reuse else None
+        if upstream is not None:
+            self._attach(upstream)
+            return succeed(None)
+        self.server = Upstream(self, server, self.http.lines)
+        return super()._dial(server)
+
+    def _attach(self, upstream: Upstream) -> None:
+        self.server = upstream
+        upstream.pair = self
+        upstream.received = 0
+
+    def _watch_first_byte(self, server: Server) -> None:
+        """It is not the connection's first byte that counts, but each answer's: `_ask` sees to it."""
+
+    # 3. The request leaves.
+
+    def _ask(self, pool: Pool) -> None:
+        """The server is there: send it what we have, and let the body follow."""
+        server, picked, out = self.server, self.picked, self._out
+        assert picked is not None and self._request is not None
+        self._slot = True
+        if picked.adaptive is not None or (
+            pool.timed is not None and pool.spec.balance.measure == FIRST_BYTE
+        ):
+            self._first_byte = FirstByte(self.http.seconds, True, self._first_byte_came, picked.adaptive)
+        if not self._up_left:
+            server.transport.write(out)
+            if self._request.method not in IDEMPOTENT:
+                self._out = b""  # once at most
+            return
+        self._out = b""
+        self._watch_progress()
+        client = self.client
+        self._uploading = True
+        server.transport.registerProducer(client, True)
+        server.transport.write(out)
+        if not client.paused:
+            client.resumeProducing()
+        if self._up_left >= LONG:
+            send_portion(client.transport, server.transport, self._up_left)
+
+    # 4. The server says something.
+
+    def server_said(self, upstream: Upstream, data: bytes) -> None:
+        """Bytes of the server, which are counted."""
+        if self._answer is not None:
+            self._download(data)
+            return
+        if upstream.held:
+            data = upstream.held + data
+            upstream.held = b""
+        while data and self._answer is None and self._request is not None:
+            spec, method = self.http.spec.http, self._request.method
+            try:
+                answer = parse_answer(data, upstream.memory, method, spec.max_header, spec.max_fields)
+            except Unacceptable as wrong:
+                self.fail(Reason.ANSWER_MALFORMED, str(wrong))
+                return
+            if answer is None:
+                upstream.held = data
+                return
+            if answer.status >= 200:
+                self._begin(answer, data)
+                return
+            data = data[answer.took :]
+            if answer.status == 101:
+                self._switch(answer, data)
+                return
+            self._pass_on_interim(answer)
+
+    def _pass_on_interim(self, answer: Answer) -> None:
+        """An answer before the answer (RFC 9110, 15.2); HTTP/1.0 knows none."""
+        assert self._request is not None and self._delivery is not None
+        self._out = b""
+        if self._request.said.minor:
+            self.client.transport.write(self._delivery.interim(answer))
+
+    def _begin(self, answer: Answer, data: bytes) -> None:
+        """The head of the answer is there; what else has come with it begins its body."""
+        request, delivery, picked = self._request, self._delivery, self.picked
+        assert request is not None and delivery is not None and picked is not None
+        self._first = self._since = self.http.seconds()
+        if self._first_byte is not None:
+            self._first_byte.answered()
+        self._answer = answer
+        self._out = b""
+        self._status = answer.status
+        keep = (
+            request.said.persistent
+            and not self._up_left
+            and not self.http.draining
+            and not (self.client.finished and not self.client.held)
+            and self.requests < self.http.spec.http.max_requests
+        )
+        head = delivery.head(answer, request, keep, picked)
+        length, took = answer.said.length, answer.took
+        client = self.client.transport
+        if length >= 0 and len(data) - took >= length:
+            client.write(head + data[took : took + length])
+            self._answered(len(data) - took == length)  # or it has said more than it was asked
+            return
+        self._down = Chunks() if length == CHUNKED else None
+        self._down_left = length
+        self._streaming = True
+        self._watch_progress()
+        client.registerProducer(self.server, True)
+        if len(data) == took:
+            client.write(head)
+        else:
+            self._download(data[took:], head)
+        if self._down_left >= LONG and delivery.verbatim and self._answer is not None:
+            send_portion(self.server.transport, client, self._down_left)
+
+    def _download(self, data: bytes, head: bytes = b"") -> None:
+        """The body of the answer goes on."""
+        delivery, chunks = self._delivery, self._down
+        assert delivery is not None
+        write = self.client.transport.write
+        if chunks is not None:
+            try:
+                found = chunks.feed(data)
+            except Unacceptable as wrong:
+                self._give_up(Reason.ANSWER_MALFORMED, str(wrong))
+                return
+            out = delivery.data(found) if found else b""
+            if chunks.done:
+                write(head + out + delivery.end(chunks.trailers))
+                self._answered(not chunks.rest)
+            elif head or out:
+                write(head + out)
+        elif self._down_left == UNTIL_CLOSE:
+            write(head + delivery.data(data))
+        else:
+            more = len(data) > self._down_left
+            if more:
+                data = data[: self._down_left]
+            self._down_left -= len(data)
+            write(head + delivery.data(data) if head else delivery.data(data))
+            if not self._down_left:
+                self._answered(not more)
+
+    def download_sent(self) -> None:
+        """The datapath has moved the rest of the body to the client."""
+        self._down_left = 0
+        self._answered(True)
+
+    def _switch(self, answer: Answer, rest: bytes) -> None:
+        """The server goes on with another protocol, if it was asked to: from now on it is a tunnel."""
+        request, delivery = self._request, self._delivery
+        assert request is not None and delivery is not None
+        if not (request.said.upgrade and answer.said.upgrade):
+            self.fail(Reason.ANSWER_MALFORMED, "it switches protocols, and was not asked to (RFC 9110 7.8)")
+            return
+        self._first = self.http.seconds()
+        self._status = 101
+        self._out = b""
+        self.client.transport.write(delivery.interim(answer))
+        self.server.held = rest
+        self.looks, self.seen = 0, None
+        self.join()
+
+    # 5. The answer is complete.
+
+    def _answered(self, reusable: bool) -> None:
+        """Tell of the request, let the server go, and hear the next one."""
+        answer, delivery, pool = self._answer, self._delivery, self.pool
+        assert answer is not None and delivery is not None and pool is not None
+        upstream = self.server
+        complete = not self._up_left
+        self.conclude(Reason.ANSWERED, "")
+        if self.picked is not None and self.picked.failures:
+            pool.worked(self.picked, self._began)
+        keep = reusable and complete and answer.said.persistent and _serves_all(pool, self.picked)
+        self.let_go(keep and not upstream.finished)
+        if delivery.closes or not complete:
+            self.close_client(complete)
+        else:
+            self._go_idle()
+
+    def _go_idle(self) -> None:
+        """Hear the next request, when the client has taken enough of the last answer."""
+        if buffered(self.client.transport):
+            self._wait_until_taken()
+            return
+        self._phase = IDLE
+        if self.client.held or self.client.finished:
+            self.hear_next()
+
+    def _wait_until_taken(self) -> None:
+        """A client that asks and asks, and does not read, must not make us hold its answers."""
+        self._phase = FULL
+        self.client.transport.pauseProducing()
+        self.client.transport.registerProducer(Drained(self), False)
+
+    def taken(self) -> None:
+        """The client may have taken what it was sent."""
+        if self._phase == FULL and not self.parting and self.client.connected:
+            if not buffered(self.client.transport):
+                self.client.transport.unregisterProducer()
+                self._phase = IDLE
+                self._since = self.http.seconds()
+                self.hear_next()
+
+    def _said(self) -> None:
+        """The client was told something of ours, a moment ago."""
+        if self._phase == FULL and not self.parting and self.client.connected:
+            if buffered(self.client.transport):
+                self._wait_until_taken()
+            else:
+                self._phase = IDLE
+                self.hear_next()
+
+    def hear_next(self) -> None:
+        """Go on with what the client has said meanwhile."""
+        client = self.client
+        held, client.held = client.held, b""
+        if not client.finished:
+            client.resumeProducing()
+        if held:
+            self._hear(held)
+        elif client.finished:
+            client.transport.loseConnection()
+
+    # What goes wrong.
+
+    def _reject(self, wrong: Unacceptable) -> None:
+        """The client has sent what nobody should read."""
+        self.reason, self.detail = Reason.REQUEST_MALFORMED, str(wrong)
+        if self._request is None:
+            self._began = self.http.seconds()
+            self.requests += 1
+        if self._answer is not None:
+            self._give_up(Reason.REQUEST_MALFORMED, str(wrong))
+        else:
+            self.say(wrong.status, Reason.REQUEST_MALFORMED, str(wrong), closes=True)
+
+    def fail(self, reason: Reason, detail: str) -> None:
+        """There will be no answer from a server: the client gets a page."""
+        status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
+        request = self._request
+        assert request is not None
+        keep = (
+            request.said.persistent
+            and not self._up_left
+            and not self.http.draining
+            and not self.client.finished
+        )
+        self.say(status, reason, detail, closes=not keep)
+
+    def say(self, status: int, reason: Reason, detail: str, closes: bool) -> None:
+        """Answer the request ourselves."""
+        of_head = self._request is not None and self._request.method == b"HEAD"
+        words = page(status, closes, self.http.seconds(), of_head)
+        self._status = status
+        self.conclude(reason, detail)
+        self.let_go(False)
+        if closes:
+            self.part(words)
+        else:
+            self.client.transport.write(words)
+            # Not from here: a client that asks for a thousand pages at once would be as many calls deep.
+            self._phase = FULL
+            self.wheel.clock.callLater(0, self._said)
+
+    def _give_up(self, reason: Reason, detail: str) -> None:
+        """The answer has begun, and cannot be completed: all that can be done is to close."""
+        closes_at_end = self._answer is not None and self._delivery is not None and not self._delivery.chunked
+        endless = closes_at_end and self._down_left == UNTIL_CLOSE
+        self.conclude(reason, detail)
+        self.let_go(False)
+        if endless:
+            self.reason, self.detail = self.reason or reason, self.detail or detail
+            self.client.transport.abortConnection()  # an end in order would look like that of the answer
+        else:
+            self.cut(reason, detail)
+
+    def server_gone(self, detail: str) -> None:
+        """The server has closed its side, or is lost, while its answer is awaited, or in the midst of it."""
+        if self._request is None:
+            return
+        delivery = self._delivery
+        assert delivery is not None
+        if self._answer is None:
+            self._try_again(detail)
+        elif self._down_left == UNTIL_CLOSE and self._down is None and not detail:
+            end = delivery.end()
+            if end:
+                self.client.transport.write(end)
+            self._answered(False)
+        else:
+            self._give_up(Reason.ANSWER_CUT, detail)
+
+    def _try_again(self, detail: str) -> None:
+        """
+        No byte of an answer has come.
+
+        On a connection that was kept the server may just have closed it as the request came, so another one
+        to the same server is tried first (RFC 9112, 9.3.1); then others, as long as the pool lets us.
+        """
+        upstream, picked, pool = self.server, self.picked, self.pool
+        assert isinstance(upstream, Upstream) and picked is not None and pool is not None
+        out, said = self._out, upstream.held
+        stale = upstream.requests > 0
+        if not stale:
+            pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), self.http.seconds())
+        if not out or said or (not stale and len(self._tried) >= pool.spec.retries):
+            self.fail(Reason.NO_ANSWER, detail)
+            return
+        if self._first_byte is not None:
+            self._first_byte.ended()
+        self.let_go(False)
+        self._may_reuse = False
+        if not stale:
+            self._tried.append(picked)
+        self._story = self._reach(picked if stale and not picked.full else None)
+        self._go_on(None)
+
+
+def _serves_all(pool: Pool, server: Optional[Server]) -> bool:
+    """Whether a connection to a server is the same whoever it is for: none was told of the client on it."""
+    told = server is not None and server.tls is not None and server.tls.sni == CLIENT
+    return pool.spec.proxy_protocol is None and not told
+
+
+class Drained:
+    """Tells a session when its client has taken all: a pull producer, which is asked for more just then."""
+
+    def __init__(self, session: HttpSession) -> None:
+        self._session = session
+
+    def resumeProducing(self) -> None:
+        self._session.taken()
+
+    def stopProducing(self) -> None:
+        """The client is lost, which its side is told too."""
+
+
+classImplements(Drained, IPullProducer)

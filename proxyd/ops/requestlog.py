@@ -1,0 +1,177 @@
+"""
+What was asked, and what was answered?  A line of the access log for each request of HTTP.
+
+A text line is like that of a connection (`proxyd.ops.accesslog`; one line, folded here)::
+
+    2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com target=/index.html
+    version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- queue=- connect=0.000312
+    first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0 reason=answered fault=nobody detail=-
+
+============  ============================================================================
+the time      when the head of the request was there (UTC); the lines are written when it is over
+``method``    and ``host``, ``target``, ``version``: what was asked; ``-`` what could not be read
+``status``    what the client was answered, 0 if it got no answer
+``connect``   how long the connect to the server took, seconds; 0 on a connection that was kept
+``first…``    how long it took until the server's answer began, seconds
+``total``     how long it took until the answer was complete, seconds
+============  ============================================================================
+
+``combined`` is Apache's format of that name, which most tools read; the bytes in it are those of the whole
+answer, with its head.  It has no lines for connections.  A line of JSON is an object with the names of
+`proxyd.interfaces.RequestRecord`, and the fields Referer and User-Agent as ``referer`` and ``user_agent``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from functools import lru_cache
+from typing import Callable, Sequence
+
+from proxyd.errors import Reason
+from proxyd.interfaces import RequestRecord
+from proxyd.ops.words import LONGEST_VALUE, moment, rounded, word
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+_ending = {reason: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
+
+_plain = re.compile(rb"[!#-<>-\[\]-~]{2,500}").fullmatch  # as in `proxyd.ops.words`; one byte could be a dash
+
+_UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
+
+_LAST = 253_402_300_799  # the last second of the year 9999
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def text_line(record: RequestRecord) -> str:
+    """The record as a line of text, with its newline; ASCII."""
+    queue, connect, first_byte = record.queue_seconds, record.connect_seconds, record.first_byte_seconds
+    return (
+        f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
+        f"{_asked(record.method, record.host)} target={_target(record.target)}"
+        f" version=1.{record.minor} status={record.status}"
+        f"{_server(record.pool, record.server, record.server_address)}"
+        f"{_way(record.via, record.route) if record.via or record.route else ' via=- route=-'}"
+        f" queue={'-' if queue is None else f'{queue:.6f}'}"
+        f" connect={'-' if connect is None else f'{connect:.6f}' if connect else '0.000000'}"
+        f" first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} total={record.total_seconds:.6f}"
+        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
+        f"{_ending[record.reason]} detail={word(record.detail) if record.detail else '-'}\n"
+    )
+
+
+# Who asks, of whom, and who answers is the same for many lines.
+
+
+@lru_cache(maxsize=1024)
+def _client(listener: str, client: str) -> str:
+    return f" listener={word(listener)} client={word(client)}"
+
+
+@lru_cache(maxsize=1024)
+def _asked(method: bytes, host: bytes) -> str:
+    return f" method={_said(method)} host={_said(host)}"
+
+
+@lru_cache(maxsize=1024)
+def _server(pool: str, server: str, address: str) -> str:
+    return f" pool={word(pool)} server={word(server)} address={word(address)}"
+
+
+@lru_cache(maxsize=1024)
+def _way(via: str, route: str) -> str:
+    return f" via={word(via)} route={word(route)}"
+
+
+def _target(target: bytes) -> str:
+    return target.decode("ascii") if _plain(target) else _said(target)
+
+
+def json_line(record: RequestRecord) -> str:
+    """The record as a line with one JSON object, with its newline; ASCII."""
+    return (
+        _to_json(
+            {
+                "started": moment(record.started),
+                "listener": record.listener[:LONGEST_VALUE],
+                "client": record.client[:LONGEST_VALUE],
+                "method": _text(record.method),
+                "host": _text(record.host),
+                "target": _text(record.target),
+                "version": f"1.{record.minor}",
+                "status": record.status,
+                "referer": _text(_field(record.fields, b"referer")),
+                "user_agent": _text(_field(record.fields, b"user-agent")),
+                "pool": record.pool[:LONGEST_VALUE],
+                "server": record.server[:LONGEST_VALUE],
+                "server_address": record.server_address[:LONGEST_VALUE],
+                "via": record.via[:LONGEST_VALUE],
+                "route": record.route[:LONGEST_VALUE],
+                "queue_seconds": rounded(record.queue_seconds),
+                "connect_seconds": rounded(record.connect_seconds),
+                "first_byte_seconds": rounded(record.first_byte_seconds),
+                "total_seconds": rounded(record.total_seconds),
+                "bytes_in": record.bytes_in,
+                "bytes_out": record.bytes_out,
+                "retries": record.retries,
+                "reason": record.reason.code,
+                "fault": record.reason.fault.value,
+                "detail": record.detail[:LONGEST_VALUE],
+            }
+        )
+        + "\n"
+    )
+
+
+def combined_line(record: RequestRecord) -> str:
+    """The record in Apache's combined format, with its newline; ASCII."""
+    host = record.client.rpartition(":")[0].strip("[]") or record.client
+    asked = "-"
+    if record.method:
+        asked = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/1.{record.minor}"
+    referer, agent = _field(record.fields, b"referer"), _field(record.fields, b"user-agent")
+    return (
+        f'{host} - - [{_clock(int(record.started))}] "{asked}" {record.status} {record.bytes_out}'
+        f' "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"\n'
+    )
+
+
+FORMATS: dict[str, Callable[[RequestRecord], str]] = {
+    "text": text_line,
+    "json": json_line,
+    "combined": combined_line,
+}
+
+
+def _said(value: bytes) -> str:
+    return word(_text(value))
+
+
+def _text(value: bytes) -> str:
+    return value[:LONGEST_VALUE].decode("latin-1")
+
+
+def _field(fields: Sequence[tuple[bytes, bytes, bytes, int]], name: bytes) -> bytes:
+    for field in fields:
+        if field[0] == name:
+            return field[1]
+    return b""
+
+
+def _escaped(value: bytes) -> str:
+    """As Apache writes what it cannot trust."""
+    return _UNSAFE.sub(_escape, _text(value))
+
+
+def _escape(match: re.Match[str]) -> str:
+    letter = match.group()
+    return f"\\{letter}" if letter in '"\\' else f"\\x{ord(letter):02x}"
+
+
+@lru_cache(maxsize=4)
+def _clock(second: int) -> str:
+    at = time.gmtime(max(0, min(second, _LAST)))
+    return f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04d}:{time.strftime('%H:%M:%S', at)} +0000"

@@ -1,0 +1,110 @@
+"""Are connections to servers kept for as long as they may be used, and no longer?"""
+
+from __future__ import annotations
+
+from proxyd.config.address import TcpAddress
+from tests.frontends.http.front import ANSWERED, GET, OK, HttpCase
+
+
+class Kept(HttpCase):
+    """Connections that wait for the next request."""
+
+    def kept(self) -> int:
+        """How many are kept now."""
+        self.network.flush()
+        return len(self.factory.kept)
+
+    def busy(self, count: int) -> None:
+        """Have so many requests under way at once, and answer them all."""
+        clients = [self.client(GET) for _ in range(count)]
+        for peer in self.datapath.peers[-count:]:
+            self.say(peer, OK)
+        for client in clients:
+            self.assertEqual(self.heard(client), ANSWERED)
+            client.close()
+
+    def test_bounded(self) -> None:
+        """No more are kept for a server than max_idle_connections."""
+        self.listen(pool={"max_idle_connections": 2})
+        self.busy(5)
+        self.assertEqual(self.kept(), 2)
+        self.assertEqual(
+            [peer.ended.value for peer in self.datapath.peers].count("an end")
+            + [peer.ended.value for peer in self.datapath.peers].count("a reset"),
+            3,
+        )
+        self.over()
+
+    def test_none(self) -> None:
+        """With max_idle_connections = 0 each request has a connection of its own."""
+        self.listen(pool={"max_idle_connections": 0})
+        self.busy(1)
+        self.busy(1)
+        self.assertEqual((self.kept(), len(self.datapath.peers)), (0, 2))
+        self.over()
+
+    def test_idle(self) -> None:
+        """They are closed after idle_connection_timeout; one that was used meanwhile begins anew."""
+        self.listen(pool={"idle_connection_timeout": 8.0})
+        self.busy(2)
+        self.pass_time(6)
+        client = self.client(GET)
+        self.say(self.datapath.peers[1], OK)
+        self.assertEqual((self.heard(client), self.kept()), (ANSWERED, 2))
+        self.pass_time(5)
+        self.assertEqual(self.kept(), 1)
+        self.pass_time(6)
+        self.assertEqual(self.kept(), 0)
+        self.over()
+
+    def test_closed_by_the_server(self) -> None:
+        """One that its server closes, or resets, is not used any more."""
+        for leaves in ("close", "reset"):
+            self.listen()
+            self.busy(1)
+            getattr(self.server, leaves)()
+            self.assertEqual(self.kept(), 0)
+            self.over()
+
+    def test_unasked_words(self) -> None:
+        """A server that speaks without being asked could mean the next request: it is cut off."""
+        self.listen()
+        self.busy(1)
+        old = self.server
+        self.say(old, OK)
+        self.assertEqual((self.kept(), old.ended.value), (0, "a reset"))
+        client = self.client(GET)
+        self.say(self.server, OK)
+        self.assertEqual(self.heard(client), ANSWERED)
+        self.over()
+
+    def test_moved(self) -> None:
+        """Where a server's address has changed, what leads to the old one is not used."""
+        self.listen()
+        self.busy(1)
+        self.pool.servers[0].address = TcpAddress("10.0.0.9", 1)
+        client = self.client(GET)
+        self.say(self.server, OK)
+        self.assertEqual((self.heard(client), self.datapath.hosts), (ANSWERED, ["10.0.0.1", "10.0.0.9"]))
+        self.over()
+
+    def test_removed(self) -> None:
+        """Those to a server that is no more are closed, and none is kept any more."""
+        self.listen(1, 1)
+        self.busy(2)
+        gone = self.pool.servers[0]
+        self.pool.drain(gone, "it goes", 0.0)
+        self.pool.remove([gone], "it has gone", 0.0)
+        self.pass_time(10)
+        self.assertEqual(self.kept(), 1)
+        self.over()
+
+    def test_newest_first(self) -> None:
+        """The one that was used last is used next, so that those not needed grow old."""
+        self.listen()
+        self.busy(2)
+        for _ in range(3):
+            client = self.client(GET)
+            self.say(self.datapath.peers[1], OK)
+            self.assertEqual(self.heard(client), ANSWERED)
+        self.over()

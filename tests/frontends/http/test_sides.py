@@ -1,0 +1,63 @@
+"""Do the two ends of a connection count what they hear, and pass it to whoever is to hear it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
+
+from proxyd.config.address import TcpAddress
+from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
+from proxyd.policy.server import Server
+from proxyd.wire.httpfields import Lines
+from tests.support.case import Case
+
+
+class Listening:
+    """Whoever hears of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def client_said(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def server_said(self, upstream: Upstream, data: bytes) -> None:
+        self.heard.append((upstream, data))
+
+    def client_shook_hands(self) -> None:
+        self.heard.append("hands")
+
+    def upload_sent(self) -> None:
+        self.heard.append("up")
+
+    def download_sent(self) -> None:
+        self.heard.append("down")
+
+
+class Sides(Case):
+    """The protocols on the transports."""
+
+    def test_client(self) -> None:
+        """The client's side."""
+        pair: Any = Listening()
+        side = HttpTLSServer(pair)
+        side.dataReceived(b"abc")
+        side.portion_sent()
+        side.handshakeCompleted()
+        self.assertEqual((pair.heard, side.received), ([b"abc", "up", "hands"], 3))
+        self.assertTrue(IHandshakeListener.providedBy(side) and IHalfCloseableProtocol.providedBy(side))
+        self.assertFalse(IHandshakeListener.providedBy(HttpServer(pair)))
+
+    def test_server(self) -> None:
+        """The server's side, and that it is another's when it was passed on."""
+        pair: Any = Listening()
+        other: Any = Listening()
+        side = Upstream(pair, Server("a", TcpAddress("10.0.0.1", 80)), Lines())
+        side.dataReceived(b"abc")
+        side.pair = other
+        side.dataReceived(b"de")
+        side.portion_sent()
+        self.assertEqual(
+            (pair.heard, other.heard, side.received), ([(side, b"abc")], [(side, b"de"), "down"], 5)
+        )

@@ -1,0 +1,168 @@
+"""Does so much of a stream go to another one as was said, in order, and no byte more?"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import Any
+
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred
+
+from proxyd.relay.pair import ProxyServer
+from proxyd.relay.streams import send_portion
+from tests.contracts.test_lane import LaneWorld
+from tests.contracts.test_splice import SpliceWorld
+from tests.contracts.worlds import SocketWorld
+from tests.support.case import AsyncCase
+
+BULK = 3 * 1024 * 1024
+
+
+class Nobody:
+    """Whoever is told of the ends of a side, and does nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def client_connected(self) -> None:
+        """It is there."""
+
+    def side_finished(self, side: Any) -> None:
+        self.told.append("finished")
+
+    def side_lost(self, side: Any, orderly: bool, detail: str = "") -> None:
+        self.told.append("lost")
+
+
+class End(ProxyServer):
+    """A side that keeps what it is given itself, and says when a portion has gone."""
+
+    __slots__ = ("got", "sent")
+
+    def __init__(self, pair: Any) -> None:
+        super().__init__(pair)
+        self.got = b""
+        self.sent = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
+        self.got += data
+
+    def portion_sent(self) -> None:
+        self.sent += 1
+
+
+class Portions(AsyncCase):
+    """Portions between two connections of the lane."""
+
+    def setUp(self) -> None:
+        self.world: Any = None
+
+    async def connect(self, world: Any) -> None:
+        """A source and a sink, each with its far end."""
+        self.world = world
+        self.addCleanup(lambda: Deferred.fromCoroutine(world.close()))
+        self.nobody = Nobody()
+        self.source, self.sink = End(self.nobody), End(self.nobody)
+        self.near = await world.connect(self.source)
+        self.far = await world.connect(self.sink)
+        self.sink.transport.registerProducer(self.source, True)
+
+    async def sends(self, count: int, more: bytes = b"") -> bytes:
+        """Send so many bytes of a portion, and more behind it; return what has arrived at the far end."""
+        data = Random(count).randbytes(count) if hasattr(Random, "randbytes") else os.urandom(count)
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, count))
+        self.near.send(data + more)
+        got: bytes = await self.world.until(self.far.receives(count))
+        while self.source.sent == 0 or len(self.source.got) < len(more):
+            await self.world.moment()
+        self.assertEqual(got, data)
+        return got
+
+    async def test_small(self) -> None:
+        """A few bytes are passed on; what is behind them is the protocol's."""
+        await self.connect(LaneWorld(real_reactor))
+        await self.sends(10, b"behind")
+        self.assertEqual((self.source.got, self.source.sent, self.source.received), (b"behind", 1, 16))
+
+    async def test_bulk(self) -> None:
+        """So it is with much, which is spliced."""
+        world = SpliceWorld(real_reactor)
+        await self.connect(world)
+        await self.sends(BULK, b"behind")
+        self.assertEqual((self.source.got, self.source.sent), (b"behind", 1))
+        self.assertEqual(bool(world.pipes.taken), hasattr(os, "splice"))
+        self.assertEqual(world.pipes.in_use, 0)
+
+    async def test_one_after_another(self) -> None:
+        """A second portion is as good as the first."""
+        await self.connect(SpliceWorld(real_reactor))
+        for number in range(1, 4):
+            count = 200_000 * number
+            self.assertTrue(send_portion(self.source.transport, self.sink.transport, count))
+            before = self.far.count
+            self.near.send(bytes([number]) * count)
+            got = await self.world.until(self.far.receives(before + count))
+            self.assertEqual(got[before:], bytes([number]) * count)
+            while self.source.sent < number:
+                await self.world.moment()
+
+    async def test_sink_that_does_not_read(self) -> None:
+        """A sink that does not read stops the source; all of it arrives when it does."""
+        await self.connect(SpliceWorld(real_reactor))
+        self.far.stop_reading()
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 4 * BULK))
+        self.near.send(bytes(4 * BULK))
+        await self.world.turns()
+        queued = -1
+        while queued != self.near.queued:
+            queued = self.near.queued
+            await self.world.turns(50)
+        self.assertGreater(queued, BULK)
+        self.far.read_again()
+        await self.world.until(self.far.receives(4 * BULK))
+        while not self.source.sent:
+            await self.world.moment()
+
+    async def test_source_that_ends(self) -> None:
+        """A source that ends before its portion is complete is told of like any other."""
+        await self.connect(LaneWorld(real_reactor))
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 100))
+        self.near.send(b"abc")
+        self.near.finish()
+        await self.world.until(self.far.receives(3))
+        while not self.nobody.told:
+            await self.world.moment()
+        self.assertEqual((self.nobody.told, self.source.sent), (["finished"], 0))
+
+    async def test_sink_that_is_lost(self) -> None:
+        """Where nobody takes it any more, the rest is the protocol's again."""
+        await self.connect(LaneWorld(real_reactor))
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 100))
+        self.sink.transport.unregisterProducer()
+        self.sink.transport.abortConnection()
+        while not self.nobody.told:
+            await self.world.moment()
+        self.near.send(b"abc")
+        while self.source.got != b"abc":
+            await self.world.moment()
+        self.assertEqual(self.source.sent, 0)
+
+    async def test_paused_before(self) -> None:
+        """What has been read already is not counted, and a paused source moves nothing."""
+        await self.connect(LaneWorld(real_reactor))
+        self.source.transport.pauseProducing()
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 3))
+        self.near.send(b"abcd")
+        await self.world.turns()
+        self.assertEqual((self.far.count, self.source.received), (0, 0))
+        self.source.transport.resumeProducing()
+        await self.world.until(self.far.receives(3))
+        while self.source.got != b"d":
+            await self.world.moment()
+
+    async def test_others_cannot(self) -> None:
+        """Twisted's own transports have no such thing; then the protocol passes its bytes on."""
+        await self.connect(SocketWorld(real_reactor))
+        self.assertFalse(send_portion(self.source.transport, self.sink.transport, 3))
