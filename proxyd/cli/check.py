@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 import sys
+import time
 from argparse import Namespace
 
 from proxyd.cli.command import Command, read_config, takes_file
 from proxyd.config import list_problems
+from proxyd.config.listener import ListenerSpec
 from proxyd.config.summary import summary
 
 
 def check(arguments: Namespace) -> int:
     """Say what a configuration does, or everything that is wrong in it."""
     config = read_config(arguments.file)
-    problems = list_problems(config)
+    problems: list[object] = [*list_problems(config)]
+    notes: list[str] = []
+    for listener in config.listeners:
+        _read_certificates(listener, problems, notes)
     if problems:
         print(*problems, sep="\n", file=sys.stderr)
         return 1
     print("ok")
     print(summary(config))
+    for note in notes:
+        print(f"note: {note}")
     return 0
+
+
+def _read_certificates(listener: ListenerSpec, problems: list[object], notes: list[str]) -> None:
+    """Read the certificates of a listener, as the daemon does at its start; what is wrong are problems."""
+    for tls in dict.fromkeys(filter(None, map(listener.tls_at, listener.binds))):
+        # Here, as it needs cryptography, which takes a tenth of a second to be imported.
+        from proxyd.relay.tls.files import Reading, judge, look, read
+
+        if not tls.acme:
+            where = f"[listener {listener.name}] tls: "
+            reading = read(tls, look(tls), Reading())
+            troubles, warnings = judge(tls, reading, time.time())
+            problems += [f"{where}{trouble}" for trouble in troubles]
+            notes += [f"{where}{warning}" for warning in warnings]
 
 
 COMMANDS = (
     Command(
         "check",
         help="say whether a configuration can be used",
-        description="Read a configuration, all that it includes, and the files of its lists. If it can "
-        "be used, say ok and what it does; if not, say everything that is wrong, and exit with status 1. "
-        "Nothing is started.",
+        description="Read a configuration, all that it includes, the files of its lists, and its "
+        "certificates with their keys. If it can be used, say ok and what it does; if not, say everything "
+        "that is wrong, and exit with status 1. Nothing is started.",
         example="proxyctl check /etc/proxyd/proxy.ini",
         arguments=takes_file,
         run=check,

@@ -10,7 +10,7 @@ from proxyd.config.lists import Clients, Rule, rest_allowed
 from proxyd.config.options import show_duration
 from proxyd.config.pool import PoolSpec
 from proxyd.config.route import RouteSpec
-from proxyd.config.tls import TlsSpec
+from proxyd.config.tls import ACME, TlsSpec
 
 _LISTED = 6  # words of a list that a line repeats
 
@@ -83,7 +83,7 @@ def _listener(listener: ListenerSpec) -> str:
 
 
 def _sources(tls: TlsSpec) -> str:
-    return "by " + " ".join(tls.certificates)
+    return "by " + " ".join((*tls.certificates, *(ACME + name for name in tls.acme)))
 
 
 def _access(rules: Sequence[Rule]) -> str:

@@ -46,10 +46,11 @@ One = TypeVar("One", bound=Identified)
 def normal(name: str) -> str:
     """A name as it is compared with others; "" if it cannot be one."""
     name = name.rstrip(".").lower()
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        pass
+    if ":" in name or name[-1:].isdigit():  # no top-level domain ends with a digit; to ask in vain costs 5 us
+        try:
+            return str(ipaddress.ip_address(name))
+        except ValueError:
+            pass
     if name.isascii():
         return name
     try:

@@ -6,6 +6,7 @@ import os
 
 from tests.cli.shell import ShellCase
 from tests.config.ini import MINIMAL
+from tests.support.authority import DAY, NOW, self_signed
 
 
 class CheckTests(ShellCase):
@@ -36,6 +37,28 @@ class CheckTests(ShellCase):
         self.assertEqual([line.split(" ")[0] for line in err.splitlines()], [f"{bad}:2:"])
         self.write("10.0.0.0/8\n", "bad.txt")
         self.assertEqual(self.run_it("check", path)[0], 0)
+
+    def test_check_reads_certificates(self) -> None:
+        """Certificates are read with their keys, and what the daemon would not start with is told."""
+        path = self.write(MINIMAL.replace("pool = p\n", "pool = p\ntls = ./certs default=a.example\n"))
+        issued = self_signed("a.example")
+        self.write(issued.chain, "certs/a.crt")
+        crt = os.path.join(self.folder, "certs", "a.crt")
+        status, out, err = self.run_it("check", path)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(
+            err.splitlines(),
+            [
+                f"[listener l] tls: {crt}: has no private key, and neither has a.key beside it",
+                f"[listener l] tls: {os.path.dirname(crt)}: has no certificate for default=a.example",
+            ],
+        )
+        self.write(issued.key, "certs/a.key")
+        os.chmod(os.path.join(self.folder, "certs", "a.key"), 0o640)
+        status, out, err = self.run_it("check", path)
+        self.assertEqual((status, err), (0, ""))
+        day = f"{NOW + DAY:%Y-%m-%d}"
+        self.assertIn(f"\nnote: [listener l] tls: {crt}: expires on {day}\n", out)
 
     def test_check_of_nothing(self) -> None:
         """A file that is not there is a fault like any other."""

@@ -235,6 +235,47 @@ class Clients(TerminationCase):
         self.assertEqual([one.data for one in server.connections], [REQUEST] * 2)
 
 
+class Elsewhere(TerminationCase):
+    """Other ways to TLS."""
+
+    async def test_twisteds_transports(self) -> None:
+        """On Twisted's transports all is the same: names, ALPN, and who is refused."""
+        for name in ("a.example", "b.example"):
+            self.put(BETWEEN.issue(name), f"{name}.pem")
+        daemon = await self.serve(await self.web(), "alpn=http/1.1", "datapath = stock")
+        for name in ("a.example", "b.example"):
+            self.assertEqual(await self.curl(daemon.front, name), "hello\n")
+        said = await self.s_client(daemon.front, "-servername", "a.example", "-alpn", "h2", status=1)
+        self.assertIn("no application protocol", said)
+        records = await daemon.records(3)
+        found = [(record["sni"], record["reason"]) for record in records]
+        self.assertEqual(found[0][0], "a.example")
+        self.assertEqual(found[2], ("", "tls_handshake"))
+
+    async def test_addresses(self) -> None:
+        """An ssl: and a tls: address end TLS by themselves, beside one that does not; metrics may, too."""
+        issued = BETWEEN.issue("a.example")
+        self.put(issued, "a.pem")
+        plain, ssl, tls, pages = (self.stage.tcp() for _ in range(4))
+        web = await self.web()
+        certificate = self.certs / "a.pem"
+        daemon = await self.start(
+            f"[listener front]\nbind = {plain.bind}\n"
+            f"  ssl:{ssl.port}:interface={ssl.host}:privateKey={certificate}\n"
+            f"  tls:{tls.port}:certificates={self.certs}:interface={tls.host}:alpn=http/1.1\npool = p\n"
+            f"[pool p]\nserver a = {web}\n[demo]\nserver a = tls:{pages.port}:certificates={self.certs}:"
+            f"interface={pages.host}\n",
+            plain,
+        )
+        for front in (ssl, tls):
+            self.assertEqual(await self.curl(front, "a.example"), "hello\n")
+        out = await self.stage.check(program("curl", "curl"), "--silent", f"http://{plain}/hello")
+        self.assertEqual(out, b"hello\n")
+        self.assertIn("a", await self.curl(pages, "a.example"))
+        records = await daemon.records(3)
+        self.assertEqual([bool(record["tls"]) for record in records], [True, True, False])
+
+
 class Renewal(TerminationCase):
     """Certificates that are replaced while the daemon serves."""
 

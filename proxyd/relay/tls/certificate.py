@@ -24,9 +24,11 @@ from cryptography.x509.oid import (
     SignatureAlgorithmOID,
 )
 
-from proxyd.policy.certificates import normal
+from proxyd.policy.certificates import Certificates, is_valid, normal
 
 DAY = 86400.0
+
+SOON = 14 * DAY  # what expires within that is told of; those of ninety days are renewed a month before
 
 LONGEST_CHAIN = 10  # certificates that are sent with one; OpenSSL's clients take no more by default
 
@@ -234,6 +236,27 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def day(seconds: float) -> str:
     """The day of a time in seconds since the epoch."""
     return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%d}"
+
+
+def judged(
+    certificates: Sequence[Certificate],
+    table: Certificates[Certificate],
+    now: float,
+    warnings: list[Trouble],
+) -> Iterator[Trouble]:
+    """Those that have expired and no other can stand in for; what else is amiss in time is a warning."""
+    for one in certificates:
+        if one.not_before > now:
+            warnings.append(Trouble(one.path, f"is valid only from {day(one.not_before)} on"))
+        elif one.not_after <= now:
+            stand_ins = [table.choose(name) or () for name in one.names]
+            text = f"has expired on {day(one.not_after)}"
+            if stand_ins and all(any(is_valid(other, now) for other in chosen) for chosen in stand_ins):
+                warnings.append(Trouble(one.path, f"{text}; others have its names"))
+            else:
+                yield Trouble(one.path, f"{text}; renew it, take it away, or add serve_expired=yes")
+        elif one.not_after <= now + SOON:
+            warnings.append(Trouble(one.path, f"expires on {day(one.not_after)}"))
 
 
 def _issuers(

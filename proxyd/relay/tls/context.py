@@ -159,6 +159,9 @@ def _use(context: SSL.Context, certificate: Certificate) -> None:
         context.use_privatekey(certificate.key)  # type: ignore[arg-type]
     except SSL.Error as error:
         raise Unusable(f"OpenSSL refuses it: {fault(error)}") from None
+    except OSError as error:
+        where = tempfile.gettempdir()
+        raise Unusable(f"cannot be written to a temporary file in {where}: {error.strerror}") from None
 
 
 def _staple(context: SSL.Context, certificates: Sequence[Certificate]) -> None:

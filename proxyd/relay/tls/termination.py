@@ -17,15 +17,13 @@ from OpenSSL import SSL
 from proxyd.config.tls import FILE, OFF, TlsSpec
 from proxyd.errors import StartError
 from proxyd.policy.acme import Answers
-from proxyd.policy.certificates import NEVER, Certificates, is_valid
-from proxyd.relay.tls.certificate import DAY, Certificate, Trouble, day
+from proxyd.policy.certificates import NEVER, Certificates
+from proxyd.relay.tls.certificate import SOON, Certificate, Trouble, judged
 from proxyd.relay.tls.challenge import answering
 from proxyd.relay.tls.clients import read_authorities
 from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
-from proxyd.relay.tls.files import Reading, State, contents, look, read, staple_path, state_of
+from proxyd.relay.tls.files import Reading, State, contents, look, no_default, read, staple_path, state_of
 from proxyd.relay.tls.staple import Unfit, checked
-
-SOON = 14 * DAY  # what expires within that is told of; those of ninety days are renewed a month before
 
 Chosen = tuple[Certificate, ...]
 
@@ -115,7 +113,7 @@ class Termination:
         try:
             table = Certificates(certificates, now, spec.default)
         except LookupError:
-            troubles.append(Trouble(_folder(spec), f"has no certificate for default={spec.default}", True))
+            troubles.append(no_default(spec))
             certificates, table = before.certificates, before.table
         self._staple(certificates, states, now, warnings)
         times = [one.staple.until for one in certificates if one.staple is not None]
@@ -130,7 +128,7 @@ class Termination:
             },
             clients,
             tuple(troubles),
-            tuple(_judged(certificates, table, now, warnings)),
+            tuple(judged(certificates, table, now, warnings)),
             tuple(warnings),
             min(table.until, *times, NEVER),
         )
@@ -217,8 +215,9 @@ def _choices(table: Certificates[Certificate], certificates: Sequence[Certificat
 
 def _recognized(found: Sequence[Certificate], before: Sequence[Certificate]) -> list[Certificate]:
     """The same, where what is in use already is that same object: it has its staple and its context."""
-    known = {(one.paths, one.identity): one for one in before}
-    return [known.get((one.paths, one.identity), one) for one in found]
+    same = set(before).intersection(found)
+    known = {(one.paths, one.identity): one for one in before if one not in same}
+    return [one if one in same else known.get((one.paths, one.identity), one) for one in found]
 
 
 def _emptied(
@@ -244,28 +243,3 @@ def _with_what_was(
     stay = [one for one in before if one.path not in have and (not found or bad.intersection(one.paths))]
     order = {path: place for place, path in enumerate(states)}
     return tuple(sorted((*found, *stay), key=lambda one: order.get(one.path, len(order))))
-
-
-def _judged(
-    certificates: Sequence[Certificate],
-    table: Certificates[Certificate],
-    now: float,
-    warnings: list[Trouble],
-) -> Iterator[Trouble]:
-    """Those that have expired and no other can stand in for; what else is amiss in time is a warning."""
-    for one in certificates:
-        if one.not_before > now:
-            warnings.append(Trouble(one.path, f"is valid only from {day(one.not_before)} on"))
-        elif one.not_after <= now:
-            stand_ins = [table.choose(name) or () for name in one.names]
-            text = f"has expired on {day(one.not_after)}"
-            if stand_ins and all(any(is_valid(other, now) for other in chosen) for chosen in stand_ins):
-                warnings.append(Trouble(one.path, f"{text}; others have its names"))
-            else:
-                yield Trouble(one.path, f"{text}; renew it, take it away, or add serve_expired=yes")
-        elif one.not_after <= now + SOON:
-            warnings.append(Trouble(one.path, f"expires on {day(one.not_after)}"))
-
-
-def _folder(spec: TlsSpec) -> str:
-    return spec.certificates[0] if spec.named is None else spec.named.certificate
