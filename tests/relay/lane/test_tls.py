@@ -211,6 +211,23 @@ class LaneTLSTests(Case):
         self.assertEqual(standing_before[-1], MANY)
         self.assertLessEqual(max(steps), 2 * HANDSHAKES * ROUNDS)  # a turn serves the loop twice
 
+    def test_who_waits_asks_for_nothing(self) -> None:
+        """Waiting for a hello, for bytes, for room or to be resumed costs nothing."""
+        near, far = self.pair()
+        TLSConnection(self.loop, near, "", Recorder(), server_part(server_context(), near))
+        far.send(b"\x16\x03\x01\x02\x00")  # as much of it as says how long it is
+        self.connect()
+        paused, protocol, client = self.connect()
+        paused.bufferSize = 10
+        protocol.on_data = lambda data: paused.pauseProducing()
+        client.send(bytes(1000))
+        client.send(bytes(1000))
+        blocked, _, _ = self.connect(size=4096)
+        blocked.write(bytes(200_000))
+        self.turned()
+        self.assertEqual((len(protocol.data), blocked.buffered() > 0), (10, True))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_a_close_notify_waits_for_room(self) -> None:
         """When the kernel takes no more, it follows as soon as it does."""
         connection, protocol, client = self.connect(size=4096)
