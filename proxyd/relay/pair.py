@@ -254,6 +254,11 @@ class Pair:
             peer.transport.loseWriteConnection()
             self._arm()
             return
+        if not peer.finished and can_half_close(side.transport):
+            # Twisted's TLS cannot end one half alone; closed, it says so, and takes what is still to come.
+            peer.transport.loseConnection()
+            self._arm()
+            return
         # Closing a transport whose write side is shut calls connectionLost before it returns.
         for transport in (side.transport, peer.transport):
             transport.loseConnection()

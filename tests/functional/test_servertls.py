@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
+from OpenSSL import SSL
 from twisted.internet.protocol import Factory, Protocol
 
 from tests.support.authority import DAY, FOR_CLIENTS, NOW, Authority, Issued, self_signed
@@ -57,6 +58,13 @@ class ServerTlsCase(DaemonCase):
                 lines = f"bind = {front.bind}\npool = {name}\ndatapath = {datapath}"
                 sections.append(f"[listener {name}-{datapath}]\n{lines}")
         return await self.start("\n".join(sections), next(iter(self.fronts.values())), proxyd=proxyd)
+
+    def listen(self, protocol: type[Protocol]) -> Place:
+        """A server of this protocol in the test's own process."""
+        place = self.stage.tcp()
+        port = self.stage.reactor.listenTCP(place.port, Factory.forProtocol(protocol), interface=place.host)
+        self.addCleanup(port.stopListening)
+        return place
 
     async def fetch(self, front: str, *arguments: Any) -> dict[str, str]:
         """What the server sees of a client of this listener."""
@@ -193,6 +201,46 @@ class Agreed(ServerTlsCase):
             seen = [(await self.fetch(f"{pool}-{DATAPATHS[turn % 2]}"))["reused"] for turn in range(6)]
             self.assertEqual(seen, [".", *often * 5], pool)
 
+    async def test_the_end_of_one_half(self) -> None:
+        """A client that has said all, and closes its half, still gets its answer."""
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        pem = OURS.issue(HOST).write(self.stage.folder / "server.pem")
+        context.use_certificate_chain_file(pem)
+        context.use_privatekey_file(pem)
+
+        class AtTheEnd(Protocol):
+            """Says what it has heard when that has come to its end."""
+
+            transport: Any
+
+            def connectionMade(self) -> None:
+                self.heard = b""
+                self.ssl = SSL.Connection(context, None)
+                self.ssl.set_accept_state()
+
+            def dataReceived(self, data: bytes) -> None:
+                self.ssl.bio_write(data)
+                try:
+                    while True:
+                        self.heard += self.ssl.recv(65536)
+                except SSL.ZeroReturnError:
+                    self.ssl.send(b"heard " + self.heard)
+                    self.ssl.shutdown()
+                    self.transport.write(self.ssl.bio_read(65536))
+                    self.transport.loseConnection()
+                except SSL.WantReadError:
+                    try:
+                        self.transport.write(self.ssl.bio_read(65536))
+                    except SSL.WantReadError:
+                        pass
+
+        await self.serve(half=f"tls = ca={self.ca} name={HOST}\nserver a = {self.listen(AtTheEnd)}")
+        for datapath in DATAPATHS:
+            peer = self.stage.connect(self.fronts[f"half-{datapath}"])
+            peer.send(b"question")
+            peer.finish()
+            self.assertEqual(await peer.sees_end(), b"heard question")
+
     async def test_redis(self) -> None:
         """Redis with TLS serves a client that has none, and knows us by our certificate."""
         ours = OURS.issue("proxyd", purpose=FOR_CLIENTS).write(self.stage.folder / "ours.pem")
@@ -262,6 +310,21 @@ class NotMeant(ServerTlsCase):
         for datapath in DATAPATHS:
             self.assertIn("handshake failure", await self.refused(daemon, f"none-{datapath}"))
 
+    async def test_no_certificate_of_ours_with_tls_1_3(self) -> None:
+        """With TLS 1.3 such a server refuses after the handshake: the record of the connection has it."""
+        clients = CLIENTS.write(self.stage.folder / "clients.pem")
+        server = await s_server_of(
+            self.stage, OURS.issue(HOST), "-Verify", "3", "-verify_return_error", "-CAfile", clients
+        )
+        daemon = await self.serve(none=f"tls = ca={self.ca} name={HOST}\nserver a = {server.place}")
+        for datapath in DATAPATHS:
+            self.clients += 1
+            peer = self.stage.connect(self.fronts[f"none-{datapath}"])
+            await peer.sees_either()
+            record = await self.latest(daemon, f"none-{datapath}")
+            self.assertEqual(record["reason"], "server_reset")
+            self.assertEqual(record["detail"], "TLS: certificate required (alert from the server)")
+
     async def test_no_tls(self) -> None:
         """A server that resets, closes, says something else or nothing is passed over, and blamed."""
 
@@ -300,13 +363,6 @@ class NotMeant(ServerTlsCase):
                     record = await self.latest(daemon, f"{name}2-{datapath}")
                     self.assertEqual((record["server"], record["retries"]), ("b", 1))
             await daemon.child.says(rb"\[pool %s2\] server a \S+ is ejected" % name.encode())
-
-    def listen(self, protocol: type[Protocol]) -> Place:
-        """A server of this protocol in the test's own process."""
-        place = self.stage.tcp()
-        port = self.stage.reactor.listenTCP(place.port, Factory.forProtocol(protocol), interface=place.host)
-        self.addCleanup(port.stopListening)
-        return place
 
     async def test_checks(self) -> None:
         """Checks go as clients do, so a server with a wrong certificate is down before anybody comes."""
