@@ -28,8 +28,9 @@ class Record:
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
     ``tls`` is the version and the cipher of TLS that ended here, and ``client_cn`` whose certificate the
-    client has shown there.  ``unique_id`` is what the server was told that this connection is
-    called, if it was.  ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
+    client has shown there; ``server_tls`` is the same of TLS with the server, and ``/resumed`` if a session
+    was taken up.  ``unique_id`` is what the server was told that this connection is called, if it was.
+    ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
     (`proxyd.wire.tcpinfo`), if that is wanted.
     ``requests`` is how many it brought, None if it did not speak HTTP to us; what became of these, and which
     servers they went to, is in a `RequestRecord` of each.
@@ -54,6 +55,7 @@ class Record:
     unique_id: str = ""
     tls: str = ""
     client_cn: str = ""
+    server_tls: str = ""
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
     queue_seconds: Optional[float] = None

@@ -6,29 +6,30 @@ here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
     via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
-    client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
+    server_tls=- client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
 
-============  ============================================================================
-the time      when the connection was accepted (UTC); lines are written when it has ended
-``client``    the client's address
-``address``   the address of the server that was tried last
-``via``       the proxy that has told the client's address in a PROXY header
-``sni``       the name that the client asks for in TLS, if that was read or ends here
-``route``     the route that was taken
-``id``        what the server was told that this connection is called (PROXY protocol)
-``tls``       the version and the cipher of TLS that ended here, as ``TLSv1.3/TLS_AES_128_GCM_SHA256``
-``cn``        the common name in the certificate of the client there
-``queue``     how long the client waited until a server had room, seconds; ``-`` if it had not to
-``connect``   how long the connect to the server took, seconds; ``-`` when none succeeded
-``total``     how long the connection lasted, seconds
-``in, out``   bytes received from the client, and from the server
-``retries``   servers that were tried in vain
-``…_tcp``     what the kernel knew of the two sides at the end, with ``tcp_info = yes``:
-              ``rtt:0.000312,mss:1448,retransmits:0`` and more (`proxyd.wire.tcpinfo`)
-``reason``    why it ended, a code of `proxyd.errors.Reason`
-``fault``     where to look first: nobody, client, server or proxy
-``detail``    the system's own word for it
-============  ============================================================================
+==============  ============================================================================
+the time        when the connection was accepted (UTC); lines are written when it has ended
+``client``      the client's address
+``address``     the address of the server that was tried last
+``via``         the proxy that has told the client's address in a PROXY header
+``sni``         the name that the client asks for in TLS, if that was read or ends here
+``route``       the route that was taken
+``id``          what the server was told that this connection is called (PROXY protocol)
+``tls``         the version and the cipher of TLS that ended here, as ``TLSv1.3/TLS_AES_128_GCM_SHA256``
+``cn``          the common name in the certificate of the client there
+``queue``       how long the client waited until a server had room, seconds; ``-`` if it had not to
+``connect``     how long the connect to the server took, seconds; ``-`` when none succeeded
+``total``       how long the connection lasted, seconds
+``in, out``     bytes received from the client, and from the server
+``retries``     servers that were tried in vain
+``server_tls``  the same of TLS with the server as ``tls``, and ``/resumed`` if a session was taken up
+``…_tcp``       what the kernel knew of the two sides at the end, with ``tcp_info = yes``:
+                ``rtt:0.000312,mss:1448,retransmits:0`` and more (`proxyd.wire.tcpinfo`)
+``reason``      why it ended, a code of `proxyd.errors.Reason`
+``fault``       where to look first: nobody, client, server or proxy
+``detail``      the system's own word for it
+==============  ============================================================================
 
 The words are those of the metrics' labels.  What is unknown is ``-``.  A value with anything but plain
 visible ASCII in it is written as a JSON string, so no value can break a line or fake a field.
@@ -74,7 +75,8 @@ def text_line(record: Record) -> str:
         f"{_opening(record)}"
         f" queue={'-' if queue is None else f'{queue:.6f}'}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
-        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}{_tcp(record)}"
+        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
+        f" server_tls={_name(record.server_tls)}{_tcp(record)}"
         f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
     )
 
@@ -131,6 +133,7 @@ def json_line(record: Record) -> str:
                 "bytes_out": record.bytes_out,
                 "retries": record.retries,
                 "requests": record.requests,
+                "server_tls": record.server_tls[:LONGEST_VALUE],
                 "client_tcp": record.client_tcp,
                 "server_tcp": record.server_tcp,
                 "reason": record.reason.code,

@@ -37,6 +37,8 @@ def record_of(session: Session, reason: Reason, detail: str) -> Record:
         record.sni = opening.sni
         record.route = opening.route
         record.tls, record.client_cn = opening.tls, opening.client_cn
+    if session.server_tls is not None:
+        record.server_tls = session.server_tls.agreed
     if factory.notes_tcp:
         record.client_tcp, record.server_tcp = session.tcp
     return record

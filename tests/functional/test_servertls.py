@@ -241,6 +241,37 @@ class Agreed(ServerTlsCase):
             peer.finish()
             self.assertEqual(await peer.sees_end(), b"heard question")
 
+    async def test_tls_on_both_sides(self) -> None:
+        """The name that a client asks for is asked of the server, and judged; another name is refused."""
+        names = ("a.example", "b.example")
+        web = await self.web(OURS.issue(*names))
+        certs = self.stage.subfolder("certs")
+        OURS.issue(*names, "c.example").write(certs / "ours.pem")
+        for datapath in DATAPATHS:
+            front = self.fronts[datapath] = self.stage.tcp()
+            daemon = await self.start(
+                f"[listener l]\nbind = {front.bind}\ndatapath = {datapath}\ntls = {certs}\npool = p\n"
+                f"[pool p]\ntls = ca={self.ca} sni=client\nserver a = {web}",
+                front,
+            )
+            where = ("--cacert", self.ca, "--connect-to", f"::{front}")
+            curl = (program("curl", "curl"), "--silent", "--show-error", "--fail", *where)
+            for _ in range(2):
+                for name in names:
+                    out = await self.stage.check(*curl, f"https://{name}/")
+                    self.assertIn(f"sni={name} ", out.decode())
+            refused = await self.stage.run(*curl, "https://c.example/")
+            self.assertNotEqual(refused.status, 0)
+            records = await daemon.records(5)
+            # Each name has a session of its own.
+            resumed = [record["server_tls"].endswith("/resumed") for record in records]
+            self.assertEqual(sorted(resumed), [False] * 3 + [True] * 2)
+            [failed] = [record for record in records if record["reason"] == "connect_tls"]
+            why = "its certificate is for a.example, b.example, not for c.example"
+            self.assertEqual((failed["detail"], failed["sni"]), (why, "c.example"))
+            await self._settle(daemon)
+            (self.stage.folder / "daemon").rename(self.stage.folder / datapath)
+
     async def test_redis(self) -> None:
         """Redis with TLS serves a client that has none, and knows us by our certificate."""
         ours = OURS.issue("proxyd", purpose=FOR_CLIENTS).write(self.stage.folder / "ours.pem")

@@ -66,7 +66,7 @@ class TextLine(Case):
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a"
             " address=10.0.0.1:80 via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113"
             " in=517 out=20480 retries=0"
-            " client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-\n",
+            " server_tls=- client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-\n",
         )
 
     def test_unknown_is_a_dash(self) -> None:
@@ -97,6 +97,12 @@ class TextLine(Case):
         told = record(tls="TLSv1.3/TLS_AES_128_GCM_SHA256", client_cn="Jo Doe")
         self.assertIn(' id=- tls=TLSv1.3/TLS_AES_128_GCM_SHA256 cn="Jo Doe" queue=- ', text_line(told))
         self.assertEqual(json.loads(json_line(told))["client_cn"], "Jo Doe")
+
+    def test_tls_with_the_server(self) -> None:
+        """Its version, its cipher, and whether it took up a session."""
+        told = record(server_tls="TLSv1.3/TLS_AES_128_GCM_SHA256/resumed")
+        self.assertEqual(fields(text_line(told))["server_tls"], told.server_tls)
+        self.assertEqual(json.loads(json_line(told))["server_tls"], told.server_tls)
 
     def test_every_reason(self) -> None:
         """Each reason is found by its code, and so is its fault."""
@@ -149,6 +155,7 @@ class JsonLine(Case):
                 "unique_id": "",
                 "tls": "",
                 "client_cn": "",
+                "server_tls": "",
                 "queue_seconds": None,
                 "connect_seconds": 0.000312,
                 "total_seconds": 1.204113,

@@ -165,7 +165,7 @@ class Handshake:
     that is not empty.
     """
 
-    __slots__ = ("_context", "_latest", "_name", "_sessions", "_sni", "preface")
+    __slots__ = ("_context", "_latest", "_name", "_sessions", "_sni", "agreed", "preface")
 
     def __init__(
         self, context: SSL.Context, name: str, sni: str, sessions: Optional[Sessions] = None
@@ -176,6 +176,7 @@ class Handshake:
         self._sessions = sessions
         self._latest: Optional[Asking] = None
         self.preface = b""  # what goes to the server before TLS
+        self.agreed = ""  # on which version and cipher, and whether a session was taken up
 
     def connection(self, skt: Any) -> Asking:
         """
@@ -207,6 +208,9 @@ class Handshake:
 
     def established(self, ssl: Asking) -> None:
         """The handshake stands, in which the server has been judged (`ITLSClient`)."""
+        self.agreed = f"{ssl.get_protocol_version_name()}/{ssl.get_cipher_name()}"
+        if not ssl.judged:
+            self.agreed += "/resumed"
 
     def failed(self, detail: str) -> None:
         """The handshake has failed: what was agreed on with this server before is of no use."""

@@ -99,6 +99,20 @@ class AgreementTests(ServerTlsCase):
         self.assertRegex(refusal, r"TLS: handshake failure \(alert from the server\)")
 
 
+class ToldTests(ServerTlsCase):
+    def test_what_was_agreed_on(self) -> None:
+        """The version, the cipher and whether a session was taken up are told for the record."""
+        towards, peer = self.towards(), self.peer(most=SSL.TLS1_2_VERSION)
+        agreed = []
+        for _ in range(2):
+            handshake = towards.handshake()
+            self.assertEqual(handshake.agreed, "")
+            talk(handshake, peer)
+            agreed.append(handshake.agreed)
+        self.assertRegex(agreed[0], r"^TLSv1\.2/ECDHE-ECDSA-[A-Z0-9-]+$")
+        self.assertEqual(agreed[1], f"{agreed[0]}/resumed")
+
+
 class SessionTests(ServerTlsCase):
     """A handshake in which the certificate is not judged takes up a session."""
 
