@@ -65,6 +65,8 @@ def _notes(config: Config) -> Iterator[str]:
             yield f"no listener or route uses pool {pool.name}"
         if not any(server.weight for server in pool.servers):
             yield f"pool {pool.name} refuses every client: all its servers have weight=0"
+        if any(server.tls is not None and not server.tls.verify for server in pool.servers):
+            yield f"pool {pool.name} believes anybody to be its servers (tls = verify=no)"
 
 
 def _listener(listener: ListenerSpec) -> str:
@@ -122,4 +124,6 @@ def _pool(pool: PoolSpec) -> str:
     header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
     spare = f" ({backups} backup)" if backups else ""
     memory = f", affinity {pool.affinity.key} for {show_duration(pool.affinity.ttl)}" if pool.affinity else ""
-    return f"{servers}{spare}, balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"
+    plain = sum(server.tls is None for server in pool.servers)
+    tls = "" if plain == len(pool.servers) else f" over TLS but for {plain}" if plain else " over TLS"
+    return f"{servers}{spare}{tls}, balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"

@@ -20,8 +20,9 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
-from proxyd.config.address import named
+from proxyd.config.address import is_host_name, named
 from proxyd.config.health import CheckSpec
+from proxyd.config.probes import HttpAsk
 from proxyd.interfaces import IDatapath
 from proxyd.policy.agent import heed
 from proxyd.policy.health import RiseFall, combined
@@ -307,7 +308,8 @@ class _Check:
         server, tls = self._watched.server, self._watched.server_tls
         if server.tls is None or tls is None or (self._spec.elsewhere and not self._spec.over_tls):
             return None
-        return lambda: tls.towards(server).handshake(anew=True)
+        asked = host_asked(self._spec.ask)
+        return lambda: tls.towards(server).handshake(asked, anew=True)
 
     def _tell_remark(self, remark: str) -> None:
         """Say what is to be known of a server that works, once for as long as it is the same."""
@@ -335,6 +337,12 @@ class _Check:
         if trouble != self._trouble:
             self._trouble = trouble
             self._watched.say("cannot be checked, and stays {state}: {why}", warn=True, why=trouble)
+
+
+def host_asked(ask: Any) -> str:
+    """The name that a check asks for in place of a client, if servers are asked for that."""
+    host = ask.host.partition(":")[0] if isinstance(ask, HttpAsk) else ""
+    return host.lower() if is_host_name(host) else ""
 
 
 def _was_away(change: Change) -> bool:

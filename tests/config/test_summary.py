@@ -70,6 +70,22 @@ class SummaryTests(IniCase):
             ],
         )
 
+    def test_tls_to_servers(self) -> None:
+        """Which pools speak TLS with their servers, and that some believe anybody."""
+        servers = "server a = h:1\nserver b = h:2 backup tls=no\n"
+        text = (
+            f"[listener l]\nbind = tcp:80\npool = p\n[pool p]\ntls = yes\nserver a = h:1\n"
+            f"[listener m]\nbind = tcp:81\npool = q\n[pool q]\ntls = verify=no\n{servers}"
+        )
+        self.assertEqual(
+            summary(self.load(text)).split("\n")[2:],
+            [
+                "pool p: 1 server over TLS, balance p2c, check none",
+                "pool q: 2 servers (1 backup) over TLS but for 1, balance p2c, check none",
+                "note: pool q believes anybody to be its servers (tls = verify=no)",
+            ],
+        )
+
     def test_notes(self) -> None:
         """A pool that nobody is led to is pointed out, and one that serves nobody."""
         text = "[pool q]\nserver a = h:1 weight=0\nserver b = h:2\n[pool r]\nserver a = h:1 weight=0\n"

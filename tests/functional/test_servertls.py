@@ -251,9 +251,10 @@ class Agreed(ServerTlsCase):
             front = self.fronts[datapath] = self.stage.tcp()
             daemon = await self.start(
                 f"[listener l]\nbind = {front.bind}\ndatapath = {datapath}\ntls = {certs}\npool = p\n"
-                f"[pool p]\ntls = ca={self.ca} sni=client\nserver a = {web}",
+                f"[pool p]\ntls = ca={self.ca} sni=client\ncheck = http host=b.example:443\nserver a = {web}",
                 front,
             )
+            await daemon.child.says(rb"server a \S+ is up: check passed")
             where = ("--cacert", self.ca, "--connect-to", f"::{front}")
             curl = (program("curl", "curl"), "--silent", "--show-error", "--fail", *where)
             for _ in range(2):

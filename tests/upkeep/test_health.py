@@ -17,13 +17,14 @@ from twisted.python.failure import Failure
 from proxyd.config.address import TcpAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
-from proxyd.config.probes import KINDS, RedisAsk
+from proxyd.config.probes import KINDS, HttpAsk, RedisAsk, TcpAsk
 from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.policy.lots import PowerOfTwo
 from proxyd.policy.pool import Pool
-from proxyd.upkeep.health import PROBES
+from proxyd.upkeep.health import PROBES, host_asked
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.wire import proxyprotocol
+from tests.support.case import Case
 from tests.upkeep.checking import CHECKING, DOWN, UP, InMemory, no_delay, pool_of
 
 
@@ -452,3 +453,17 @@ class Closing(InMemory):
             self.assertStill(checks)
         self.assertTrue(transport.aborted)
         self.assertEqual(events, [])
+
+
+class NameTests(Case):
+    def test_host_asked(self) -> None:
+        """A check of HTTP asks in TLS for the host that it asks for within; others ask for nothing."""
+        for ask, name in (
+            (HttpAsk(host="Www.example.com:443"), "www.example.com"),
+            (HttpAsk(host="www.example.com"), "www.example.com"),
+            (HttpAsk(), ""),
+            (HttpAsk(host="b\u00fccher.example"), ""),
+            (HttpAsk(host="[::1]:80"), ""),
+            (TcpAsk(), ""),
+        ):
+            self.assertEqual(host_asked(ask), name)
