@@ -49,13 +49,13 @@ class ServerTlsCase(DaemonCase):
         )
         return (await nginx_http(self.stage, text, listen, place, name)).place
 
-    async def serve(self, proxyd: str = "", **pools: str) -> Daemon:
+    async def serve(self, proxyd: str = "", listener: str = "", **pools: str) -> Daemon:
         """A daemon with a listener for each pool on each datapath, called ``NAME-lane`` and so on."""
         sections = [f"[pool {name}]\nbalance = first\n{lines}" for name, lines in pools.items()]
         for name in pools:
             for datapath in DATAPATHS:
                 front = self.fronts[f"{name}-{datapath}"] = self.stage.tcp()
-                lines = f"bind = {front.bind}\npool = {name}\ndatapath = {datapath}"
+                lines = f"bind = {front.bind}\npool = {name}\ndatapath = {datapath}\n{listener}"
                 sections.append(f"[listener {name}-{datapath}]\n{lines}")
         return await self.start("\n".join(sections), next(iter(self.fronts.values())), proxyd=proxyd)
 
@@ -272,6 +272,24 @@ class Agreed(ServerTlsCase):
             self.assertEqual((failed["detail"], failed["sni"]), (why, "c.example"))
             await self._settle(daemon)
             (self.stage.folder / "daemon").rename(self.stage.folder / datapath)
+
+    async def test_requests(self) -> None:
+        """Requests of HTTP go to servers with TLS as well; a client is told if none of them is meant."""
+        good, bad = await self.web(OURS.issue(HOST)), await self.web(THEIRS.issue(HOST), "bad")
+        start = f"idle_connection_timeout = 1s\ntls = ca={self.ca} name={HOST}\nserver a ="
+        daemon = await self.serve(listener="protocol = http", good=f"{start} {good}", bad=f"{start} {bad}")
+        for datapath in DATAPATHS:
+            front = f"http://{self.fronts[f'good-{datapath}']}/"
+            curl = (program("curl", "curl"), "--silent", "--show-error", "--fail")
+            out = await self.stage.check(*curl, front, front, front)
+            self.assertEqual(out.count(f"sni={HOST} alpn= version=TLSv1.3".encode()), 3)
+            out = await self.stage.check(
+                program("curl", "curl"), "--silent", "--output", "/dev/null", "--write-out", "%{http_code}",
+                f"http://{self.fronts[f'bad-{datapath}']}/",
+            )  # fmt: skip
+            self.assertEqual(out, b"502")
+        records = await daemon.records(8)
+        self.assertEqual({record["reason"] for record in records}, {"answered", "connect_tls"})
 
     async def test_redis(self) -> None:
         """Redis with TLS serves a client that has none, and knows us by our certificate."""

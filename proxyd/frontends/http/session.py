@@ -58,6 +58,7 @@ _BAD_GATEWAY = frozenset(
     {
         Reason.CONNECT_REFUSED,
         Reason.CONNECT_FAILED,
+        Reason.CONNECT_TLS,
         Reason.NAME_FAILED,
         Reason.NO_ANSWER,
         Reason.ANSWER_MALFORMED,
