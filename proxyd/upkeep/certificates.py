@@ -86,6 +86,17 @@ class Watched:
         self.warn()
         self._said = {*lasting, *loaded.warnings, *loaded.expired}
 
+    def introduce(self) -> None:
+        """Say what is served."""
+        loaded = self.termination.loaded
+        log.info(
+            "[{section}] tls: {certificates} for {names}; the default is that of {path}",
+            section=self.termination.section,
+            certificates=_counted(len(loaded.certificates), "certificate"),
+            names=_counted(len({name for one in loaded.certificates for name in one.names}), "name"),
+            path=loaded.table.default[0].path,
+        )
+
     def warn(self) -> None:
         """Say what is served although it is not as it should be."""
         loaded = self.termination.loaded
@@ -133,6 +144,7 @@ class CertificateFiles:
     def start(self) -> None:
         """Begin to look after them, and say what is amiss already."""
         for one in self._watched.values():
+            one.introduce()
             one.warn()
             for path in one.unreadable():
                 log.warn(
@@ -196,6 +208,10 @@ def _rows(termination: Termination) -> Iterator[CertificateSnapshot]:
         )
     for path, text in troubles.items():
         yield CertificateSnapshot(_listener(termination), (path,), trouble=text)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _listener(termination: Termination) -> str:

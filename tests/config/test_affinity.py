@@ -64,6 +64,15 @@ class AffinityTests(IniCase):
             route = "[route r]\nlistener = l\npool = p\nsni = *\n"
             self.load(f"{MINIMAL}affinity = {key}\n{route}")
             self.load(MINIMAL.replace("pool = p\n", "pool = p\ntls = passthrough\n") + f"affinity = {key}\n")
+        ended = MINIMAL.replace("pool = p\n", "pool = p\ntls = ./certs\n")
+        self.load(f"{ended}affinity = sni\n")
+        self.assertEqual(
+            self.problems(f"{ended}affinity = tls_session\n"),
+            [
+                "proxy.ini:7: [pool p] affinity: tls_session: [listener l] ends TLS itself, so its sessions "
+                "are with us and no server's"
+            ],
+        )
         self.load(f"{MINIMAL}affinity = rdp_cookie\n")
         text = MINIMAL.replace(LISTENER, f"{LISTENER}tls = passthrough\n")
         self.assertEqual(

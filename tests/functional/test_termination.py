@@ -153,6 +153,22 @@ class Clients(TerminationCase):
         records = await daemon.records(3)
         self.assertEqual([record["route"] for record in records], ["h2", "http", "names"])
 
+    async def test_affinity(self) -> None:
+        """Clients that ask for the same name come back to the same server."""
+        for name in ("a.example", "b.example"):
+            self.put(BETWEEN.issue(name), f"{name}.pem")
+        servers = [await recorder(self.stage) for _ in range(2)]
+        daemon = await self.relay(
+            *(server.place for server in servers), listener=f"tls = {self.certs}",
+            pool="balance = roundrobin\naffinity = sni",
+        )  # fmt: skip
+        for _ in range(3):
+            for name in ("a.example", "b.example"):
+                await self.s_client(daemon.front, "-servername", name, "-quiet", feed=REQUEST)
+        records = await daemon.records(6)
+        led = {(record["sni"], record["server"]) for record in records}
+        self.assertEqual(led, {("a.example", "a"), ("b.example", "b")})
+
     async def test_client_certificates(self) -> None:
         """Only clients with a certificate of our authority come in, and the server is told who they are."""
         self.put(BETWEEN.issue("a.example"), "a.pem")

@@ -126,7 +126,7 @@ class CertificateFilesTests(FolderCase):
         self.assertEqual(self.looks(), [])
 
     def test_at_the_start(self) -> None:
-        """What is amiss but served is said at the start, and what could not be read when it is renewed."""
+        """At the start is said what is served, what of it is amiss, and what cannot be read any more."""
         self.both(ROOT.issue("a.example"), "a.pem")
         self.patch(os, "access", lambda path, mode: not path.endswith("a.pem"))
         with capturedLogs() as events:
@@ -135,6 +135,7 @@ class CertificateFilesTests(FolderCase):
         self.assertEqual(
             said,
             [
+                "[listener front] tls: 1 certificate for 1 name; the default is that of a.pem",
                 f"[listener front] tls: a.pem: expires on {NOW + DAY:%Y-%m-%d}",
                 f"a.pem: cannot be read as uid {os.geteuid()}, so it will not be served when it is renewed; "
                 "give the group of that user the right to read it",

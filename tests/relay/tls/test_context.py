@@ -5,7 +5,17 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from proxyd.relay.tls.context import fault
-from tests.relay.tls.folder import ROOT, Ends, FolderCase
+from tests.relay.tls.folder import ROOT, RSA_KEY, Ends, FolderCase
+
+FFDHE2048 = b"""-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""  # RFC 7919, appendix A.1
 
 
 class SettingsTests(FolderCase):
@@ -58,6 +68,16 @@ class SettingsTests(FolderCase):
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
         context.set_cipher_list(b"ECDHE-ECDSA-CHACHA20-POLY1305")
         self.assertEqual(len(Ends(front, context=context).errors), 1)
+
+    def test_diffie_hellman(self) -> None:
+        """With parameters there are ciphers with DHE, if they are asked for; by default there are none."""
+        self.both(ROOT.issue("a.example", key=RSA_KEY), "a.pem")
+        given = {"dhparam": self.write("dh", FFDHE2048), "ciphers": "DHE+AESGCM:ECDHE+AESGCM"}
+        for front, fits in ((self.begun(**given).front, True), (self.begun().front, False)):
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
+            context.set_cipher_list(b"DHE-RSA-AES128-GCM-SHA256")
+            self.assertEqual(not Ends(front, context=context).errors, fits)
 
     def test_a_default_without_weakness(self) -> None:
         """By default there is no cipher without forward secrecy, or that does not authenticate."""
