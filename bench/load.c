@@ -416,7 +416,17 @@ static void answered(struct conn *c)
     }
 }
 
-/* A client that speaks TLS; nothing is uploaded so. */
+/* Upload as much as the kernel takes now; false if the connection is lost. */
+static bool upload_tls(struct conn *c)
+{
+    for (;;) {
+        int sent = SSL_write(c->ssl, sink_bytes, BULK);
+        if (sent <= 0)
+            return wants(c, sent);
+    }
+}
+
+/* A client that speaks TLS. */
 static void attend_tls(struct conn *c, uint32_t events)
 {
     const char *bytes = c->kind == DOWNLOAD ? "s" : echo_bytes;
@@ -435,7 +445,7 @@ static void attend_tls(struct conn *c, uint32_t events)
         handshakes++;
         resumed += (uint64_t)SSL_session_reused(c->ssl);
     }
-    if (!push(c, bytes, EPOLLIN)) {
+    if (!(c->kind == UPLOAD ? upload_tls(c) : push(c, bytes, EPOLLIN))) {
         failed(c);
         return;
     }

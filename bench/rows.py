@@ -260,6 +260,12 @@ ROWS = {
             {"downloads": 4, "secure": 1},
         ),
         Row(
+            "tlsupload",
+            "bulk to the server on 4 connections whose TLS ends",
+            bulk("bytes_up", 0.6),
+            {"uploads": 4, "secure": 1},
+        ),
+        Row(
             "tlsconnect",
             "connect, a full TLS handshake, a 64-byte exchange and close, 32 in flight",
             handshakes("handshakes"),
@@ -289,6 +295,6 @@ ROWS = {
 
 GROUPS = {
     "bulk": ("upload", "download", "passthrough"),
-    "tls": ("tlssmall", "tlsdownload", "tlsconnect", "tlsresume", "tlsmemory"),
+    "tls": ("tlssmall", "tlsdownload", "tlsupload", "tlsconnect", "tlsresume", "tlsmemory"),
     "p99": ("underbulk", "underpaced", "underflood"),
 }
