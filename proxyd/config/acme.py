@@ -227,7 +227,8 @@ OPTIONS = (
     Option(
         "contact",
         Several(Contact()),
-        "Where the authority may write to, for example if it revokes certificates.",
+        "Where the authority may write to, for example if it revokes certificates. It is told so when our "
+        "account is made.",
         "contact = mailto:admin@example.com",
         otherwise="the authority knows nobody to write to",
     ),

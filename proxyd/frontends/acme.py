@@ -8,7 +8,7 @@ for anything else is sent to https on the same host: that is the port that brows
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web import http
@@ -54,9 +54,16 @@ class Challenges(Resource):
 
 
 class Bounded(WrappingFactory):
-    """What gives at most `MOST` clients at a time what another factory has for them, and closes the rest."""
+    """
+    What gives at most `MOST` clients at a time what another factory has for them.
+
+    For one more the oldest has to go: who only holds connections open cannot keep an authority out.
+    """
 
     noisy = False
 
-    def buildProtocol(self, addr: Any) -> Optional[ProtocolWrapper]:  # type: ignore[override]
-        return super().buildProtocol(addr) if len(self.protocols) < MOST else None
+    def buildProtocol(self, addr: Any) -> ProtocolWrapper:
+        if len(self.protocols) >= MOST:
+            oldest: Any = next(iter(self.protocols))
+            oldest.transport.abortConnection()
+        return super().buildProtocol(addr)

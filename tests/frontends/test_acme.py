@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.protocol import connectionDone
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from proxyd.frontends.acme import MOST, Bounded, Challenges
 from proxyd.ops.pages import QuietSite
@@ -75,10 +76,13 @@ class ChallengesTests(Case):
             self.assertEqual((status, "Location" in headers), (400, False), (line, host))
 
     def test_bounded(self) -> None:
-        """No more than so many are served at a time; one that leaves makes room."""
-        protocols = [self.connect() for _ in range(MOST)]
-        for protocol in protocols:
-            protocol.makeConnection(StringTransport())
-        self.assertIsNone(self.connect())
-        protocols[0].connectionLost(connectionDone)
-        self.assertIsNotNone(self.connect())
+        """No more than so many are served at a time; the oldest makes room for another."""
+        transports = [StringTransport() for _ in range(MOST + 2)]
+        protocols = []
+        for number, transport in enumerate(transports):
+            protocols.append(self.connect())
+            protocols[-1].makeConnection(transport)
+            if number >= MOST:
+                protocols[number - MOST].connectionLost(Failure(ConnectionAborted()))
+        self.assertEqual([one.disconnected for one in transports], [True, True] + [False] * MOST)
+        self.assertEqual(len(self.factory.protocols), MOST)

@@ -97,8 +97,10 @@ class AcmeClient:
             directory = await self.directory()
             answer = await self._ask("HEAD", directory.new_nonce)
             nonce = answer.headers.get("replay-nonce", "")
-        if not nonce:
-            raise AcmeFailed(f"{directory.new_nonce}: the authority gives out no nonce")
+            if answer.status not in (200, 204):
+                raise self._refusal(directory.new_nonce, answer)
+            if not nonce:
+                raise AcmeFailed(f"{directory.new_nonce}: the authority gives out no nonce")
         return nonce
 
     def read(self, parse: Callable[[bytes], Any], answer: Fetched) -> Any:

@@ -5,6 +5,7 @@ In ``STATE/acme/NAME``, which nobody else may read::
 
     account.json            our key there, and what the authority calls our account
     certificates/WWW.pem    a key and its chain; listeners that name the authority read this folder
+    retired/WWW.pem         one that the configuration does not ask for any more
     orders/WWW.json         an order that is under way and the key that it is for, so that a certificate which
                             was ordered is not lost when the process is killed before it has it
 
@@ -84,6 +85,7 @@ class AcmeFolder:
                 if not stat.S_ISDIR(os.stat(path).st_mode):
                     raise StartError((f"[acme {self._spec.name}] {path} is not a folder",))
                 os.chmod(path, MODE)
+            self._retire()
             for spec in self._spec.certificates:
                 if self.held(spec) is None:
                     _replace(self._certificate(spec), placeholder(spec.names, spec.key, now))
@@ -94,6 +96,21 @@ class AcmeFolder:
         except StartError as error:
             return list(error.lines)
         return []
+
+    def _retire(self) -> None:
+        """Take away what nobody wants any more: it would be served on and never be renewed."""
+        wanted = {f"{spec.name}.pem" for spec in self._spec.certificates}
+        there = {name for name in os.listdir(self.certificates) if name.endswith(".pem")}
+        for name in sorted(there - wanted):
+            with suppress(FileExistsError):
+                os.mkdir(self._file("retired"), MODE)
+            os.replace(self._file("certificates", name), self._file("retired", name))
+            self._log.info(
+                "[acme {authority}] {name} is not asked for any more, and was moved to {folder}",
+                authority=self._spec.name,
+                name=name,
+                folder=self._file("retired"),
+            )
 
     def writable(self) -> bool:
         """Whether whoever we are by now may write there."""

@@ -71,6 +71,9 @@ class ClientTests(Case):
         self.authority.wrong = [("/nonce", Fetched(200, {}, b""))]
         failed = self.refused(self.client.post(f"{URL}/account", {}, introduce=True))
         self.assertEqual(str(failed), f"{URL}/nonce: the authority gives out no nonce")
+        self.authority.wrong = [("/nonce", Fetched(503, {"retry-after": "60"}, b""))]
+        failed = self.refused(self.client.post(f"{URL}/account", {}, introduce=True))
+        self.assertEqual((str(failed), failed.wait), (f"{URL}/nonce: status 503 of HTTP", 60.0))
 
     def test_refusals(self) -> None:
         """What the authority says, its word for it, and for how long it wants to be left alone."""

@@ -52,6 +52,18 @@ class FolderTests(Case):
         self.folder()
         self.assertEqual(self.path("certificates", "www.pem").read_bytes(), before)
 
+    def test_retired(self) -> None:
+        """A certificate that is not asked for any more is not served on, and not lost either."""
+        self.folder()
+        before = self.path("certificates", "rsa.pem").read_bytes()
+        folder = self.folder(AcmeSpec("ca", URL, (WWW,)))
+        self.assertEqual(os.listdir(folder.certificates), ["www.pem"])
+        self.assertEqual(self.path("retired", "rsa.pem").read_bytes(), before)
+        self.assertEqual(self.modes(), {(True, 0o700), (False, 0o600)})
+        self.folder()
+        self.folder(AcmeSpec("ca", URL, (WWW,)))
+        self.assertEqual(os.listdir(folder.certificates), ["www.pem"])
+
     def test_wider_modes_are_mended(self) -> None:
         """A folder that others might read is closed to them."""
         self.folder()
