@@ -151,10 +151,12 @@ class Memory:
     ``lines`` are shared by all connections.
     """
 
-    __slots__ = ("answer", "head", "lines", "of_head", "said", "tail")
+    __slots__ = ("answer", "asked", "head", "lines", "of_head", "request", "said", "tail")
 
     def __init__(self, lines: Lines) -> None:
         self.lines = lines
+        self.asked = b""  # a whole request without a body
+        self.request: Optional[Request] = None  # which that is
         self.tail = b""  # of a request's head, from the version on
         self.said: Optional[Said] = None  # in this
         self.head = b""  # of an answer
@@ -170,6 +172,8 @@ def parse_request(
 
     One empty line before it is passed over (RFC 9112, 2.2).
     """
+    if data == memory.asked:
+        return memory.request
     begin = 2 if data[:2] == b"\r\n" else 0
     end = data.find(b"\r\n\r\n", begin)
     if end < 0 or end - begin + 4 > most:
@@ -204,7 +208,10 @@ def parse_request(
         if said.minor:
             raise Unacceptable(400, "no Host", "9112 3.2")
         host = b""
-    return Request(method, target, host, said, end + 4)
+    request = Request(method, target, host, said, end + 4)
+    if request.took == len(data) <= REMEMBERED_BYTES:
+        memory.asked, memory.request = data, request
+    return request
 
 
 def _read_request(lines: list[bytes], known: Lines, minor: int) -> Said:

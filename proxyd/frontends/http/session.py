@@ -193,8 +193,14 @@ class HttpSession(HttpConnection):
                     self.picked = server
                     self.server_address = server.address
                     self.connect_seconds = 0.0
-                    self._attach(upstream)
-                    self._ask(pool)
+                    self.server = upstream  # as `_attach` does, and `_ask` of a request that is complete
+                    upstream.pair = self
+                    upstream.received = 0
+                    if self._up_left or pool.timed is not None or server.adaptive is not None:
+                        self._ask(pool)
+                        return
+                    self._slot = True
+                    upstream.transport.write(self._out)
                     return
         if self._up_left:
             self.client.transport.pauseProducing()

@@ -152,6 +152,11 @@ class LaneConnection(ConnectedSocket):
                 self.protocol.received += count
                 peer._take(loop.view[:count])
                 self._full_reads += 1
+        elif mask == _TALK and peer is None and self._portion is None and self._reading:
+            if not (self._blocked or self._gone):
+                self._readable = True
+                self._deliver()  # and that of most others
+                return
         self._serve(mask)
 
     def _serve(self, mask: int) -> None:
