@@ -106,7 +106,7 @@ class Bench:
     def _note_what_failed(self, row: Row, name: str, result: Result) -> None:
         if result["errors"]:
             self._note(f"{row.name} on {name}: {result['errors']} connections failed")
-        if result.get("left") and not row.checked:  # the checks are connections, too
+        if result.get("left") and not (row.checked or row.load.get("http")):  # checks are connections, too
             self._note(f"{row.name} on {name}: {result['left']} connections did not end")
         if any(one.compared and one.read(result) <= 0 for one in row.figures):
             self._note(f"{row.name} on {name}: nothing was measured")

@@ -4,7 +4,8 @@
  * One process with one epoll is both the clients and the servers, so that both fit on the one core that the
  * proxy leaves them.  Bytes are counted and not looked at: what is received is discarded in the kernel
  * (MSG_TRUNC, tcp(7)), what is echoed is only as long as what came.  The first byte of a connection says what
- * its server does: 'e' echoes, 'k' sinks, 's' sends without end; a TLS handshake is sunk, too.
+ * its server does: 'e' echoes, 'k' sinks, 's' sends without end; a TLS handshake is sunk, too.  'G' and 'P' begin
+ * requests of HTTP: GET /N is answered with N bytes, PUT sinks its body, and an upgrade makes an echo of it.
  *
  * Clients bind to changing addresses of 127.0.0.0/8 and servers listen on several of them, because every
  * connection leaves its ports in TIME_WAIT, and the ports of a single pair of addresses would run out.
@@ -17,6 +18,7 @@
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
  *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1] [secure=1] [resume=1] [pulse=N]
+ *           [http=1] [put=1] [upgrade=1]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
  *       Connectors connect, do so once, and close, and `rate` does that so often a second; uploads and
@@ -26,6 +28,9 @@
  *       ClientHello; what follows might as well be encrypted.
  *       With secure all clients speak TLS 1.3 with 127.0.0.3, the proxy's listener that ends it, in the same way
  *       whatever the proxy would like better; with resume all but the first resume a session.
+ *       With http all goes to 127.0.0.4, the proxy's listener for HTTP: exchangers GET `size` bytes, or PUT them
+ *       with put; connectors GET them with Connection: close.  With upgrade exchangers make a tunnel first, and
+ *       exchange messages in it.
  *   hold port=P connections=N [size=BYTES] [secure=1]
  *       Open connections, exchange one message on each, and keep them.
  *   release
@@ -74,7 +79,7 @@ enum kind { COMMANDS, LISTENER, SERVER, EXCHANGER, CONNECTOR, PACED, UPLOAD, DOW
 struct conn {
     enum kind kind;
     int fd;
-    char service;                /* of a server, once it is known */
+    char service;                /* of a server, once it is known; of a client of HTTP, what it waits for */
     bool blocked;                /* waits for EPOLLOUT */
     size_t unsent;
     size_t awaited;
@@ -108,13 +113,15 @@ static bool tls;                 /* uploads begin with a ClientHello */
 static SSL_CTX *secure;          /* with which clients speak TLS; NULL is not at all */
 static SSL_SESSION *session;     /* that is resumed */
 static bool resume;
+static bool http, put, upgrade;  /* HTTP is spoken; bodies go to the server; it becomes a tunnel */
+static char asking[512], page[BULK + 256]; /* the head of each request, and room for an answer */
 static bool recording, stopping;
 static uint64_t handshakes, resumed;
 static uint64_t exchanges, connects, opened, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
 static uint32_t *latencies;
 static size_t sampled, room;
-static char echo_bytes[BULK], sink_bytes[BULK], scratch[SINK];
+static char echo_bytes[BULK], sink_bytes[BULK], scratch[SINK + 1];
 static char command[1024];
 static size_t command_length;
 static bool command_ready, finished;
@@ -236,6 +243,60 @@ static bool push(struct conn *c, const char *bytes, uint32_t reading)
     return true;
 }
 
+/* HTTP, as far as it is needed: heads are short, and come whole. */
+
+static const char *header(const char *head, const char *name)
+{
+    const char *found = strcasestr(head, name);
+    return found ? found + strlen(name) : NULL;
+}
+
+/* Where the body begins behind a head in `scratch`, of which so much is there; 0 if it is not whole. */
+static size_t head_of(size_t got)
+{
+    scratch[got] = 0;
+    const char *end = strstr(scratch, "\r\n\r\n");
+    return end ? (size_t)(end - scratch) + 4 : 0;
+}
+
+/* Answer with so many bytes; false if the connection is lost. */
+static bool answer(struct conn *c, size_t size)
+{
+    int head = snprintf(page, 256, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+                        "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", size);
+    size_t first = size < BULK ? size : BULK;
+    memset(page + head, 'k', first);
+    ssize_t sent = send(c->fd, page, (size_t)head + first, MSG_NOSIGNAL);
+    if (sent < head)
+        return false;            /* a head fits into the buffer that the last answer has left empty */
+    c->unsent = size - (size_t)(sent - head);
+    return push(c, sink_bytes, EPOLLIN);
+}
+
+/* A request has come, or more of its body. */
+static bool respond(struct conn *c, size_t got)
+{
+    if (c->awaited) {
+        c->awaited -= got < c->awaited ? got : c->awaited;
+        return c->awaited || answer(c, 2);
+    }
+    size_t body = head_of(got);
+    if (!body)
+        return false;
+    if (header(scratch, "upgrade: websocket")) {
+        static const char switching[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"; /* RFC 6455, 1.3 */
+        c->service = 'e';
+        return send(c->fd, switching, sizeof switching - 1, MSG_NOSIGNAL) > 0;
+    }
+    if (scratch[0] == 'G')
+        return answer(c, strtoul(scratch + 5, NULL, 10));
+    const char *length = header(scratch, "content-length:");
+    size_t size = length ? strtoul(length, NULL, 10) : 0;
+    c->awaited = size - (got - body);
+    return c->awaited || answer(c, 2);
+}
+
 /* The servers */
 
 static void serve_no_more(struct conn *c)
@@ -263,10 +324,10 @@ static void serve(struct conn *c, uint32_t events)
 {
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         ssize_t got;
-        if (c->service)
-            got = recv(c->fd, scratch, c->service == 'k' ? SINK : ECHO, MSG_TRUNC);
-        else if ((got = recv(c->fd, scratch, ECHO, 0)) > 0)
-            c->service = scratch[0] == HANDSHAKE ? 'k' : scratch[0];
+        if (c->service && (c->service != 'h' || c->awaited))
+            got = recv(c->fd, scratch, c->service == 'e' ? ECHO : SINK, MSG_TRUNC);
+        else if ((got = recv(c->fd, scratch, ECHO, 0)) > 0 && !c->service)
+            c->service = scratch[0] == HANDSHAKE ? 'k' : scratch[0] == 'G' || scratch[0] == 'P' ? 'h' : scratch[0];
         if (got < 0 && errno == EAGAIN)
             got = 0;
         else if (got <= 0) {
@@ -275,6 +336,13 @@ static void serve(struct conn *c, uint32_t events)
         }
         if (c->service == 'k') {
             bytes_up += (uint64_t)got;
+        } else if (c->service == 'h') {
+            if (put)
+                bytes_up += (uint64_t)got;
+            if (got && !respond(c, (size_t)got)) {
+                serve_no_more(c);
+                return;
+            }
         } else if (c->service == 'e') {
             c->unsent += (size_t)got;
             if (!push(c, echo_bytes, EPOLLIN))
@@ -289,6 +357,9 @@ static void serve(struct conn *c, uint32_t events)
     if (events & EPOLLOUT) {
         if (c->service == 'e') {
             if (!push(c, echo_bytes, EPOLLIN))
+                serve_no_more(c);
+        } else if (c->service == 'h') {
+            if (!push(c, sink_bytes, EPOLLIN))
                 serve_no_more(c);
         } else if (send(c->fd, sink_bytes, BULK, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
             serve_no_more(c);
@@ -323,9 +394,25 @@ static void failed(struct conn *c)
     closed(c);
 }
 
+/* Send the head of a request, and the body behind it. */
+static bool ask(struct conn *c)
+{
+    c->unsent = put ? message : 0;
+    if (send(c->fd, asking, strlen(asking), MSG_NOSIGNAL) < 0) {
+        c->service = 'A';        /* it is not connected yet */
+        c->blocked = true;
+        watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+        return errno == EAGAIN;
+    }
+    c->service = 'a';
+    return push(c, sink_bytes, EPOLLIN);
+}
+
 static bool begin(struct conn *c)
 {
     c->began = now();
+    if (http && c->service != 'e')
+        return ask(c);
     c->unsent = c->awaited = message;
     return push(c, echo_bytes, EPOLLIN);
 }
@@ -484,19 +571,45 @@ static void attend(struct conn *c, uint32_t events)
             }
             if (sent > 0)
                 c->unsent = 0;
-        } else if (!push(c, c->kind == DOWNLOAD ? "s" : echo_bytes, EPOLLIN)) {
+        } else if (c->service == 'A') {
+            c->blocked = false;
+            watch(c, EPOLL_CTL_MOD, EPOLLIN);
+            if (!ask(c)) {
+                failed(c);
+                return;
+            }
+        } else if (!push(c, c->kind == DOWNLOAD ? "s" : c->service == 'a' ? sink_bytes : echo_bytes, EPOLLIN)) {
             failed(c);
             return;
         }
     }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-        ssize_t got = recv(c->fd, scratch, SINK, MSG_TRUNC);
+        ssize_t got = recv(c->fd, scratch, SINK - 1, c->service == 'a' ? 0 : MSG_TRUNC);
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
             failed(c);
             return;
         }
+        if (c->service == 'a') {
+            size_t body = head_of((size_t)got);
+            const char *length = body ? header(scratch, "content-length:") : NULL;
+            if (upgrade && body && strstr(scratch, " 101 ")) {
+                c->service = 'e';
+                c->unsent = c->awaited = 0;
+                if (!begin(c))
+                    failed(c);
+                return;
+            }
+            if (!length || !strstr(scratch, " 200 ")) {
+                failed(c);
+                return;
+            }
+            c->service = 'b';
+            c->awaited = body + strtoul(length, NULL, 10);
+        }
+        if (http && !put && c->service == 'b')
+            bytes_down += (uint64_t)got;
         if (c->kind == DOWNLOAD) {
             bytes_down += (uint64_t)got;
             return;
@@ -636,10 +749,17 @@ static void prepare(void)
 {
     target.sin_family = AF_INET;
     tls = option("tls", 0) > 0;
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + tls);
+    http = option("http", 0) > 0, put = option("put", 0) > 0, upgrade = option("upgrade", 0) > 0;
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (http ? 3 : tls));
     prepare_tls();
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
+    if (put)
+        snprintf(asking, sizeof asking, "PUT / HTTP/1.1\r\nHost: bench\r\nUser-Agent: load\r\nContent-Length: %zu\r\n\r\n", message);
+    else
+        snprintf(asking, sizeof asking, "GET /%zu HTTP/1.1\r\nHost: bench\r\nUser-Agent: load\r\nAccept: */*\r\n%s\r\n", message,
+                 upgrade ? "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" : option("connectors", 0) > 0 ? "Connection: close\r\n" : "");
     pace = (unsigned)option("pace", 0);
     double pulse = option("pulse", 0);
     interval = pulse > 0 ? (uint64_t)(1e9 / pulse) : 0;

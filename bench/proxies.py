@@ -5,7 +5,8 @@ As an operator would run it: connection timeouts of the same lengths, health che
 has passive ones), and a line for each connection in a file of its own.  Each is one process on one core.
 
 On the same port of another address each passes TLS on, and reads the name in it; of a third address TLS ends,
-with the same certificate.
+with the same certificate; of a fourth HTTP is spoken: each tells servers of the client, passes bodies on
+as they come, and keeps connections to them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ SHOWN = 15  # lines of what it said, when it could not be started
 MOST = 4000  # connections; HAProxy wants the descriptors for all of them when it starts
 
 TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
+HTTP_HOST = "127.0.0.4"  # where HTTP is spoken, in the same way
+
+KEPT = 64  # connections to each server that wait for a request, as many as the load has clients
 
 SECURE_HOST = "127.0.0.3"  # where it ends
 
@@ -180,7 +184,9 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         f"[listener tls]\nbind = tcp:{port}:interface={TLS_HOST}\npool = servers\ntls = passthrough\n"
         f"[listener secure]\nbind = tcp:{port}:interface={SECURE_HOST}\npool = servers\n"
         f"tls = {folder / CERTIFICATE}\n"
-        "[pool servers]\ncheck = tcp\n"
+        f"[listener http]\nbind = tcp:{port}:interface={HTTP_HOST}\npool = servers\nprotocol = http\n"
+        "max_requests = 1000000\n"
+        f"[pool servers]\ncheck = tcp\nmax_idle_connections = {KEPT}\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
     )
     twistd = Path(sys.executable).with_name("twistd")
@@ -207,14 +213,18 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
     config.write_text(
         f"global\n  nbthread 1\n  maxconn {most()}\n  log stdout format raw local0\n"
         "defaults\n  mode tcp\n  log global\n  option tcplog\n  option splice-auto\n"
-        "  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n"
+        "  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n  timeout tunnel 10m\n"
         f"frontend front\n  bind 127.0.0.1:{port}\n  default_backend servers\n"
         f"frontend tls\n  bind {TLS_HOST}:{port}\n  tcp-request inspect-delay 5s\n"
         "  tcp-request content accept if { req.ssl_hello_type 1 }\n  tcp-request content reject\n"
         "  use_backend servers if { req.ssl_sni -m found }\n"
         f"frontend secure\n  bind {SECURE_HOST}:{port} ssl crt {folder / CERTIFICATE}\n"
         "  default_backend servers\n"
-        "backend servers\n  balance roundrobin\n"
+        f"frontend http\n  mode http\n  option httplog\n  option forwardfor\n  bind {HTTP_HOST}:{port}\n"
+        "  default_backend http\n"
+        "backend http\n  mode http\n  balance roundrobin\n  http-reuse always\n"
+        + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
+        + "backend servers\n  balance roundrobin\n"
         + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
     )
     return [executable("haproxy"), "-db", "-f", str(config)]
@@ -263,6 +273,18 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
         "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:bench:1m;\n"
         "    proxy_connect_timeout 5s;\n    proxy_timeout 10m;\n  }\n"
         "}\n"
+        + "http {\n  access_log http.log;\n  client_max_body_size 0;\n  keepalive_requests 1000000;\n"
+        + "".join(
+            f"  {kind}_temp_path {kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body")
+        )
+        + f"  upstream servers {{\n{upstream}    keepalive {KEPT};\n    keepalive_requests 1000000;\n  }}\n"
+        "  map $http_upgrade $connection_upgrade {\n    default upgrade;\n    '' '';\n  }\n"
+        f"  server {{\n    listen {HTTP_HOST}:{port};\n    location / {{\n      proxy_pass http://servers;\n"
+        "      proxy_http_version 1.1;\n      proxy_request_buffering off;\n"
+        "      proxy_set_header Host $http_host;\n"
+        "      proxy_set_header Connection $connection_upgrade;\n"
+        "      proxy_set_header Upgrade $http_upgrade;\n"
+        "      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n    }\n  }\n}\n"
     )
     return [program, "-p", str(folder), "-e", "error.log", "-c", str(config)]
 

@@ -50,7 +50,7 @@ class Row:
     @property
     def bulk(self) -> bool:
         """Whether it moves bulk, so that splicing matters."""
-        return "uploads" in self.load or "downloads" in self.load
+        return "uploads" in self.load or "downloads" in self.load or self.load.get("size", 0) > 1_000_000
 
     def measure(self, load: Load, proxy: Proxy, seconds: float, warmup: float) -> Result:
         """Load a proxy; ``seconds`` count, after those to warm up."""
@@ -186,6 +186,15 @@ def of_that_without(what: str) -> Callable[[Result], float]:
     return lambda result: float(result["beside"][what] / result[what]) if result[what] else 0.0
 
 
+def requests(what: str, target: Optional[float] = None) -> tuple[Figure, ...]:
+    """Rate and cost of requests."""
+    return (
+        Figure("requests", "/s", rate(what), target),
+        Figure("CPU a request", "µs", cost(what), target, less_is_better=True),
+        *BUSY,
+    )
+
+
 ROWS = {
     row.name: row
     for row in (
@@ -223,6 +232,42 @@ ROWS = {
             ),
             {"uploads": 4, "tls": 1},
             beside={"uploads": 4},
+        ),
+        Row(
+            "httpkeep",
+            "HTTP: GET of 1 KB on 64 connections that are kept",
+            requests("exchanges", 0.65),
+            {"exchangers": 64, "http": 1, "size": 1024},
+        ),
+        Row(
+            "httpclose",
+            "HTTP: connect, a GET of 1 KB and close, 32 in flight",
+            requests("connects", 0.65),
+            {"connectors": 32, "http": 1, "size": 1024},
+        ),
+        Row(
+            "http100k",
+            "HTTP: GET of 100 KB on 16 connections",
+            requests("exchanges", 1.0),
+            {"exchangers": 16, "http": 1, "size": 102_400},
+        ),
+        Row(
+            "http10m",
+            "HTTP: GET of 10 MB on 4 connections",
+            bulk("bytes_down"),
+            {"exchangers": 4, "http": 1, "size": 10_485_760},
+        ),
+        Row(
+            "httpput",
+            "HTTP: PUT of 10 MB on 4 connections",
+            bulk("bytes_up"),
+            {"exchangers": 4, "http": 1, "size": 10_485_760, "put": 1},
+        ),
+        Row(
+            "websocket",
+            "64-byte exchanges on 64 connections that were upgraded",
+            exchanges(0.9),
+            {"exchangers": 64, "http": 1, "upgrade": 1},
         ),
         Row("memory", f"{IDLE:,} idle connections", memory(1.5), fresh=True),
         Row(
@@ -294,6 +339,7 @@ ROWS = {
 }
 
 GROUPS = {
+    "http": ("httpkeep", "httpclose", "http100k", "http10m", "httpput", "websocket"),
     "bulk": ("upload", "download", "passthrough"),
     "tls": ("tlssmall", "tlsdownload", "tlsupload", "tlsconnect", "tlsresume", "tlsmemory"),
     "p99": ("underbulk", "underpaced", "underflood"),

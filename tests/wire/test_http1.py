@@ -245,6 +245,7 @@ class Requests(Case):
         ]
         seeds += [get(fields, b"GET / HTTP/" + version) for version, fields, _ in LASTING]
         memory = Memory(Lines())
+        self.assertIs(parse_request(get(), memory), parse_request(get(), memory))
         known = 0
         for data in (
             data for broken in mutations(random, seeds, 2000) for data in (random.choice(seeds), broken)

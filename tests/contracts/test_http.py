@@ -1,0 +1,276 @@
+"""Requests of HTTP keep their promises on every datapath: nothing is lost, held whole, or left behind."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Callable
+
+from twisted.internet import reactor as real_reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from proxyd.config.address import TcpAddress
+from proxyd.config.listener import ListenerSpec
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.errors import Reason
+from proxyd.frontends.http.factory import HttpFactory
+from proxyd.interfaces import IDatapath
+from proxyd.policy.balance import RoundRobin
+from proxyd.policy.pool import Pool
+from proxyd.relay.capacity import Capacity
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.streams import CHUNK, buffered
+from tests.contracts.test_lane import LaneWorld
+from tests.contracts.test_splice import SpliceWorld
+from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, World
+from tests.support.admission import admission
+from tests.support.case import AsyncCase
+from tests.support.peer import Ended, Peer
+from tests.support.relay import Notebook
+
+BOUND = 128 * 1024  # bytes in user space towards one side: what was read, and what is buffered
+ASKING = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@implementer(IDatapath)
+class WorldDatapath:
+    """Reaches servers that are peers of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.peers: list[Peer] = []
+
+    def dial(
+        self, address: Any, side: Any, tcp: Any = None, client: str = "", tls: Any = None
+    ) -> Deferred[None]:
+        async def connect() -> None:
+            self.peers.append(await self.world.connect(side))
+            side.transport.bufferSize = CHUNK
+
+        return Deferred.fromCoroutine(connect())
+
+    def accept(self, skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:
+        raise NotImplementedError("the world makes the clients")
+
+    def addReader(self, reader: Any) -> None:
+        raise NotImplementedError
+
+    def removeReader(self, reader: Any) -> None:
+        raise NotImplementedError
+
+    def start_tls(self, side: Any, tls: Any, early: bool = False) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There is nothing to give up."""
+
+
+class HttpContract(AsyncCase):
+    """A client, a listener of HTTP, and a server."""
+
+    timeout = 60.0
+    make_world: Callable[[Any], World] = FakeWorld
+
+    def setUp(self) -> None:
+        self.world = type(self).make_world(real_reactor)
+        self.wheel = Wheel(self.world.clock, 0.01)
+        self.datapath: Any = WorldDatapath(self.world)
+        self.capacity = Capacity(self.world.clock, 100)
+        self.notebook = Notebook()
+        spec = PoolSpec("web", (ServerSpec("a", TcpAddress("10.0.0.1", 80)),))
+        self.pool = Pool(spec, RoundRobin(lambda: 0.0))
+        self.factory = HttpFactory(
+            ListenerSpec("front", (), "web", protocol="http"),
+            {"web": self.pool},
+            self.datapath,
+            self.wheel,
+            self.world.clock.seconds,
+            self.capacity,
+            [self.notebook],
+            admission(),
+        )
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
+
+    async def close(self) -> None:
+        """Let everything go; nothing may be left."""
+        self.factory.stopFactory()
+        for session in list(self.factory.sessions):
+            session.cut(Reason.DRAINED)
+        for _ in range(400):
+            if not (self.factory.sessions or len(self.wheel)):
+                break
+            await self.world.moment()
+        self.capacity.stop()
+        await self.world.close()
+        self.assertEqual((self.factory.sessions, len(self.wheel), self.pool.open), (set(), 0, 0))
+
+    async def client(self) -> Peer:
+        """A client that has connected."""
+        side = self.factory.buildProtocol(IPv4Address("TCP", "10.9.9.9", 4711))
+        peer = await self.world.connect(side)
+        if side.transport is not None:
+            side.transport.bufferSize = CHUNK
+        return peer
+
+    async def server(self, heard: bytes = b"\r\n\r\n") -> Peer:
+        """The server that was dialed last, when it has heard this."""
+        for _ in range(2000):
+            if self.datapath.peers and heard in self.datapath.peers[-1].received:
+                found: Peer = self.datapath.peers[-1]
+                return found
+            await self.world.moment()
+        raise AssertionError(f"{heard!r} was never heard")
+
+    async def quiet(self, peer: Peer) -> int:
+        """Wait until a peer gets rid of nothing more, and say how much it has left."""
+        queued = -1
+        while queued != peer.queued:
+            queued = peer.queued
+            await self.world.turns(50)
+        return queued
+
+    def held(self) -> int:
+        """The most that waits in user space for any side."""
+        (session,) = self.factory.sessions
+        return max(buffered(side.transport) for side in (session.client, session.server) if side.connected)
+
+    async def told(self, count: int = 1) -> list[tuple[int, Reason]]:
+        """What has become of the requests, when so many are over."""
+        for _ in range(2000):
+            if len(self.notebook.requests) >= count:
+                break
+            await self.world.moment()
+        return [(record.status, record.reason) for record in self.notebook.requests]
+
+    async def test_one_after_another(self) -> None:
+        """Requests on one connection get their own answers, on one connection to the server."""
+        client = await self.client()
+        expected = b""
+        for number in range(5):
+            client.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+            server = await self.server(b"GET /%d " % number)
+            server.send(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 1\r\n\r\n%d" % number)
+            expected += (
+                b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 1\r\nVia: 1.1 proxyd\r\n\r\n%d" % number
+            )
+            got = await self.world.until(client.receives(len(expected)))
+            self.assertEqual(got, expected)
+        self.assertEqual(len(self.datapath.peers), 1)
+        client.close()
+
+    async def test_bulk_down(self) -> None:
+        """A large answer arrives whole at a client that stops reading meanwhile; little of it is held."""
+        client = await self.client()
+        client.send(ASKING)
+        server = await self.server()
+        client.stop_reading()
+        body = Random(1).randbytes(PLENTY) if hasattr(Random, "randbytes") else bytes(PLENTY)
+        server.send(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        self.assertGreater(await self.quiet(server), 0)
+        self.assertLessEqual(self.held(), BOUND)
+        client.read_again()
+        head = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: %d\r\nVia: 1.1 proxyd\r\n\r\n" % len(body)
+        got = await self.world.until(client.receives(len(head) + len(body)))
+        self.assertEqual(got[len(head) :], body)
+        self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
+        client.close()
+
+    async def test_bulk_up(self) -> None:
+        """So does a large body at a server, and the answer behind it."""
+        client = await self.client()
+        body = Random(2).randbytes(PLENTY) if hasattr(Random, "randbytes") else bytes(PLENTY)
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+        server = await self.server()
+        before = server.count
+        server.stop_reading()
+        client.send(body + ASKING)
+        self.assertGreater(await self.quiet(client), 0)
+        self.assertLessEqual(self.held(), BOUND)
+        server.read_again()
+        got = await self.world.until(server.receives(before + len(body)))
+        self.assertEqual(got[before : before + len(body)], body)
+        server.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await self.server(b"GET / HTTP/1.1")
+        self.assertEqual(await self.told(), [(204, Reason.ANSWERED)])
+        client.close()
+
+    async def test_chunks(self) -> None:
+        """Chunks of any size pass both ways, and their data is what it was."""
+        client = await self.client()
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sizes = [1, 10, 5000, 70_000, 3]
+        for size in sizes:
+            client.send(b"%x\r\n" % size + b"~" * size + b"\r\n")
+        client.send(b"0\r\n\r\n")
+        server = await self.server(b"\r\n0\r\n\r\n")
+        self.assertEqual(server.received.count(b"~"), sum(sizes))
+        server.send(b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for size in sizes:
+            server.send(b"%x\r\n" % size + b"~" * size + b"\r\n")
+        server.send(b"0\r\n\r\n")
+        self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
+        await self.world.turns()
+        self.assertEqual(client.received.count(b"~"), sum(sizes))
+        client.close()
+
+    async def test_tunnel(self) -> None:
+        """An upgrade makes a tunnel, through which both sides say as much as they like."""
+        client = await self.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        server = await self.server()
+        server.send(b"HTTP/1.1 101 On\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        await self.world.until(client.receives(10))
+        at_client, at_server = client.count, server.count
+        client.send(bytes(PLENTY))
+        server.send(bytes(PLENTY))
+        await self.world.until(server.receives(at_server + PLENTY))
+        await self.world.until(client.receives(at_client + PLENTY))
+        client.finish()
+        await self.world.until(server.sees_end())
+        server.finish()
+        await self.world.until(client.sees_end())
+        self.assertEqual(await self.told(), [(101, Reason.CLIENT_FINISHED)])
+
+    async def test_client_leaves(self) -> None:
+        """When a client leaves in the midst of a large answer, its server is cut off."""
+        client = await self.client()
+        client.send(ASKING)
+        server = await self.server()
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (10 * PLENTY) + bytes(PLENTY))
+        await self.world.until(client.receives(100_000))
+        client.reset()
+        await self.world.until(server.sees_either())
+        ((status, reason),) = await self.told()
+        self.assertEqual(status, 200)
+        self.assertIn(reason, (Reason.CLIENT_RESET, Reason.CLIENT_GONE))
+
+    async def test_server_leaves(self) -> None:
+        """When a server leaves in the midst of its answer, the client sees that it is not whole."""
+        client = await self.client()
+        client.send(ASKING)
+        server = await self.server()
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (10 * PLENTY) + bytes(100_000))
+        await self.world.until(client.receives(100_000))
+        server.close()
+        await self.world.until(client.sees_either())
+        self.assertEqual(await self.told(), [(200, Reason.ANSWER_CUT)])
+        self.assertIsNot(client.ended, Ended.NOT)
+
+
+class StockHttp(HttpContract):
+    """On Twisted's transports."""
+
+    make_world = TCP4World
+
+
+class LaneHttp(HttpContract):
+    """On the lane, with small buffers in the kernel."""
+
+    make_world = LaneWorld
+
+
+class SpliceHttp(HttpContract):
+    """On the lane, with bulk to be spliced."""
+
+    make_world = SpliceWorld
