@@ -127,6 +127,24 @@ class Reason(enum.Enum):
         "the server closed the connection without an answer to the request",
     )
     ANSWER_CUT = ("answer_cut", Fault.SERVER, "the server closed the connection in the midst of its answer")
+    ROUTE_RATE = ("route_rate", Fault.CLIENT, "more requests came than a rate of the route allows")
+    ROUTE_FULL = ("route_full", Fault.PROXY, "the route had its max_concurrent_requests")
+    UNAUTHORIZED = (
+        "unauthorized",
+        Fault.CLIENT,
+        "who asked had no right password, or the service of forward_auth said no",
+    )
+    AUTH_FAILED = (
+        "auth_failed",
+        Fault.SERVER,
+        "it could not be known who asked: forward_auth did not answer, or too many passwords waited",
+    )
+    ROUTE_UNDECIDED = (
+        "route_undecided",
+        Fault.PROXY,
+        "a pattern of a route took too long to be searched for",
+    )
+    BODY_TOO_LARGE = ("body_too_large", Fault.CLIENT, "the body of the request was longer than max_body")
     NO_ROUTE = ("no_route", Fault.CLIENT, "no route fits, and the listener has no pool for the rest")
     CONNECT_REFUSED = ("connect_refused", Fault.SERVER, "the server refused the connection")
     CONNECT_TIMEOUT = (

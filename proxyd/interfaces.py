@@ -68,10 +68,10 @@ class RequestRecord:
     All that is known of one request of HTTP when it is over; nobody changes it.  The words are those of
     `Record`.
 
-    ``target`` is as it was sent to the server, ``fields`` are those that were passed on: of each its name
-    in lower case and its value first.  What could not be read of a request is b"".  ``status`` is what the
-    client was answered, 0 if nothing.  ``first_byte_seconds`` is when the server's answer began; it and the
-    others are counted from when the head of the request was there.
+    ``target`` is as the client has sent it, ``fields`` are those that it has sent for servers: of each its
+    name in lower case and its value first.  What could not be read of a request is b"".  ``status`` is what
+    the client was answered, 0 if nothing.  ``first_byte_seconds`` is when the server's answer began; it and
+    the others are counted from when the head of the request was there.
     """
 
     started: float

@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from proxyd.config.address import Bind
 from proxyd.config.bind import own_tls
 from proxyd.config.document import Config
+from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.config.tls import FETCH, TlsSpec
@@ -37,6 +38,7 @@ from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.http.factory import HttpFactory
+from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import (
     CountersSnapshot,
@@ -62,6 +64,7 @@ from proxyd.policy.counters import Counters
 from proxyd.policy.limits import Limits
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
+from proxyd.policy.routelimits import RouteLimits
 from proxyd.relay.admission import cut_banned
 from proxyd.relay.capacity import Capacity, connections_for, raise_limit
 from proxyd.relay.connections import open_connections
@@ -88,8 +91,6 @@ from proxyd.upkeep.servertls import ServerTlsFiles
 from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
-
-FRONTENDS = {"tcp": tcp_frontend, "http": HttpFactory}
 
 NAMES_SECONDS = 5.0  # that a start waits for the names of servers; clients wait in the kernel meanwhile
 
@@ -164,6 +165,7 @@ class ProxyService(Service):
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
+        self._routings: list[Routing] = []
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
@@ -184,8 +186,10 @@ class ProxyService(Service):
         observers: list[IObserver] = [self._metrics.passed]
         if self._access_log is not None:
             observers.append(self._access_log)
-        return tuple(
-            FRONTENDS[spec.protocol](
+        frontends: list[ProxyFactory] = []
+        limits = {route.name: RouteLimits(route) for spec in self._config.listeners for route in spec.routes}
+        for spec in self._config.listeners:
+            given = (
                 spec,
                 self.pools,
                 self._datapaths[spec.datapath],
@@ -197,8 +201,15 @@ class ProxyService(Service):
                 self._tally(spec, [counters[name] for name in spec.track]),
                 self._server_tls,
             )
-            for spec in self._config.listeners
-        )
+            if spec.protocol != HTTP:
+                frontends.append(tcp_frontend(*given))
+            elif not spec.routes:
+                frontends.append(HttpFactory(*given))
+            else:
+                routing = Routing(spec, self.pools, self._lists, limits, self._reactor, self._in_thread)
+                self._routings.append(routing)
+                frontends.append(HttpFactory(*given, routing))
+        return tuple(frontends)
 
     def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
         tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds)
@@ -260,6 +271,8 @@ class ProxyService(Service):
             except StartError as error:
                 wrong += error.lines
         wrong += self._list_files.load()
+        for routing in self._routings:
+            wrong += routing.load()
         for frontend in self.frontends:
             self._bind_listener(frontend, wrong)
         if self._config.daemon.admin is not None:

@@ -19,7 +19,7 @@ from proxyd.config.balance import BALANCES
 from proxyd.errors import StartError
 from proxyd.policy.balance import BALANCERS
 from proxyd.relay.lane.datapath import Lane
-from proxyd.service import FRONTENDS, ProxyService
+from proxyd.service import ProxyService
 from tests.support.case import AsyncCase
 from tests.support.peer import Ended, SocketPeer
 
@@ -228,7 +228,3 @@ class WordsTests(AsyncCase):
     def test_every_balance_is_there(self) -> None:
         """A name that the configuration accepts has its balancer, and the other way round."""
         self.assertEqual(set(BALANCES), set(BALANCERS))
-
-    def test_every_protocol_is_there(self) -> None:
-        """A protocol that the configuration accepts has its frontend."""
-        self.assertEqual(set(FRONTENDS), {"tcp", "http"})

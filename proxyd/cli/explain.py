@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING, Any, Iterator, NoReturn
 from proxyd.cli.command import Command, misused, read_config, takes_file
 from proxyd.cli.table import aligned
 from proxyd.config.document import Config
+from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Choice, Count, OneWord, unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.reader import Word
 from proxyd.config.route import SPEAKS
 from proxyd.config.words import Invalid, printable, quoted
-from proxyd.errors import Problem
+from proxyd.errors import Malformed, Problem
 
 if TYPE_CHECKING:
     from proxyd.policy.admission import Admission
     from proxyd.policy.explain import Explanation, Supposed
+    from proxyd.policy.explainrequest import SupposedRequest
+    from proxyd.policy.lists import Lists
 
 _CLIENT = ("listener", "client", "sni", "alpn", "speaks", "remembered")
+_REQUEST = ("host", "path", "method", "scheme")
+_SCHEMES = ("http", "https")
 _STATES = ("up", "down", "checking", "draining", "maintenance", "ejected")
+_HEADER = "header"
 _NUMBERS = {"weight": Count(0, HEAVIEST), "open": Count(0, 1_000_000)}
 _WIDTH = 14  # of the words on the left
 
@@ -36,15 +42,17 @@ def explain(arguments: Namespace) -> int:
 
     from proxyd.policy.explain import NotSupposed
     from proxyd.policy.explain import explain as explained
+    from proxyd.policy.lists import Lists
 
     given = _given(arguments.suppose)
     listener = _listener(config, given.pop("listener", ""))
     pools = {pool.name: pool for pool in config.pools}
     try:
-        admission, supposed = _admission(config, listener), _supposed(given)
+        lists = Lists(config.lists)
+        admission, supposed = _admission(config, listener, lists), _supposed(given, listener)
         if listener.access and "client" not in given:
             _wrong(f"client= is missing; listener {listener.name} has allow or deny, which go by it")
-        found = explained(listener, admission, pools, supposed, Random(arguments.seed).random)
+        found = explained(listener, admission, pools, supposed, Random(arguments.seed).random, lists)
     except NotSupposed as why:
         _wrong(str(why))
     print(json.dumps(as_json(found), indent=2) if arguments.json else "\n".join(as_text(found)))
@@ -60,9 +68,15 @@ def _given(words: list[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
-        known = [*_CLIENT, *_STATES, *(f"{number}.SERVER" for number in _NUMBERS)]
+        known = [
+            *_CLIENT,
+            *_STATES,
+            *(f"{number}.SERVER" for number in _NUMBERS),
+            *_REQUEST,
+            f"{_HEADER}.NAME",
+        ]
         kind, dot, server = name.partition(".")
-        if name not in known and not (dot and server and kind in _NUMBERS):
+        if name not in known and not (dot and server and kind in (*_NUMBERS, _HEADER)):
             _wrong(unknown(name, known))
         if not equals or not value:
             _wrong(f"{name} has no value; write {name}=..., with no blank around the =")
@@ -84,16 +98,19 @@ def _listener(config: Config, name: str) -> ListenerSpec:
     return listeners[name] if name else config.listeners[0]
 
 
-def _admission(config: Config, listener: ListenerSpec) -> Admission:
+def _admission(config: Config, listener: ListenerSpec, lists: Lists) -> Admission:
     """Who may come in at the listener; leaves with status 1 if a file of networks cannot be used."""
     from proxyd.config.lists import read_slices
     from proxyd.policy.admission import Admission
     from proxyd.policy.bans import Bans
-    from proxyd.policy.lists import Lists, gather
+    from proxyd.policy.lists import gather
 
-    lists = Lists(config.lists)
     admission = Admission(listener.access, lists, Bans(1))
-    for path, listed in lists.files.items() if listener.access else ():
+    routes = [route for route in listener.routes if route.condition.client is not None]
+    for route in routes:
+        assert route.condition.client is not None
+        lists.members(route.condition.client, route.name)
+    for path, listed in lists.files.items() if listener.access or routes else ():
         problems: list[Problem] = []
         for networks in gather(read_slices(path, problems)):
             listed.networks = networks or listed.networks
@@ -103,7 +120,7 @@ def _admission(config: Config, listener: ListenerSpec) -> Admission:
     return admission
 
 
-def _supposed(given: dict[str, str]) -> Supposed:
+def _supposed(given: dict[str, str], listener: ListenerSpec) -> Supposed:
     from proxyd.policy.explain import Supposed
     from proxyd.policy.state import State
 
@@ -117,7 +134,7 @@ def _supposed(given: dict[str, str]) -> Supposed:
     numbers: dict[str, dict[str, int]] = {kind: {} for kind in _NUMBERS}
     for name, value in given.items():
         kind, dot, server = name.partition(".")
-        if dot:
+        if dot and kind in numbers:
             numbers[kind][server] = _read(name, _NUMBERS[kind], value)
     if "speaks" in given:
         _read("speaks", Choice(SPEAKS), given["speaks"])
@@ -129,7 +146,26 @@ def _supposed(given: dict[str, str]) -> Supposed:
         weights=numbers["weight"],
         open=numbers["open"],
         remembered=given.get("remembered", ""),
+        request=_request(given, listener),
     )
+
+
+def _request(given: dict[str, str], listener: ListenerSpec) -> SupposedRequest:
+    """What the client asks for."""
+    from proxyd.policy.explainrequest import supposed_request
+
+    lines = [
+        f"{name.partition('.')[2]}: {text}" for name, text in given.items() if name.startswith(f"{_HEADER}.")
+    ]
+    asked = [name for name in given if name in _REQUEST or name.startswith(f"{_HEADER}.")]
+    if asked and listener.protocol != HTTP:
+        _wrong(f"{asked[0]}: listener {listener.name} does not speak HTTP")
+    secure = _read("scheme", Choice(_SCHEMES), given.get("scheme", "http")) == "https"
+    method, host, path = given.get("method", "GET"), given.get("host", ""), given.get("path", "/")
+    try:
+        return supposed_request(method, host or "localhost", path, lines, secure)
+    except Malformed as why:
+        _wrong(f"that is no request: {why}")
 
 
 def _read(name: str, form: OneWord, text: str) -> Any:
@@ -164,8 +200,11 @@ def as_text(found: Explanation) -> Iterator[str]:
     if found.opening:
         yield _line("opening", found.opening)
     for step in found.routes:
-        verdict = f"taken, to pool {step.pool}: " if step.taken else "not taken: "
+        led = f", to pool {step.pool}" if step.pool else ""
+        verdict = f"taken{led}: " if step.taken else "not taken: "
         yield _line("route", f"{step.route} {verdict}{step.why}")
+    for action in found.actions:
+        yield _line("action", action)
     if found.pool:
         led = "" if any(step.taken for step in found.routes) else ", the listener's"
         yield _line("pool", found.pool + led)
@@ -222,6 +261,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
     return {
         **{name: getattr(found, name) for name in _WORDS},
         "routes": [asdict(step) for step in found.routes],
+        "actions": list(found.actions),
         "servers": [asdict(step) for step in found.servers],
         "chosen": found.chosen,
         "retries": list(found.retries),
@@ -238,7 +278,8 @@ def _arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         nargs="*",
         help="who comes: listener=NAME client=ADDRESS[:PORT] sni=NAME alpn=h2,http/1.1 "
-        f"speaks={'|'.join(SPEAKS)} remembered=SERVER, which it had before; and how the servers are, "
+        f"speaks={'|'.join(SPEAKS)} remembered=SERVER, which it had before; what it asks for over "
+        "HTTP: host=NAME path=/A?B method=GET scheme=http|https header.NAME=VALUE; and how the servers are, "
         f"those that are not named being up: {'= '.join(_STATES[1:])}= and names with commas between, "
         "weight.SERVER=N, open.SERVER=N",
     )

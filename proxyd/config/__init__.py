@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Mapping
 
+from proxyd.config.auth import read_users
 from proxyd.config.document import Config, configuration
+from proxyd.config.files import read_small
 from proxyd.config.lists import read_slices
 from proxyd.config.reader import read
 from proxyd.errors import Problem
@@ -20,11 +22,20 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
 
 
 def list_problems(config: Config) -> list[Problem]:
-    """What is wrong in the files of lists that a configuration names, which `load` does not open."""
+    """
+    What is wrong in the files that a configuration names for lists and routes; `load` does not open them.
+    """
     clients = [spec.networks for spec in config.lists]
     clients += [rule.clients for listener in config.listeners for rule in listener.access]
+    routes = [route for listener in config.listeners for route in listener.routes]
+    clients += [route.condition.client for route in routes if route.condition.client is not None]
     problems: list[Problem] = []
     for path in dict.fromkeys(path for one in clients for path in one.paths):
         for _ in read_slices(path, problems):
             pass
+    for action in (route.action for route in dict.fromkeys(routes)):
+        if action.respond is not None and action.respond.path:
+            read_small(action.respond.path, problems)
+        if action.auth is not None:
+            read_users(action.auth.path, problems)
     return problems

@@ -25,7 +25,7 @@ from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
 from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
-from proxyd.config.http import HttpSpec
+from proxyd.config.http import HTTP, HttpSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import ListSpec
 from proxyd.config.options import GUESSES, NAME, Option, Reference, Several, unfit_name, unknown, values
@@ -82,11 +82,11 @@ KINDS = {
         contradictions=pool.contradictions,
     ),
     "route": Kind(
-        "Which clients of a listener are led to another pool, by what they send first. A client fits if all "
-        "conditions hold; at least one of `sni`, `alpn` and `speaks` must be given. Of several routes that "
-        "it fits, it takes the most exact: one with the name itself, else with the longest wildcard, else "
-        "with `*`, else one without `sni`; of those alike in this, one with more conditions, else the one "
-        "that is written first.",
+        "Where clients of a listener are led: whole connections, by what they send first (`sni`, `alpn`, "
+        "`speaks`), or with `protocol = http` each request by itself, by all the other conditions. A route "
+        "fits if all conditions hold that are given, and of several that fit, the one that is written first "
+        "is taken; one that could never be taken is an error. A route does one thing: it leads to a `pool`, "
+        "or, for requests, has a `redirect` or a `respond`.",
         route.OPTIONS,
         named=True,
         contradictions=route.contradictions,
@@ -112,6 +112,8 @@ KINDS = {
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
 
+_INHERITED = {option.into or option.name for option in listener.INHERITED}
+
 
 @frozen
 class _Judged:
@@ -124,6 +126,11 @@ class _Judged:
     def entries(self) -> dict[str, Entry]:
         """Where the values stand, by the title of their option; of two that are the same, the first."""
         return {entry.title: entry for entry in reversed(self.section.entries)}
+
+    @property
+    def given(self) -> set[str]:
+        """The options that are written there, well or not, whatever name is behind them."""
+        return {entry.key for entry in self.section.entries}
 
 
 def configuration(reading: Reading) -> Config:
@@ -192,44 +199,75 @@ def _check_access(judged: list[_Judged], problems: list[Problem]) -> None:
     """Every list that is named must be there, and every line must count."""
     names = [one.section.name for one in judged if one.section.kind == "list"]
     for one in judged:
-        if one.section.kind in ("proxyd", "listener"):
+        if one.section.kind in ("proxyd", "listener", "route"):
             for option, line, text in lists.access_faults(one.section.entries, names):
                 problems.append(one.section.problem(line, text, option))
 
 
 def _check_routes(judged: list[_Judged], problems: list[Problem]) -> None:
     """Every listener leads somewhere, and each of its routes can be taken."""
-    listeners = {one.section.name: one for one in judged if one.section.kind == "listener"}
+    inherited: dict[str, Any] = {}
+    for one in judged:
+        if one.section.kind == "proxyd":
+            inherited = {name: value for name, value in one.values.items() if name in _INHERITED}
+    fronts = {one.section.name: one for one in judged if one.section.kind == "listener"}
+    listeners = {name: {**inherited, **one.values} for name, one in fronts.items()}
     routes = [one for one in judged if one.section.kind == "route"]
     # A route whose listener is not known may be just the one that another listener lacks.
     lost = any(name not in listeners for one in routes for name in one.values.get("listener", [""]))
     routed = {name for one in routes for name in one.values.get("listener", ())}
-    for name, one in listeners.items():
+    for name, one in fronts.items():
         if "pool" not in one.entries and name not in routed and not lost:
             text = "is missing, and no [route] names this listener; write pool = postgres, for example"
             problems.append(one.section.problem(one.section.line, text, "pool"))
-    seen: dict[object, Section] = {}
+    seen: dict[tuple[str, str], list[tuple[RouteSpec, Section]]] = {}
     for one in routes:
         _check_route(one, listeners, problems)
-        given = [name for name in route.CONDITIONS if name in one.entries]
-        if any(name not in one.values for name in [*given, "listener"]):
+        given = [name for name in (*route.OF_CONNECTIONS, *route.OF_REQUESTS) if name in one.given]
+        if any(name not in one.values for name in [*given, "listener"]) or not any(
+            name in one.values for name in route.ENDS
+        ):
             continue  # what is not right cannot be compared
-        spec = _route(one)
-        firsts = [seen.setdefault((name, spec.conditions), one.section) for name in spec.listeners]
-        first = next((section for section in firsts if section is not one.section), None)
-        if first is not None and given:
-            text = f"is never taken: [{first.title}] in {first.path}:{first.line} has the same conditions"
-            problems.append(one.section.problem(one.section.line, text))
+        spec = route.make(one.section.name, one.values)
+        first = next((section for other, section in _before(spec, seen) if other.covers(spec)), None)
+        if first is not None:
+            text = f"is never taken: [{first.title}] in {first.path}:{first.line} stands before it"
+            problems.append(one.section.problem(one.section.line, f"{text}, and fits all that it fits"))
+        for name in spec.names or ("",):
+            for place in spec.listeners:
+                seen.setdefault((place, name), []).append((spec, one.section))
 
 
-def _check_route(one: _Judged, listeners: dict[str, _Judged], problems: list[Problem]) -> None:
-    """A route must ask for something, and for something that clients of its listeners do."""
-    if not any(name in one.entries for name in route.CONDITIONS):
+def _before(
+    spec: RouteSpec, seen: Mapping[tuple[str, str], list[tuple[RouteSpec, Section]]]
+) -> Iterator[tuple[RouteSpec, Section]]:
+    """The routes before this one, of one of its listeners, that could be for its first name."""
+    names = ["", *spec.names[:1]]
+    if spec.names:
+        labels = spec.names[0].removeprefix("*.").split(".")
+        names += ["*", *("*." + ".".join(labels[place:]) for place in range(len(labels)))]
+    for place in spec.listeners:
+        for name in names:
+            yield from seen.get((place, name), ())
+
+
+def _check_route(one: _Judged, listeners: dict[str, dict[str, Any]], problems: list[Problem]) -> None:
+    """A route must ask for what clients of its listeners do, and have something done."""
+    own = [listeners[name] for name in one.values.get("listener", ()) if name in listeners]
+    for_requests = bool(own) and all(given.get("protocol") == HTTP for given in own)
+    if not for_requests and not any(
+        name in one.given for name in (*route.OF_CONNECTIONS, *route.OF_REQUESTS)
+    ):
         text = "has no condition, so every client would fit; write sni, alpn or speaks, or make its pool "
         problems.append(one.section.problem(one.section.line, text + "that of the listener"))
+    if not any(name in one.given for name in route.ENDS):
+        text = "is missing; write pool = api, for example"
+        problems.append(
+            one.section.problem(one.section.line, text + ", or redirect or respond" * for_requests, "pool")
+        )
     for name in one.values.get("listener", ()):
-        for option, text in listener.unmet(listeners[name].values, one.values) if name in listeners else ():
-            line = one.entries[option].words[0].line
+        for option, text in listener.unmet(listeners[name], one.values) if name in listeners else ():
+            line = next(entry.line for entry in one.section.entries if entry.key == option)
             problems.append(one.section.problem(line, f"[listener {name}] {text}", option))
 
 
@@ -359,11 +397,10 @@ def _build(judged: list[_Judged]) -> Config:
     daemon_values: dict[str, Any] = {}
     for one in judged:
         if one.section.kind == "proxyd":
-            names = {option.into or option.name for option in listener.INHERITED}
-            inherited = {name: value for name, value in one.values.items() if name in names}
-            daemon_values = {name: value for name, value in one.values.items() if name not in names}
+            inherited = {name: value for name, value in one.values.items() if name in _INHERITED}
+            daemon_values = {name: value for name, value in one.values.items() if name not in _INHERITED}
     routes: dict[str, list[RouteSpec]] = {}
-    for spec in (_route(one) for one in judged if one.section.kind == "route"):
+    for spec in (route.make(one.section.name, one.values) for one in judged if one.section.kind == "route"):
         for name in spec.listeners:
             routes.setdefault(name, []).append(spec)
     listeners, pools, list_specs, counted, authorities, demo_spec = [], [], [], [], [], None
@@ -434,8 +471,3 @@ def _servers(
         tls = servertls.asked(own, pools_tls)
         servers.append(ServerSpec(title, **own, tcp=TcpSpec(**tcp) if tcp else None, tls=tls))
     return tuple(servers)
-
-
-def _route(one: _Judged) -> RouteSpec:
-    given = {"pool": "", **one.values}
-    return RouteSpec(one.section.name, given.pop("listener"), **given)

@@ -20,6 +20,7 @@ X_FORWARDED_FOR, FORWARDED, BOTH, OFF = "x-forwarded-for", "forwarded", "both", 
 TELLS = (X_FORWARDED_FOR, FORWARDED, BOTH, OFF)
 
 KEEP, DROP, REPLACE = "keep", "drop", "replace"
+REJECT = "reject"
 
 _PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)  # RFC 9110, 7.6.3
 
@@ -45,6 +46,7 @@ class HttpSpec:
     trusted: tuple[Network, ...] = ()
     server_header: str = KEEP
     via: str = "proxyd"
+    encoded_slashes: str = REJECT
 
 
 @frozen
@@ -130,6 +132,16 @@ OPTIONS = (
         "`gzip_proxied`).",
         "via = edge-1",
         default="proxyd",
+    ),
+    Option(
+        "encoded_slashes",
+        Choice((REJECT, KEEP)),
+        "With `protocol = http`, and routes that go by the path: what becomes of a path with a slash or a "
+        "backslash that is escaped (%2F, %5C), or with a backslash, for some servers part it there and "
+        "others do not (Apache's AllowEncodedSlashes). `reject` answers 400; with `keep` it is a letter "
+        "like others, and servers must take it for one.",
+        "encoded_slashes = keep",
+        default=REJECT,
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import Any, Iterator, Mapping, Optional, Union
 from attrs import frozen
 
 from proxyd.config import bandwidth, http, limits, minrate
+from proxyd.config.action import OPTIONS as ACTION_OPTIONS
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.bandwidth import BandwidthSpec
 from proxyd.config.bind import Binds, own_tls
@@ -17,12 +18,14 @@ from proxyd.config.minrate import MinRateSpec
 from proxyd.config.options import Choice, Count, Duration, Option, Reference, Several, YesNo
 from proxyd.config.proxyprotocol import ProxyIn, Senders
 from proxyd.config.refusal import SPOKEN, Refuse, RefuseSpec
-from proxyd.config.route import CONDITIONS, TLS, RouteSpec
+from proxyd.config.route import OF_CONNECTIONS, OF_REQUESTS, TLS, RouteSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, UNTOUCHED, TcpSpec, for_unix
 from proxyd.config.tls import PASSTHROUGH, Tls, TlsSpec
 from proxyd.config.words import quoted
 
 PROTOCOLS = ("tcp", HTTP)
+
+_ACTIONS = tuple(option.into or option.name for option in ACTION_OPTIONS)
 
 DATAPATHS = ("lane", "stock")
 
@@ -78,14 +81,19 @@ class ListenerSpec:
         return tuple(name for name in dict.fromkeys(names) if name)
 
     @property
+    def connection_routes(self) -> tuple[RouteSpec, ...]:
+        """The routes for whole connections; those of HTTP are for requests."""
+        return () if self.protocol == HTTP else self.routes
+
+    @property
     def reads_opening(self) -> bool:
         """Whether anything depends on the client's first bytes; if not, they are never waited for."""
-        return bool(self.tls == PASSTHROUGH or self.proxy_protocol or self.routes)
+        return bool(self.tls == PASSTHROUGH or self.proxy_protocol or self.connection_routes)
 
     @property
     def reads_hello(self) -> bool:
         """Whether the ClientHello of those who speak TLS is read."""
-        return self.tls == PASSTHROUGH or any(route.sni or route.alpn for route in self.routes)
+        return self.tls == PASSTHROUGH or any(route.sni or route.alpn for route in self.connection_routes)
 
     def tls_at(self, bind: Bind) -> Optional[TlsSpec]:
         """How TLS ends at one of its addresses; None where it does not, or only Twisted knows."""
@@ -310,9 +318,13 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def unmet(given: Mapping[str, Any], route: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which conditions of a route no client of a listener meets: each an option of the route, and why."""
     if given.get("protocol") == HTTP:
-        for option in CONDITIONS:
+        for option in OF_CONNECTIONS:
             if option in route and (option == "speaks" or not ends_tls(given)):
                 yield option, "speaks HTTP, so nothing else is read of its clients"
+        return
+    for option in (*OF_REQUESTS, *_ACTIONS):
+        if option in route:
+            yield option, "does not speak HTTP, so there are no requests; write protocol = http there"
     if given.get("tls") == PASSTHROUGH:
         others = [word for word in route.get("speaks", ()) if word != TLS]
         if others:

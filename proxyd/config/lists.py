@@ -25,6 +25,7 @@ from proxyd.errors import Problem
 ALL = "all"
 UNIX = "unix"
 ACCESS = ("allow", "deny")
+CLIENT = "client"
 LIST_SIGN = "@"
 FILE = "file:"
 
@@ -80,7 +81,7 @@ def access_faults(entries: Sequence[Entry], known: Sequence[str]) -> Iterator[tu
     """What is wrong with the lines of ``allow`` and ``deny`` of a section: option, line, and what it is."""
     last: Optional[Entry] = None
     for entry in entries:
-        if entry.key not in ACCESS:
+        if entry.key not in (*ACCESS, CLIENT):
             continue
         if last is not None:
             yield entry.key, entry.line, f"is never reached: {last.key} in line {last.line} is for all"
@@ -96,21 +97,32 @@ def rest_allowed(rules: Sequence[Rule]) -> bool:
     return not rules or not rules[-1].allow
 
 
+def shown(clients: Clients) -> list[str]:
+    """Who is meant, in the words that it may be written in."""
+    words = [
+        str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+        for network in clients.networks
+    ]
+    words += [f"@{name}" for name in clients.lists] + [f"file:{path}" for path in clients.paths]
+    return words + ["unix"] * clients.unix + ["all"] * clients.everybody
+
+
 class ClientsForm(Form):
-    """Networks, files, and, but for a list, names of lists and the word for all."""
+    """Networks, files, and, but for a list, names of lists; for a `Rule` the word for all, too."""
 
     def __init__(self, option: str) -> None:
         """``option`` is what the words stand behind; those of ``allow`` and ``deny`` make a `Rule`."""
         self._option = option
         self._rule = option in ACCESS
+        self._names = option in (*ACCESS, CLIENT)
 
     @property
     def shape(self) -> str:  # type: ignore[override]
         some = "networks such as `10.0.0.0/8` and `fd00::/8`, single addresses, "
         files = "`unix` for clients on unix sockets, `file:PATH` for the networks in a file"
-        return (
-            f"{some}{files}, `@NAME` for those of a `[list NAME]`, or `all`" if self._rule else some + files
-        )
+        if not self._names:
+            return some + files
+        return f"{some}{files}, `@NAME` for those of a `[list NAME]`{', or `all`' * self._rule}"
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Union[Clients, Rule]:
         found: dict[object, None] = {}
@@ -137,7 +149,7 @@ class ClientsForm(Form):
         text = word.text
         if text == UNIX or (text == ALL and self._rule):
             return text
-        if text.startswith(LIST_SIGN) and self._rule:
+        if text.startswith(LIST_SIGN) and self._names:
             if not NAME.fullmatch(text[1:]):
                 raise Invalid(unfit_name(text[1:]))
             return text
@@ -147,7 +159,7 @@ class ClientsForm(Form):
                     f"{quoted(text)} names no file; write file:/etc/proxyd/blocked.txt, for example"
                 )
             return FILE + file_path(text[len(FILE) :], word)
-        if self._rule and NAME.fullmatch(text) and not re.search("[.:]|^[0-9]", text):
+        if self._names and NAME.fullmatch(text) and not re.search("[.:]|^[0-9]", text):
             raise Invalid(f"{quoted(text)} is not known; for the networks of [list {text}] write @{text}")
         return NetworkForm().read(word)
 

@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Any, ClassVar, Iterator, Mapping
 
 from attrs import frozen
 
+from proxyd.config import action, condition
+from proxyd.config.action import ActionSpec
+from proxyd.config.condition import ConditionSpec, address_of, host_name, names_cover
 from proxyd.config.options import Choice, OneWord, Option, Reference, Several
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
 
 TLS = "tls"
 SPEAKS = (TLS, "http", "ssh", "postgresql", "rdp", "silent", "other")
-ANY_NAME = "*"
-
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_SNI = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*", re.ASCII)
-_LONGEST_NAME = 253
 _LONGEST_ALPN = 255  # bytes; RFC 7301 3.1
 
 
 @frozen
 class RouteSpec:
     """
-    One ``[route]``: clients of these listeners for whom all conditions hold are led to this pool.
+    One ``[route]``: clients of these listeners, or their requests, for which all conditions hold.
 
-    A condition that is empty was not given, and holds always; at least one is given.  ``sni`` are names in
-    lower case, ``*.`` and a name, or ``*``; ``alpn`` are protocols as they stand in a ClientHello.
+    A condition that is empty was not given, and holds always.  ``sni`` are names in lower case, ``*.`` and a
+    name, or ``*``; ``alpn`` are protocols as they stand in a ClientHello.  They are led to ``pool``, unless
+    ``action`` says otherwise.
     """
 
     name: str
     listeners: tuple[str, ...]
-    pool: str
+    pool: str = ""
     sni: tuple[str, ...] = ()
     alpn: tuple[bytes, ...] = ()
     speaks: tuple[str, ...] = ()
+    condition: ConditionSpec = ConditionSpec()
+    action: ActionSpec = ActionSpec()
 
     @property
-    def conditions(self) -> tuple[frozenset[str], frozenset[bytes], frozenset[str]]:
-        """What is the same for two routes between which nothing decides; who names a name speaks TLS."""
-        speaks = () if self.sni or self.alpn else self.speaks
-        return frozenset(self.sni), frozenset(self.alpn), frozenset(speaks)
+    def names(self) -> tuple[str, ...]:
+        """Whom it is for: those of the connection, or of the request."""
+        return self.sni or self.condition.host
+
+    def covers(self, other: RouteSpec) -> bool:
+        """Whether nobody takes the other route where this one stands before it."""
+        if self.action.redirect is not None:
+            return False  # who is there already does not take it
+        mine = () if self.sni or self.alpn else self.speaks
+        theirs = (TLS,) if other.sni or other.alpn else other.speaks
+        return (
+            (not self.sni or (bool(other.sni) and all(self._names(name) for name in other.sni)))
+            and (not self.alpn or (bool(other.alpn) and set(other.alpn) <= set(self.alpn)))
+            and (not mine or (bool(theirs) and set(theirs) <= set(mine)))
+            and self.condition.covers(other.condition)
+        )
+
+    def _names(self, name: str) -> bool:
+        return any(names_cover(pattern, name) for pattern in self.sni)
 
 
 @frozen
@@ -52,22 +66,9 @@ class ServerName(OneWord):
     shape: ClassVar[str] = "a name, `*.` and a name, or `*` for any name"
 
     def read(self, word: Word) -> str:
-        if not word.text.isascii():
-            raise Invalid(
-                f"{quoted(word.text)} has letters that no name has on the wire; write it as its xn-- form, "
-                "as in xn--bcher-kva.example"
-            )
-        if word.text == ANY_NAME:
-            return ANY_NAME
-        name = word.text.lower()
-        name = name[:-1] if name.endswith(".") else name
-        if "*" in name.removeprefix("*."):
-            raise Invalid(f"{quoted(word.text)}: a * stands alone, or once and before the first dot")
-        if _is_address(name):
+        if address_of(word.text):
             raise Invalid(f"{quoted(word.text)} is an address, and clients give names alone (RFC 6066 3)")
-        if not _SNI.fullmatch(name) or len(name) > _LONGEST_NAME:
-            raise Invalid(f"{quoted(word.text)} is not the name of a host")
-        return name
+        return host_name(word)
 
 
 @frozen
@@ -91,7 +92,13 @@ OPTIONS = (
         "listener = web",
         required=True,
     ),
-    Option("pool", Reference("pool"), "Which servers they are led to.", "pool = api", required=True),
+    Option(
+        "pool",
+        Reference("pool"),
+        "Which servers they are led to.",
+        "pool = api",
+        otherwise="none, where the route does something else",
+    ),
     Option(
         "sni",
         Several(ServerName()),
@@ -115,21 +122,30 @@ OPTIONS = (
         "speaks = ssh",
         otherwise="`tls` if `sni` or `alpn` is given; else anything",
     ),
+    *condition.OPTIONS,
+    *action.OPTIONS,
 )
-CONDITIONS = ("sni", "alpn", "speaks")
+
+OF_CONNECTIONS = ("sni", "alpn", "speaks")  # by what goes ahead of requests, or stands in their place
+OF_REQUESTS = tuple(option.name for option in condition.OPTIONS)
+ENDS = ("pool", "redirect", "respond")
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a route: each an option, and what is wrong with it."""
     others = [word for word in given.get("speaks", ()) if word != TLS]
-    for condition in ("sni", "alpn"):
-        if others and condition in given:
-            yield "speaks", f"{quoted(others[0])} never comes with {condition}, which only TLS clients send"
+    for name in ("sni", "alpn"):
+        if others and name in given:
+            yield "speaks", f"{quoted(others[0])} never comes with {name}, which only TLS clients send"
+    yield from condition.contradictions(given)
+    yield from action.contradictions(given)
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+def make(name: str, values: Mapping[str, Any]) -> RouteSpec:
+    """The route of these values, of which ``listener`` is one."""
+    given = dict(values)
+    listeners = given.pop("listener")
+    conditions, actions = condition.asked(given), action.asked(given)
+    return RouteSpec(
+        name, listeners, **given, condition=ConditionSpec(**conditions), action=ActionSpec(**actions)
+    )

@@ -6,7 +6,7 @@ from typing import Iterator, Sequence
 
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
-from proxyd.config.lists import Clients, Rule, rest_allowed
+from proxyd.config.lists import Rule, rest_allowed, shown
 from proxyd.config.options import show_duration
 from proxyd.config.pool import PoolSpec
 from proxyd.config.route import RouteSpec
@@ -29,11 +29,11 @@ def summary(config: Config) -> str:
     for listener in config.listeners:
         lines.append(f"listener {listener.name}: {_listener(listener)}")
         for route in listener.routes:
-            lines.append(f"route {route.name}: {_conditions(route)}, to pool {route.pool}")
+            lines.append(f"route {route.name}: {_conditions(route)}, {_done(route)}")
     for pool in config.pools:
         lines.append(f"pool {pool.name}: {_pool(pool)}")
     for spec in config.lists:
-        lines.append(f"list {spec.name}: {_some(_words(spec.networks))}")
+        lines.append(f"list {spec.name}: {_some(shown(spec.networks))}")
     for acme in config.acme:
         names = " ".join(name for one in acme.certificates for name in one.names)
         at = f" on {' '.join(bind.text for bind in acme.binds)}" if acme.binds else ""
@@ -55,6 +55,8 @@ def summary(config: Config) -> str:
 def _notes(config: Config) -> Iterator[str]:
     """What an operator should look at again."""
     named = {name for one in config.listeners for rule in one.access for name in rule.clients.lists}
+    routes = [route for listener in config.listeners for route in listener.routes]
+    named |= {name for route in routes if route.condition.client for name in route.condition.client.lists}
     for spec in config.lists:
         if spec.name not in named:
             yield f"no allow or deny uses list {spec.name}"
@@ -89,26 +91,31 @@ def _sources(tls: TlsSpec) -> str:
 
 
 def _access(rules: Sequence[Rule]) -> str:
-    lines = [f"{rule.word} {_some(_words(rule.clients))}" for rule in rules]
+    lines = [f"{rule.word} {_some(shown(rule.clients))}" for rule in rules]
     if not rules[-1].clients.everybody:
         lines.append(f"{'allow' if rest_allowed(rules) else 'deny'} the rest")
     return "; ".join(lines)
 
 
-def _words(clients: Clients) -> list[str]:
-    """The words of a list, as they may be written."""
-    words = [
-        str(network.network_address if network.prefixlen == network.max_prefixlen else network)
-        for network in clients.networks
-    ]
-    words += [f"@{name}" for name in clients.lists] + [f"file:{path}" for path in clients.paths]
-    return words + ["unix"] * clients.unix + ["all"] * clients.everybody
-
-
 def _conditions(route: RouteSpec) -> str:
     alpn = [name.decode("utf-8") for name in route.alpn]
-    parts = {"sni": route.sni, "alpn": alpn, "speaks": route.speaks}
-    return ", ".join(f"{name} {_some(values)}" for name, values in parts.items() if values)
+    parts: dict[str, Sequence[str]] = {"sni": route.sni, "alpn": alpn, "speaks": route.speaks}
+    wanted = route.condition
+    for name in ("host", "path", "path_exact", "path_regex", "method"):
+        parts[name] = getattr(wanted, name)
+    for name in ("header", "query", "cookie"):
+        parts[name] = [key for key, _ in getattr(wanted, name)]
+    parts["client"] = shown(wanted.client) if wanted.client is not None else ()
+    return ", ".join(f"{name} {_some(values)}" for name, values in parts.items() if values) or "all others"
+
+
+def _done(route: RouteSpec) -> str:
+    """What a route does."""
+    if route.action.redirect is not None:
+        return f"redirect {route.action.redirect.status} to {route.action.redirect.location}"
+    if route.action.respond is not None:
+        return f"respond {route.action.respond.status}"
+    return f"to pool {route.pool}"
 
 
 def _some(words: Sequence[str]) -> str:

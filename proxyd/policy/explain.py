@@ -15,10 +15,11 @@ from typing import Any, Mapping, Optional, Sequence
 
 from attrs import evolve, frozen
 
+from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import show_duration, unknown
 from proxyd.config.pool import PoolSpec, ServerSpec
-from proxyd.config.route import CONDITIONS, TLS, RouteSpec
+from proxyd.config.route import OF_CONNECTIONS, TLS, RouteSpec
 from proxyd.config.tls import PASSTHROUGH
 from proxyd.config.words import quoted
 from proxyd.errors import IllegalMove, Reason
@@ -26,7 +27,8 @@ from proxyd.interfaces import IKeyed
 from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.lists import client_bytes
+from proxyd.policy.explainrequest import SupposedRequest, led
+from proxyd.policy.lists import Lists, client_bytes
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import Pool
 from proxyd.policy.route import Routes
@@ -43,7 +45,8 @@ class Supposed:
     """
     What is supposed of a client, and of the servers by their names; those that are not named are up.
 
-    ``remembered`` is the server that the client had before, for a pool with affinity.
+    ``remembered`` is the server that the client had before, for a pool with affinity.  ``request`` is what it
+    asks for, where requests are led.
     """
 
     arrival: Arrival = Arrival()
@@ -53,6 +56,7 @@ class Supposed:
     weights: Mapping[str, int] = {}
     open: Mapping[str, int] = {}
     remembered: str = ""
+    request: SupposedRequest = SupposedRequest()
 
 
 class NotSupposed(Exception):
@@ -85,20 +89,22 @@ class ServerStep:
 @frozen
 class Explanation:
     """
-    What was decided, step by step; what was not come to is empty.
+    What was decided, step by step; what was not come to is empty.  ``actions`` is what is done with a
+    request.
 
     ``servers`` are in the order of the configuration.  ``key`` is what the balancer goes by, if it goes by
     the client.  ``affinity`` is what clients are remembered by, and ``remembered`` the server that this one
     had.  ``chosen`` is the server, and ``retries`` are those that are tried after it, each if all before
-    cannot be reached.  ``likely`` has the share of each server among many such clients, unless this one comes
-    back to the server it had.  A client that gets no server is closed for ``reason``, of which ``detail``
-    says more.
+    cannot be reached.  ``likely`` has the share of each server among many such clients, unless this one
+    comes back to the server it had.  A client that gets no server is closed for ``reason``, of which
+    ``detail`` says more.
     """
 
     listener: str
     admission: str = ""
     opening: str = ""
     routes: tuple[RouteStep, ...] = ()
+    actions: tuple[str, ...] = ()
     pool: str = ""
     balance: str = ""
     panic: bool = False
@@ -119,9 +125,10 @@ def explain(
     pools: Mapping[str, PoolSpec],
     supposed: Supposed,
     random: Chance,
+    lists: Lists,
 ) -> Explanation:
     """
-    The way of a client that has come to a listener, or that a PROXY header tells of there.
+    The way of a client that has come to a listener, or that a PROXY header tells of there; or of its request.
 
     Raises `NotSupposed`, for a name that is not of the pool that the client is led to, for example.
     """
@@ -131,6 +138,14 @@ def explain(
         start = evolve(start, admission="refused" if refusal is not None else "let in")
     if refusal is not None:
         return evolve(start, reason=refusal.reason, detail=refusal.detail)
+    if listener.protocol == HTTP:
+        request = evolve(supposed.request, sni=supposed.arrival.sni, alpn=supposed.alpn)
+        way = led(listener, lists, request, _address(supposed.arrival.source))
+        routes = tuple(RouteStep(*step) for step in way.routes)
+        start = evolve(start, opening=way.opening, routes=routes, actions=way.actions)
+        if way.reason is not None or not way.pool:
+            return evolve(start, reason=way.reason, detail=way.detail)
+        return _in_the_pool(start, pools[way.pool], supposed, random)
     supposed, opening = _heard(listener, supposed)
     start = evolve(start, opening=opening)
     if listener.tls == PASSTHROUGH and supposed.speaks != TLS:
@@ -143,18 +158,22 @@ def explain(
     if not name:
         detail = "no route fits, and the listener has no pool"
         return evolve(start, routes=routes, reason=Reason.NO_ROUTE, detail=detail)
-    pool = _pool(pools[name], supposed, random)
+    return _in_the_pool(evolve(start, routes=routes), pools[name], supposed, random)
+
+
+def _in_the_pool(start: Explanation, spec: PoolSpec, supposed: Supposed, random: Chance) -> Explanation:
+    """What becomes of one who is led to this pool."""
+    pool = _pool(spec, supposed, random)
     if supposed.remembered:
         _remember(pool, supposed)
-    steps = tuple(map(partial(_server_step, pool), pool.servers, pools[name].servers))
+    steps = tuple(map(partial(_server_step, pool), pool.servers, spec.servers))
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
     comes_back = bool(walk) and walk[0].name == supposed.remembered
-    balance, affinity = pools[name].balance, pools[name].affinity
+    balance, affinity = spec.balance, spec.affinity
     return evolve(
         start,
-        routes=routes,
-        pool=name,
+        pool=spec.name,
         balance=balance.name,
         panic=pool.panic,
         key=client_key(balance)(supposed.arrival).decode(errors="backslashreplace") if keyed else "",
@@ -165,7 +184,7 @@ def explain(
         retries=tuple(server.name for server in walk[1:]),
         likely={}
         if comes_back
-        else _likely(_pool(pools[name], evolve(supposed, remembered=""), random), supposed.arrival),
+        else _likely(_pool(spec, evolve(supposed, remembered=""), random), supposed.arrival),
         reason=Reason.NO_SERVER if none and not pool.is_full() else None,
         detail=_why_none(pool) if none else "",
     )
@@ -226,8 +245,8 @@ def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed,
         "speaks": f"speaks {supposed.speaks}",
     }
     unmet = []
-    for name in CONDITIONS:
-        others: dict[str, Any] = {other: () for other in CONDITIONS if other != name}
+    for name in OF_CONNECTIONS:
+        others: dict[str, Any] = {other: () for other in OF_CONNECTIONS if other != name}
         wanted = getattr(spec, name)
         if (
             wanted
@@ -240,7 +259,7 @@ def _route_step(spec: RouteSpec, taken: Optional[RouteSpec], supposed: Supposed,
             unmet.append(f"{name} = {shown}, and the client {says[name]}")
     if unmet or taken is None:
         return RouteStep(spec.name, spec.pool, False, "; ".join(unmet))
-    return RouteStep(spec.name, spec.pool, False, f"fits, but {taken.name} is more exact or stands before it")
+    return RouteStep(spec.name, spec.pool, False, f"fits, but {taken.name} stands before it")
 
 
 def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:

@@ -61,7 +61,7 @@ class ProxyFactory(ServerFactory):
         self.reads_opening = spec.reads_opening or self.reads_rdp
         self.may_end_tls = spec.ends_tls or spec.leaves_to_twisted
         self.front: Optional[Context] = None  # that TLS begins with when a PROXY header was read before
-        self.routes = Routes(spec.routes)
+        self.routes = Routes(spec.connection_routes)
         self.notes_tcp = spec.tcp_info
         self.times_first_byte = any(pools[name].spec.times_first_byte for name in spec.pools)
         self.datapath = datapath

@@ -156,7 +156,7 @@ async def read_opening(
         await _read_client_hello(opening, early)
     elif opening.ended and not spec.reads_inside:
         opening.speaks = Speaks.TLS.value
-    elif spec.routes or reads_rdp:
+    elif spec.connection_routes or reads_rdp:
         speaks = await _what_it_speaks(early)
         opening.speaks = speaks.value
         if speaks is Speaks.RDP and reads_rdp:

@@ -83,6 +83,7 @@ class Session(Pair):
         "connect_seconds",
         "counted",
         "factory",
+        "most_retries",
         "opening",
         "picked",
         "pool",
@@ -117,7 +118,7 @@ class Session(Pair):
         self.server_address: Optional[Address] = None  # the picked one's when it was dialed
         self.connect_seconds: Optional[float] = None
         self.queue_seconds: Optional[float] = None  # until a server had room, if it had to wait
-        self.retries = 0
+        self.retries, self.most_retries = 0, -1  # which is as many as the pool says
         self.started = factory.seconds()
         self._story: Optional[Coroutine[Any, Any, None]] = None
         self._waiting: Optional[Deferred[None]] = None
@@ -303,11 +304,10 @@ class Session(Pair):
         pool = self.pool
         if pool is None:
             raise Refused(Reason.NO_ROUTE, what_was_said(self.opening))
-        timeout = pool.spec.connect_timeout
-        tried = list(before)
+        tried, timeout = list(before), pool.spec.connect_timeout
         failed: Optional[DialFailed] = None
         server: Optional[Server]
-        while len(tried) <= pool.spec.retries:
+        while len(tried) <= (pool.spec.retries if self.most_retries < 0 else self.most_retries):
             server, first = first, None
             if server is None:
                 server = (

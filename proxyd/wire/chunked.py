@@ -42,11 +42,17 @@ def last(trailers: list[Field]) -> bytes:
 
 
 class Chunks:
-    """A chunked body on its way: it is fed, and says what was in it; ``trailers`` are there at its end."""
+    """
+    A chunked body on its way: it is fed, and says what was in it; ``trailers`` are there at its end.
 
-    __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "rest", "trailers")
+    ``most`` is how long it may be in all, in bytes without the framing; 0 is without a bound.
+    """
+
+    __slots__ = ("_held", "_left", "_size", "_state", "_trailer_bytes", "most", "rest", "trailers")
 
     def __init__(self) -> None:
+        self.most = 0
+        self._size = 0  # of all chunks that have begun
         self._state = _SIZE
         self._left = 0  # bytes of this chunk
         self._held = b""  # of a line that is not complete
@@ -116,6 +122,9 @@ class Chunks:
         if match is None:
             raise Unacceptable(400, f"chunk size {show(line)}", "9112 7.1")
         self._left = int(match.group(1), 16)
+        self._size += self._left
+        if 0 < self.most < self._size:
+            raise Unacceptable(413, f"a body of more than {self.most} bytes", "9110 15.5.14")
         self._state = _DATA if self._left else _TRAILERS
 
     def _read_trailer(self, line: bytes) -> None:

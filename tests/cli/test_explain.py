@@ -26,6 +26,30 @@ listener = web
 pool = api
 sni = api.example.com
 """
+HTTP = """
+[listener front]
+bind = tcp:80
+protocol = http
+pool = p
+[route secure]
+listener = front
+redirect = 301 http://a.com{uri}
+[route v1]
+listener = front
+path = /v1
+method = PUT
+header X-A = 1
+rewrite = /v1 /api
+request_header = set X-Host {host}
+pool = p
+[route closed]
+listener = front
+path = /v1
+client = 10.0.0.0/8
+respond = 403
+[pool p]
+server a = 10.0.0.1:80
+"""
 
 
 class ExplainTests(ShellCase):
@@ -69,6 +93,57 @@ class ExplainTests(ShellCase):
             "route         api not taken: sni = api.example.com, and the client asks for no name\n", out
         )
         self.assertIn("closed        no_route: no route fits, and the listener has no pool\n", out)
+
+    def test_requests(self) -> None:
+        """Of a request it is told what it asks, which route it takes, and what is done with it."""
+        asked = ("host=a.com", "path=/x/../v1//y?z", "method=PUT", "header.X-A=1", "client=10.1.1.1")
+        status, out, err = self.explain(*asked, text=HTTP)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(
+            out.partition("pool   ")[0],
+            "listener      front\n"
+            "opening       it asks a.com for PUT /x/../v1//y?z, which is /v1/y\n"
+            "route         secure not taken: it would lead where the request already is\n"
+            "route         v1 taken, to pool p: all its conditions hold\n"
+            "route         closed not taken: fits, but v1 stands before it\n"
+            "action        the server is asked for /api/y?z\n"
+            "action        in the request: set X-Host a.com\n",
+        )
+        self.assertIn("chosen        a\n", out)
+        out = self.explain("host=a.com", "path=/v1", "client=10.1.1.1", text=HTTP)[1]
+        self.assertIn(
+            "route         v1 not taken: method = PUT, and the method is GET; header x-a = 1, and", out
+        )
+        self.assertIn("route         closed taken: all its conditions hold\n", out)
+        self.assertTrue(out.endswith("action        the client is answered 403\n"))
+        found = json.loads(self.explain("host=b.com", "--json", text=HTTP)[1])
+        self.assertEqual(found["actions"], ["the client is sent to http://a.com/, by 301"])
+        out = self.explain("host=a.com", "path=/%2f", text=HTTP)[1]
+        self.assertIn(
+            "closed        request_malformed: a slash that is escaped in /%2F (RFC 3986 2.2)\n", out
+        )
+
+    def test_requests_refused(self) -> None:
+        """What is no request, or has none, is told so."""
+        for arguments, text, why in [
+            (("path=x",), HTTP, "that is no request: target x (RFC 9112 3.2)"),
+            (("scheme=ftp",), HTTP, 'scheme: "ftp" is not known; known here: http, https'),
+            (("host=a",), CONFIG, "host: listener db does not speak HTTP"),
+            (("header.X-A=1",), CONFIG, "header.X-A: listener db does not speak HTTP"),
+        ]:
+            status, out, err = self.explain(*arguments, text=text)
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn(why, err)
+
+    def test_files_of_clients(self) -> None:
+        """A list that a route goes by is read, and told of if it cannot be."""
+        text = HTTP.replace("client = 10.0.0.0/8", "client = file:networks")
+        self.assertEqual(self.explain("host=a.com", text=text)[0], 1)
+        self.write("10.0.0.0/8\n", "networks")
+        out = self.explain("host=a.com", "path=/v1", "client=10.1.1.1", text=text)[1]
+        self.assertIn("route         closed taken", out)
+        out = self.explain("host=a.com", "path=/v1", "client=192.0.2.1", text=text)[1]
+        self.assertIn("route         closed not taken: client = file:", out)
 
     def test_chance(self) -> None:
         """What is left to chance or to whose turn it is tells how likely it is."""

@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 
 from proxyd.config import load
+from proxyd.config.action import ActionSpec
+from proxyd.config.condition import ConditionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.tcp import UNTOUCHED
 from proxyd.errors import ConfigError
@@ -26,7 +28,7 @@ ENVIRON = {"HOST": "db.example.com"}
 
 def canonical(value: Any, indent: str = "") -> str:
     """A configuration as text, a line for each value, so that two can be compared by eye."""
-    if value in (UNTOUCHED, HttpSpec()):
+    if value in (UNTOUCHED, HttpSpec(), ConditionSpec(), ActionSpec()):
         return f"{type(value).__name__}()"
     if attrs.has(type(value)):
         inner = indent + "  "

@@ -10,6 +10,7 @@ import attrs
 from proxyd.config import http, reference
 from proxyd.config.affinity import AffinitySpec
 from proxyd.config.agent import AgentSpec
+from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.balance import BalanceSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
@@ -42,6 +43,8 @@ PARAMETER_SPECS = {
     "eject": EjectSpec,
     "refuse": RefuseSpec,
     "server": ServerSpec,
+    "auth": BasicSpec,
+    "forward_auth": ForwardSpec,
     "access_log": AccessLogSpec,
     "resolvers": ResolversSpec,
     "tls": TlsSpec,

@@ -161,13 +161,18 @@ class ListenersOfRoutesTests(IniCase):
         self.assertEqual(len(self.problems(f"{bare}{ROUTE}sni = *a\n")), 1)
         self.assertEqual(len(self.problems(f"[listener l]\nbind = tcp:80\npool = a/b\n{POOL}")), 1)
 
-    def test_same_conditions(self) -> None:
-        """Of two routes between which nothing decides the second is refused, with the place of the first."""
+    def test_never_taken(self) -> None:
+        """A route is refused if one before it fits all that it fits, with the place of that one."""
         for one, other in [
             ("sni = a.com *.b.com", "sni = *.b.com A.com"),
             ("sni = a.com\nspeaks = tls", "sni = a.com"),
             ("alpn = h2 http/1.1", "alpn = http/1.1 h2"),
             ("speaks = ssh", "speaks =\n  ssh"),
+            ("sni = *", "sni = a.com *.b.com"),
+            ("sni = *.com", "sni = a.com b.a.com *.a.com *.com"),
+            ("sni = a.com", "sni = a.com\nalpn = h2"),
+            ("alpn = h2 http/1.1", "alpn = h2\nsni = a.com"),
+            ("speaks = ssh tls", "sni = a.com"),
         ]:
             text = f"{MINIMAL}[route a]\nlistener = l m\npool = p\n{one}\n[listener m]\nbind = tcp:81\n"
             line = text.count("\n") + 1
@@ -175,19 +180,22 @@ class ListenersOfRoutesTests(IniCase):
                 self.problems(f"{text}[route b]\nlistener = m\npool = p\n{other}\n"),
                 [
                     f"proxy.ini:{line}: [route b] is never taken: "
-                    "[route a] in proxy.ini:6 has the same conditions"
+                    "[route a] in proxy.ini:6 stands before it, and fits all that it fits"
                 ],
             )
 
-    def test_different_conditions(self) -> None:
-        """Routes of different listeners, or with a condition more, or another, stand beside each other."""
+    def test_taken_sometimes(self) -> None:
+        """Routes of different listeners, or of which the first asks for more, stand beside each other."""
         config = self.load(
-            f"{MINIMAL}[listener m]\nbind = tcp:81\n{ROUTE}sni = a.com\n"
-            "[route a]\nlistener = m\npool = p\nsni = a.com\n"
+            f"{MINIMAL}[listener m]\nbind = tcp:81\n"
             "[route b]\nlistener = l\npool = p\nsni = a.com\nalpn = h2\n"
+            f"{ROUTE}sni = a.com\n"
+            "[route a]\nlistener = m\npool = p\nsni = a.com\n"
             "[route c]\nlistener = l\npool = p\nsni = *.a.com\n"
+            "[route d]\nlistener = l\npool = p\nsni = *\nspeaks = tls\n"
+            "[route e]\nlistener = l\npool = p\nspeaks = tls ssh\n"
         )
-        self.assertEqual([len(listener.routes) for listener in config.listeners], [3, 1])
+        self.assertEqual([len(listener.routes) for listener in config.listeners], [5, 1])
 
     def test_passthrough(self) -> None:
         """Where only TLS is let in, a route for anything else would never be taken."""

@@ -86,6 +86,27 @@ class SummaryTests(IniCase):
             ],
         )
 
+    def test_requests(self) -> None:
+        """Of routes for requests it is told by what they go, and what they do."""
+        text = (
+            "[listener l]\nbind = tcp:80\nprotocol = http\npool = p\n[pool p]\nserver a = h:1\n"
+            "[list office]\nnetworks = 10.0.0.0/8\n"
+            "[route a]\nlistener = l\nhost = a.com\nredirect = 301 https://{host}{uri}\n"
+            "[route b]\nlistener = l\npath = /v1 /v2\nmethod = GET\nheader X-A = 1\n"
+            "client = @office\npool = p\n"
+            "[route c]\nlistener = l\nrespond = 403\n"
+        )
+        lines = summary(self.load(text)).split("\n")
+        self.assertEqual(
+            lines[1:4],
+            [
+                "route a: host a.com, redirect 301 to https://{host}{uri}",
+                "route b: path /v1 /v2, method GET, header x-a, client @office, to pool p",
+                "route c: all others, respond 403",
+            ],
+        )
+        self.assertEqual([line for line in lines if line.startswith("note")], [])
+
     def test_notes(self) -> None:
         """A pool that nobody is led to is pointed out, and one that serves nobody."""
         text = "[pool q]\nserver a = h:1 weight=0\nserver b = h:2\n[pool r]\nserver a = h:1 weight=0\n"

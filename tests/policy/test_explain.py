@@ -44,7 +44,7 @@ def of(
         name: evolve(spec, name=name) for name in ("web", "api", "ssh", *(r.pool for r in listener.routes))
     }
     admission = Admission(listener.access, Lists(()), Bans(1))
-    return explain(listener, admission, pools, Supposed(arrival, **supposed), Random(1).random)
+    return explain(listener, admission, pools, Supposed(arrival, **supposed), Random(1).random, Lists(()))
 
 
 def route(name: str, **conditions: Any) -> RouteSpec:
@@ -94,7 +94,7 @@ class RouteSteps(Case):
                 "api",
                 [
                     ("api", True, "all its conditions hold"),
-                    ("wild", False, "fits, but api is more exact or stands before it"),
+                    ("wild", False, "fits, but api stands before it"),
                     ("ssh", False, "speaks = ssh silent, and the client speaks tls"),
                 ],
             ),
@@ -281,7 +281,9 @@ class Chosen(Case):
         for name in BALANCES:
             for number in range(30):
                 spec, arrival = pool(1, 2, 3, balance=name), Arrival(f"10.0.0.{number}", 40000)
-                found = explain(FRONT, OPEN, {"web": spec}, Supposed(arrival), Random(number).random)
+                found = explain(
+                    FRONT, OPEN, {"web": spec}, Supposed(arrival), Random(number).random, Lists(())
+                )
                 real = Pool(spec, make_balancer(spec.balance, Random(number).random, lambda: 0.0))
                 server = real.pick((), arrival if real.by_client else None)
                 assert server is not None

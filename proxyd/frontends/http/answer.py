@@ -12,11 +12,11 @@ RFC 9110 10.2.2; the Domain of Set-Cookie, RFC 6265 4.1.2.3).
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.http import DROP, REPLACE, HttpSpec
-from proxyd.frontends.http.pages import date
+from proxyd.frontends.http.pages import Edit, date
 from proxyd.policy.server import Server
 from proxyd.wire.chunked import chunk, last
 from proxyd.wire.http1 import Answer, Request
@@ -51,18 +51,21 @@ class Delivery:
         """Whether the bytes of the body leave as they come, so that they need not be looked at."""
         return not self.chunked
 
-    def head(self, answer: Answer, request: Request, keep: bool, server: Server) -> bytes:
-        """The head, with ``keep`` for a connection that is to go on."""
+    def head(
+        self, answer: Answer, request: Request, keep: bool, server: Server, edit: Optional[Edit] = None
+    ) -> bytes:
+        """The head, with ``keep`` for a connection that is to go on; ``edit`` changes its fields."""
         said, minor = answer.said, request.said.minor
         self.chunked = said.length < 0 and minor == 1
         if said.length < 0 and not minor:
             keep = False  # HTTP/1.0 has no other end for a body of unknown length
         self.closes = not keep
-        usual = keep and minor == 1
+        usual = keep and minor == 1 and edit is None
         if usual and said.rendered is not None:
             return said.rendered
         lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
-        usual = self._fields(lines, said.fields, request, server) and usual
+        fields = said.fields if edit is None else edit(said.fields)
+        usual = self._fields(lines, fields, request, server) and usual
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif said.declared is not None:

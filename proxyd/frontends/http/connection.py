@@ -20,6 +20,7 @@ from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
 from proxyd.interfaces import Record, RequestRecord
+from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.opening import Opening
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
@@ -73,6 +74,7 @@ class HttpConnection(Session):
         "_uploading",
         "http",
         "requests",
+        "route",
         "total_in",
         "total_out",
     )
@@ -106,6 +108,7 @@ class HttpConnection(Session):
         self._uploading = False  # the client is the server's producer
         self._streaming = False  # and the server the client's
         self._status = 0  # what the client was told
+        self.route = ""  # which one the request has taken, if there are some
 
     # 0. A client has connected.
 
@@ -201,10 +204,9 @@ class HttpConnection(Session):
             server.received,
             self.retries,
             detail,
+            "" if opening is None or opening.via is None else address_text(opening.via),
+            self.route,
         )
-        if opening is not None:
-            record.via = address_text(opening.via) if opening.via is not None else ""
-            record.route = opening.route
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""
         self._up_left = self._down_left = self._status = self.retries = 0
@@ -329,7 +331,7 @@ class HttpConnection(Session):
                 return
         elif self._phase == ASKED and self._answer is None and not self._up_left:
             assert self.pool is not None
-            left = self.pool.spec.response_timeout - passed
+            left = self.response_timeout(self.pool) - passed
             if left <= 0:
                 self._blame_silence()
                 return
@@ -357,9 +359,13 @@ class HttpConnection(Session):
         """The server does not begin its answer."""
         pool, picked = self.pool, self.picked
         assert pool is not None and picked is not None
-        detail = f"[pool {pool.name}] response_timeout={pool.spec.response_timeout:g}s"
+        detail = f"[pool {pool.name}] response_timeout={self.response_timeout(pool):g}s"
         pool.failed(picked, f"{Reason.ANSWER_TIMEOUT.code}, {detail}", self.http.seconds())
         self.fail(Reason.ANSWER_TIMEOUT, detail)
+
+    def response_timeout(self, pool: Pool) -> float:
+        """So long the server may take until its answer begins, seconds."""
+        return pool.spec.response_timeout
 
     def _end_silence(self, detail: str) -> None:
         """Nothing moves any more: to blame is who does not take what it was sent, or sends no more."""

@@ -9,6 +9,8 @@ from twisted.logger import Logger
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.frontends.http.kept import Kept
+from proxyd.frontends.http.routed import RoutedSession
+from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
 from proxyd.interfaces import IDatapath, IObserver, RequestRecord
 from proxyd.policy.admission import Admission
@@ -43,7 +45,9 @@ class HttpFactory(ProxyFactory):
         admission: Admission,
         tally: Optional[Tally] = None,
         server_tls: Optional[ServerTls] = None,
+        routing: Optional[Routing] = None,
     ) -> None:
+        """``routing`` is None for a listener without routes."""
         super().__init__(
             spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
         )
@@ -52,11 +56,13 @@ class HttpFactory(ProxyFactory):
         self.lines = Lines()
         self.kept = Kept(wheel, seconds)
         self.draining = False
+        self.routing = routing
         waits = [pools[name].spec.response_timeout for name in spec.pools]
+        waits += [route.action.response_timeout or spec.idle_timeout for route in spec.routes]
         self.look = min(spec.http.keepalive_timeout, spec.idle_timeout, *waits)
 
     def session(self, address: IAddress) -> HttpSession:
-        return HttpSession(self, address)
+        return RoutedSession(self, address) if self.routing is not None else HttpSession(self, address)
 
     def stopFactory(self) -> None:
         """Nobody is accepted any more: who is idle is let go, the others when they have their answers."""

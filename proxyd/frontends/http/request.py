@@ -9,12 +9,13 @@ framing, and what we have to say ourselves.  Sources: RFC 9110 7.6 (fields of on
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, Optional, Sequence
 
 from proxyd.config.http import BOTH, FORWARDED, X_FORWARDED_FOR, HttpSpec
 from proxyd.relay.opening import Opening
 from proxyd.wire.http1 import CHUNKED, Request, Said
 from proxyd.wire.httpfields import FORWARDED as TELLS_OF_CLIENT
+from proxyd.wire.httpfields import Field
 
 _OFF: tuple[str, ...] = (X_FORWARDED_FOR, BOTH)
 _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
@@ -23,30 +24,45 @@ _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
 class Introduction:
     """Who the client of a connection is, as its servers are told."""
 
-    __slots__ = ("_forwarded", "_host", "_own", "_secure", "_spec", "_trusted")
+    __slots__ = ("_host", "_own", "_spec", "secure", "trusted")
 
     def __init__(self, spec: HttpSpec, opening: Opening, secure: bool) -> None:
-        """``secure`` says that it came by TLS."""
+        """``secure`` says that it came by TLS; `trusted` will, that what it says of others is believed."""
         host = getattr(opening.address, "host", "")
         self._spec = spec
         self._host = host.encode()
-        self._secure = secure
-        self._trusted = bool(spec.trusted) and _is_in(host, spec)
-        self._own = b"" if self._trusted else self._told(b"", b"", b"")
+        self.secure = secure
+        self.trusted = bool(spec.trusted) and _is_in(host, spec)
+        self._own = b"" if self.trusted else self._told(b"", b"", b"")
 
-    def head(self, request: Request, transport: Any) -> bytes:
-        """The whole head; ``transport`` is the client's, whose near end stands for a Host that is missing."""
+    def head(
+        self,
+        request: Request,
+        transport: Any,
+        target: bytes = b"",
+        host: bytes = b"",
+        rest: Optional[bytes] = None,
+    ) -> bytes:
+        """
+        The whole head; ``transport`` is the client's, whose near end stands for a Host that is missing.
+
+        ``target``, ``host`` and ``rest`` are what the server gets if not what the client has said.
+        """
         said = request.said
-        rest = said.rendered
         if rest is None:
-            rest = said.rendered = self._rest(said)
-        host = request.host or _place_of(transport)
-        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, request.target, host, rest)
+            rest = said.rendered
+            if rest is None:
+                rest = said.rendered = self.rest(said, said.fields)
+        place = host or request.host or _place_of(transport)
+        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, target or request.target, place, rest)
 
-    def _rest(self, said: Said) -> bytes:
-        """All behind the Host: the same for each request that says the same, whatever its target."""
-        lines = [field[2] for field in said.fields if field[3] != TELLS_OF_CLIENT]
-        lines.append(self._own or self._added_to(said, lines))
+    def rest(self, said: Said, fields: Sequence[Field]) -> bytes:
+        """
+        All behind the Host, with these fields: the same for each request that says the same, whatever its
+        target.
+        """
+        lines = [field[2] for field in fields if field[3] != TELLS_OF_CLIENT]
+        lines.append(self._own or self._added_to(fields, lines))
         if said.length == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif said.declared is not None:
@@ -67,12 +83,12 @@ class Introduction:
         lines.append(b"\r\n")
         return b"".join(lines)
 
-    def _added_to(self, said: Said, lines: list[bytes]) -> bytes:
+    def _added_to(self, fields: Sequence[Field], lines: list[bytes]) -> bytes:
         """What a proxy that is trusted has told, with its own address added."""
-        if not self._trusted:
+        if not self.trusted:
             return b""
         told: dict[bytes, list[bytes]] = {}
-        for name, value, line, kind in said.fields:
+        for name, value, line, kind in fields:
             if kind == TELLS_OF_CLIENT:
                 told.setdefault(name, []).append(value)
                 if name not in (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto"):
@@ -86,7 +102,7 @@ class Introduction:
     def _told(self, others: bytes, forwarded: bytes, proto: bytes) -> bytes:
         """Our own fields, behind what others have told before."""
         lines = []
-        own = proto or (b"https" if self._secure else b"http")
+        own = proto or (b"https" if self.secure else b"http")
         if self._spec.forwarded in _OFF:
             if self._host:
                 others = b"%s, %s" % (others, self._host) if others else self._host
@@ -97,7 +113,7 @@ class Introduction:
             lines.append(b"X-Forwarded-For: %s\r\n" % others)
         if self._spec.forwarded in _ALSO:
             node = b'"[%s]"' % self._host if b":" in self._host else self._host or b"unknown"
-            element = b"for=%s;proto=%s" % (node, b"https" if self._secure else b"http")
+            element = b"for=%s;proto=%s" % (node, b"https" if self.secure else b"http")
             forwarded = b"%s, %s" % (forwarded, element) if forwarded else element
         if forwarded:
             lines.append(b"Forwarded: %s\r\n" % forwarded)

@@ -33,7 +33,7 @@ from proxyd.config.balance import FIRST_BYTE
 from proxyd.config.servertls import CLIENT
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.frontends.http.connection import ASKED, FULL, HEAD, IDLE, OPENING, HttpConnection
-from proxyd.frontends.http.pages import page
+from proxyd.frontends.http.pages import PAGE, Edit, Words, page
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
@@ -46,6 +46,7 @@ from proxyd.wire.http1 import (
     IDEMPOTENT,
     UNTIL_CLOSE,
     Answer,
+    Request,
     parse_answer,
     parse_request,
 )
@@ -115,23 +116,35 @@ class HttpSession(HttpConnection):
         self._request = request
         self._phase = ASKED
         self._began = self._since = self.http.seconds()
-        out = self._forwarding.head(request, self.client.transport)
         length = request.said.length
-        took = request.took
+        rest = data[request.took :] if len(data) > request.took else b""
         if length:
             self._up_left = length
             self._up = Chunks() if length == CHUNKED else None
-            if len(data) > took:
-                try:
-                    out += self._taken(data[took:])
-                except Unacceptable as wrong:
-                    self._reject(wrong)
-                    return
-        elif len(data) > took:
-            self.client.held = data[took:]
+        elif rest:
             self.client.transport.pauseProducing()
+        self.client.held = rest
+        out = self.lead(request)
+        if out is not None:
+            self.send_on(out)
+
+    def send_on(self, head: bytes) -> None:
+        """Send the request to a server of ``pool``, with what of its body has come."""
+        out = head
+        if self._up_left and self.client.held:
+            rest, self.client.held = self.client.held, b""
+            try:
+                out += self._taken(rest)
+            except Unacceptable as wrong:
+                self._reject(wrong)
+                return
         self._out = out
         self._forward()
+
+    def lead(self, request: Request) -> Optional[bytes]:
+        """The head that a server gets of ``pool``, or None if the client has been answered."""
+        assert self._forwarding is not None
+        return self._forwarding.head(request, self.client.transport)
 
     def _taken(self, data: bytes) -> bytes:
         """What of these bytes is the body's, as it is passed on; what is behind its end waits."""
@@ -322,7 +335,7 @@ class HttpSession(HttpConnection):
             and not (self.client.finished and not self.client.held)
             and self.requests < self.http.spec.http.max_requests
         )
-        head = delivery.head(answer, request, keep, picked)
+        head = delivery.head(answer, request, keep, picked, self.edit())
         length, took = answer.said.length, answer.took
         client = self.client.transport
         if length >= 0 and len(data) - took >= length:
@@ -451,36 +464,43 @@ class HttpSession(HttpConnection):
         elif client.finished:
             client.transport.loseConnection()
 
+    def edit(self) -> Optional[Edit]:
+        """What is changed in the fields of an answer, whoever makes it; None if nothing is."""
+        return None
+
     # What goes wrong.
 
     def _reject(self, wrong: Unacceptable) -> None:
         """The client has sent what nobody should read."""
-        self.reason, self.detail = Reason.REQUEST_MALFORMED, str(wrong)
+        reason = Reason.BODY_TOO_LARGE if wrong.status == 413 else Reason.REQUEST_MALFORMED
+        self.reason, self.detail = reason, str(wrong)
         if self._request is None:
             self._began = self.http.seconds()
             self.requests += 1
         if self._answer is not None:
-            self._give_up(Reason.REQUEST_MALFORMED, str(wrong))
+            self._give_up(reason, str(wrong))
         else:
-            self.say(wrong.status, Reason.REQUEST_MALFORMED, str(wrong), closes=True)
+            self.say(wrong.status, reason, str(wrong), closes=True)
 
     def fail(self, reason: Reason, detail: str) -> None:
         """There will be no answer from a server: the client gets a page."""
         status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
-        request = self._request
-        assert request is not None
-        keep = (
-            request.said.persistent
+        self.say(status, reason, detail, closes=not self.goes_on())
+
+    def goes_on(self) -> bool:
+        """Whether the connection may go on behind an answer of ours."""
+        assert self._request is not None
+        return (
+            self._request.said.persistent
             and not self._up_left
             and not self.http.draining
-            and not self.client.finished
+            and not (self.client.finished and not self.client.held)
         )
-        self.say(status, reason, detail, closes=not keep)
 
-    def say(self, status: int, reason: Reason, detail: str, closes: bool) -> None:
+    def say(self, status: int, reason: Reason, detail: str, closes: bool, instead: Words = PAGE) -> None:
         """Answer the request ourselves."""
         of_head = self._request is not None and self._request.method == b"HEAD"
-        words = page(status, closes, self.http.seconds(), of_head)
+        words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
         self._status = status
         self.conclude(reason, detail)
         self.let_go(False)
@@ -533,7 +553,14 @@ class HttpSession(HttpConnection):
         stale = upstream.requests > 0
         if not stale:
             pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), self.http.seconds())
-        if not out or said or (not stale and len(self._tried) >= pool.spec.retries):
+        if (
+            not out
+            or said
+            or (
+                not stale
+                and len(self._tried) >= (pool.spec.retries if self.most_retries < 0 else self.most_retries)
+            )
+        ):
             self.fail(Reason.NO_ANSWER, detail)
             return
         if self._first_byte is not None:

@@ -1,0 +1,2 @@
+`auth = basic file:…` on a route lets in users with a password, as `htpasswd -B` hashes them; `forward_auth = URL` asks a
+service about each request, and tells the server what it says of the client.

@@ -1,0 +1,31 @@
+"""What is in a file that is kept in memory, and is it small enough for that?"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from proxyd.config.words import Invalid
+from proxyd.errors import Problem
+
+LARGEST_FILE = 1 << 20  # bytes
+
+
+def read_small(path: str, problems: list[Problem]) -> bytes:
+    """What is in a file; what is wrong with it goes to ``problems``."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise Invalid("is a folder, not a file" if os.path.isdir(path) else "is not a regular file")
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise Invalid(f"is longer than {LARGEST_FILE} bytes")
+        return data
+    except (Invalid, OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = (
+            str(error)
+            if isinstance(error, Invalid)
+            else f"cannot be read: {getattr(error, 'strerror', error)}"
+        )
+        problems.append(Problem(path, 0, why))
+    return b""
