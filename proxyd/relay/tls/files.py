@@ -190,7 +190,10 @@ def read_pem(path: str) -> Pem:
 
 def contents(path: str) -> bytes:
     """All that is in a file that is not too long.  Raises OSError."""
-    with open(path, "rb") as file:
+    # What is opened might be a pipe into which nobody writes.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
         data = file.read(LONGEST + 1)
     if len(data) > LONGEST:
         raise OSError(f"it is longer than {LONGEST} bytes")

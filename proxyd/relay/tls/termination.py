@@ -25,6 +25,8 @@ from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
 from proxyd.relay.tls.files import Reading, State, contents, look, no_default, read, staple_path, state_of
 from proxyd.relay.tls.staple import Unfit, checked
 
+MOST_ASKED = 10_000  # names that are remembered: anybody can ask for any
+
 Chosen = tuple[Certificate, ...]
 
 
@@ -35,6 +37,7 @@ class Loaded:
 
     ``troubles`` are what was refused, ``expired`` what only a start refuses, ``warnings`` what is served all
     the same.  It is to be loaded again when a file looks other than in ``reading.states``, or at ``until``.
+    ``asked`` remembers what names have led to.
     """
 
     reading: Reading = Reading()
@@ -45,6 +48,7 @@ class Loaded:
     expired: tuple[Trouble, ...] = ()
     warnings: tuple[Trouble, ...] = ()
     until: float = 0.0
+    asked: dict[str, SSL.Context] = field(factory=dict)
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -140,10 +144,15 @@ class Termination:
     def context_for(self, name: str) -> SSL.Context:
         """The context for clients that ask for this name, or, with "", for none."""
         loaded = self.loaded
-        chosen = loaded.table.choose(name)
-        if chosen is None:
-            chosen = () if self.spec.strict_sni else loaded.table.default
-        return loaded.contexts.get(chosen, self._none)
+        context = loaded.asked.get(name)
+        if context is None:
+            chosen = loaded.table.choose(name)
+            if chosen is None:
+                chosen = () if self.spec.strict_sni else loaded.table.default
+            context = loaded.contexts.get(chosen, self._none)
+            if len(loaded.asked) < MOST_ASKED:
+                loaded.asked[name] = context
+        return context
 
     def _choose(self, connection: SSL.Connection) -> None:
         name = connection.get_servername() or b""

@@ -71,9 +71,11 @@ class FilesTests(FolderCase):
     def test_limits(self) -> None:
         """A file that is too long, or cannot be read, is said to be so."""
         self.write("long.pem", bytes(LONGEST + 1))
+        os.mkfifo(self.path("pipe.pem"))
         for name, why in (
             ("long.pem", f"it is longer than {LONGEST} bytes"),
             ("missing.pem", "No such file or directory"),
+            ("pipe.pem", "it is no regular file"),
         ):
             troubles = read_pem(self.path(name)).troubles
             self.assertEqual([self.local(one) for one in troubles], [f"{name}: cannot be read: {why}"])
