@@ -87,6 +87,7 @@ class OcspResponses:
         self._random = random
         self._in_use = in_use
         self._kept = kept
+        self._seen: list[Certificate] = []
         self._known: dict[x509.Certificate, _Known] = {}
         self._before: dict[str, bytes] = {}
         self._turns = DeferredSemaphore(AT_ONCE)
@@ -131,12 +132,18 @@ class OcspResponses:
     def _match(self) -> None:
         """See which certificates are in use, and give each what there is for it."""
         now = self._reactor.seconds()
-        found: dict[x509.Certificate, list[Certificate]] = {}
-        for one in self._in_use():
-            found.setdefault(one.leaf, []).append(one)
-        self._known = {leaf: self._known.get(leaf) or self._begin(ones, now) for leaf, ones in found.items()}
-        for leaf, known in self._known.items():
-            known.certificates = found[leaf]
+        in_use = list(self._in_use())
+        if in_use != self._seen:  # the same objects; to compare what is in them would take long for thousands
+            self._seen = in_use
+            found: dict[x509.Certificate, list[Certificate]] = {}
+            for one in in_use:
+                found.setdefault(one.leaf, []).append(one)
+            self._known = {
+                leaf: self._known.get(leaf) or self._begin(ones, now) for leaf, ones in found.items()
+            }
+            for leaf, known in self._known.items():
+                known.certificates = found[leaf]
+        for known in self._known.values():
             if known.staple is not None and known.staple.until <= now + MARGIN_SECONDS:
                 known.staple = None
             _send(known)

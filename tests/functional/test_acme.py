@@ -33,13 +33,18 @@ class AcmeCase(DaemonCase):
         self.state = self.stage.subfolder("state")
 
     def sections(
-        self, *lines: str, certificates: str = "certificate www = www.example", http: bool = True
+        self,
+        *lines: str,
+        certificates: str = "certificate www = www.example",
+        http: bool = True,
+        listener: str = "",
     ) -> str:
         """A listener that ends TLS, and the authority, which looks at names by HTTP or by TLS."""
         self.front = self.pebble.tls
         return "\n".join(
             [
                 f"[listener front]\nbind = {self.front.bind}\npool = servers\ntls = acme:pebble",
+                listener,
                 "[pool servers]\nserver a = 127.0.0.1:9",
                 f"[acme pebble]\ndirectory = {self.pebble.directory}\nca = {self.pebble.ca}",
                 f"agree_to_terms = yes\nbind = {self.pebble.http.bind}"
@@ -123,6 +128,13 @@ class AcmeTests(AcmeCase):
         looks = [one for one in await daemon.records(2) if one["reason"] == "acme_challenge"]
         self.assertEqual({one["sni"] for one in looks}, {"www.example", "api.example"})
         self.assertEqual({one["server"] for one in looks}, {""})
+
+    async def test_tls_of_http(self) -> None:
+        """The same at a listener that speaks HTTP."""
+        await self.pebble.start("www")
+        daemon = await self.daemon(http=False, listener="protocol = http")
+        await daemon.child.says(THERE)
+        self.assertEqual({one["reason"] for one in await daemon.records(1)}, {"acme_challenge"})
 
     async def test_at_once(self) -> None:
         """Before the first certificate, and while the authority is away, clients get a placeholder."""

@@ -74,6 +74,16 @@ class ChallengeTests(FolderCase):
         self.assertTrue(self.seen(Ends(front, b"new.example", alpn=OFFER)))
         self.assertTrue(Ends(front, b"new.example").errors)
 
+    def test_clients_with_certificates(self) -> None:
+        """Where clients need a certificate of theirs, an authority does not; all others still do."""
+        self.write("ca.crt", ROOT.pem)
+        front = self.termination(client="required", client_ca=self.path("ca.crt")).front
+        self.answer()
+        ends = Ends(front, NAME, alpn=OFFER)
+        self.assertTrue(self.seen(ends))
+        self.assertEqual(ends.server.get_alpn_proto_negotiated(), OFFER[0])
+        self.assertTrue(Ends(front, NAME).errors)
+
     def test_old_versions(self) -> None:
         """With TLS 1.2, where OpenSSL could not go on, the handshake is refused."""
         front = self.termination().front
