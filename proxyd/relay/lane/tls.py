@@ -39,6 +39,8 @@ RECORD = 16 * 1024  # bytes in a record, at most (RFC 8446, section 5.1)
 
 _TALK = IN | OUT
 
+_OTHERWISE = (WantReadError, WantWriteError, ZeroReturnError)
+
 _waiting = array("i", [0])
 
 
@@ -123,8 +125,11 @@ class TLSConnection(LaneConnection):
             # The way of nearly all events, in one piece, as in every connection of the lane.
             try:
                 data = self._read_record(RECORD)
-            except Error:
+            except _OTHERWISE:
                 pass  # told apart below, by trying again
+            except Error as error:
+                self._lose(self._told_by(error))  # OpenSSL says what is wrong only once
+                return
             else:
                 count = len(data)
                 self.protocol.received += count

@@ -5,6 +5,7 @@ no protocol, nobody starves, and a failure of ours costs itself alone.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, Callable
 
@@ -113,6 +114,22 @@ class LaneTLSTests(Case):
         self.turn_until(lambda: len(protocol.data) >= len(sent), "all of it")
         self.assertEqual(bytes(protocol.data), sent)
         connection.abortConnection()
+
+    def test_why_a_pump_has_failed(self) -> None:
+        """OpenSSL says what is wrong only once, and that is told, by whichever way it was read."""
+        protocol = Pumped()
+        connection, _, client = self.connect(protocol)
+        plain, far = self.plain(Pumped())
+        self.join(connection, plain)
+        self.turned()
+        far_end = socket.socket(fileno=os.dup(client.fileno()))
+        self.addCleanup(far_end.close)
+        far_end.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        self.turn_until(lambda: not connection.connected, "an end")
+        assert protocol.why is not None and isinstance(protocol.why.value, ConnectionLost)
+        self.assertIn("bad record mac", str(protocol.why.value.args[0]))
+        plain.abortConnection()
+        self.turned()
 
     def test_what_openssl_holds_is_not_forgotten(self) -> None:
         """Who pauses in the midst of a record gets its rest later, though the kernel has nothing."""
