@@ -37,6 +37,9 @@ from proxyd.relay.tls.words import lost_by
 
 RECORD = 16 * 1024  # bytes in a record, at most (RFC 8446, section 5.1)
 
+# What a record takes beside its bytes, in bytes that are moved in that time: many tiny ones are much to do.
+OVERHEAD = 1024
+
 _TALK = IN | OUT
 
 _OTHERWISE = (WantReadError, WantWriteError, ZeroReturnError)
@@ -269,7 +272,7 @@ class TLSConnection(LaneConnection):
                 if self._reading and not self._gone and not self._has_more():
                     self._readable = False
                     return
-            left -= count
+            left -= count + OVERHEAD
             if left <= 0:
                 loop.again(self)
                 return

@@ -13,8 +13,8 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from proxyd.relay.lane.connection import LaneConnection
-from proxyd.relay.lane.loop import HANDSHAKES, ROUNDS, Loop
-from proxyd.relay.lane.tls import RECORD, TLSConnection
+from proxyd.relay.lane.loop import HANDSHAKES, LONG_BURST, ROUNDS, Loop
+from proxyd.relay.lane.tls import OVERHEAD, RECORD, TLSConnection
 from proxyd.relay.tls.parts import server_part
 from tests.contracts.stream import PlainRecorder, Recorder
 from tests.relay.lane.test_connection import Pumped
@@ -26,6 +26,7 @@ from tests.support.tls import client_part, server_context
 BUFFER = 192 * 1024
 MANY_TURNS = 1000
 MANY = 200
+MANY_RECORDS = 2000
 
 
 class LaneTLSTests(Case):
@@ -36,17 +37,26 @@ class LaneTLSTests(Case):
         self.loop = Loop(self.reactor, CountedPipes())
         self.addCleanup(self.loop.close)
 
-    def pair(self, size: int = BUFFER) -> tuple[socket.socket, socket.socket]:
-        near, far = socket_pair(socket.AF_UNIX, size)
+    def pair(
+        self, size: int = BUFFER, family: socket.AddressFamily = socket.AF_UNIX
+    ) -> tuple[socket.socket, socket.socket]:
+        near, far = socket_pair(family, size)
         for skt in (near, far):
             skt.setblocking(False)
+            if family != socket.AF_UNIX:
+                skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.addCleanup(far.close)
         return near, far
 
-    def connect(self, protocol: Any = None, size: int = BUFFER) -> tuple[TLSConnection, Any, SSL.Connection]:
+    def connect(
+        self,
+        protocol: Any = None,
+        size: int = BUFFER,
+        family: socket.AddressFamily = socket.AF_UNIX,
+    ) -> tuple[TLSConnection, Any, SSL.Connection]:
         """A connection whose handshake stands, its protocol, and the far end's part in it."""
         protocol = protocol or Recorder()
-        near, far = self.pair(size)
+        near, far = self.pair(size, family)
         connection = TLSConnection(
             self.loop, near, near.getpeername(), protocol, server_part(server_context(), near)
         )
@@ -205,6 +215,20 @@ class LaneTLSTests(Case):
         other_client.send(b"x")
         self.turn_until(lambda: other.data, "the other one")
         self.assertGreater(moved, 0)
+        connection.abortConnection()
+
+    def test_tiny_records_do_not_starve_anybody(self) -> None:
+        """What counts in a round is what they cost, and not how few bytes they bring."""
+        connection, protocol, client = self.connect(family=socket.AF_INET)
+        _, other, other_client = self.connect()
+        moved_before: list[int] = []
+        other.on_data = lambda data: moved_before.append(len(protocol.data))
+        protocol.on_data = lambda data: other_client.send(b"x") if len(protocol.data) == 1 else None
+        for _ in range(MANY_RECORDS):
+            client.send(b".")
+        self.turn_until(lambda: other.data, "the other one")
+        self.assertLessEqual(moved_before[0], LONG_BURST // OVERHEAD)
+        self.turn_until(lambda: len(protocol.data) == MANY_RECORDS, "all of it")
         connection.abortConnection()
 
     def test_many_handshakes_let_others_have_their_turn(self) -> None:
