@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from argparse import ArgumentParser, Namespace
 from typing import Any, Callable, Iterator, Optional, Sequence
 
@@ -149,22 +148,22 @@ def _of_one_table(parser: ArgumentParser) -> None:
     )
 
 
-def _in_days(row: Row) -> str:
-    seconds = row["expires_in_seconds"]
-    return NOTHING if seconds is None else f"{math.floor(seconds / 86400)}d"
+def _expires(row: Row) -> str:
+    """In how long it does; nothing of a file that no certificate could be had of."""
+    return NOTHING if row["expires_in_seconds"] is None else _expiry(row)
 
 
 VIEWS = (
     View(
         "certificates",
-        "each certificate: its names, who issued it, in how many days it expires, and what is wrong with it",
+        "each certificate: its names, who issued it, in how long it expires, and what is wrong with it",
         (
             Column("LISTENER", lambda row: row["listener"]),
             Column("FILE", lambda row: row["files"][0]),
             Column("NAMES", lambda row: " ".join(row["names"])),
             Column("KEY", lambda row: row["key_type"]),
             Column("ISSUER", lambda row: row["issuer"]),
-            Column("EXPIRES", _in_days, right=True),
+            Column("EXPIRES IN", _expires, right=True),
             Column("STAPLE", lambda row: row["staple"]),
             Column("TROUBLE", lambda row: row["trouble"]),
         ),

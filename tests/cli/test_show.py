@@ -132,6 +132,36 @@ class ShowTests(AskingCase):
             ],
         )
 
+    def test_certificates(self) -> None:
+        """A line for each certificate that is served, and for each file of which none could be had."""
+        row = {
+            "listener": "https",
+            "files": ["/etc/certs/a.crt", "/etc/certs/a.key"],
+            "names": ["a.example", "*.a.example"],
+            "key_type": "ECDSA",
+            "issuer": "R10",
+            "expires_in_seconds": 86400.0 * 80,
+            "staple": "until 2026-12-01",
+            "trouble": "",
+        }
+        old = {**row, "files": ["b.pem"], "expires_in_seconds": -1.0, "staple": "", "trouble": "has expired"}
+        bad = {
+            **dict.fromkeys(row, ""),
+            "listener": "https", "files": ["c.crt"], "names": [], "expires_in_seconds": None,
+            "trouble": "has no private key",
+        }  # fmt: skip
+        self.answering({"certificates": [row, old, bad]})
+        shown = self.show("certificates")
+        self.assertEqual(
+            [" ".join(line.split()) for line in shown],
+            [
+                "LISTENER FILE NAMES KEY ISSUER EXPIRES IN STAPLE TROUBLE",
+                "https /etc/certs/a.crt a.example *.a.example ECDSA R10 80d00h until 2026-12-01 -",
+                "https b.pem a.example *.a.example ECDSA R10 EXPIRED - has expired",
+                "https c.crt - - - - - has no private key",
+            ],
+        )
+
     def test_pools(self) -> None:
         """A line for each pool, with how many of its servers are in which state."""
         row = {
