@@ -136,6 +136,38 @@ class AcmeTests(AcmeCase):
         await daemon.child.says(THERE)
         self.assertEqual({one["reason"] for one in await daemon.records(1)}, {"acme_challenge"})
 
+    async def test_port_80_is_a_listeners(self) -> None:
+        """Where port 80 is a listener's already, a route leads authorities to where they are answered."""
+        await self.pebble.start("www")
+        self.front = self.pebble.tls
+        text = f"""
+            [listener web]
+            bind = {self.pebble.http.bind}
+            protocol = http
+            pool = servers
+            [route challenges]
+            listener = web
+            path = /.well-known/acme-challenge/
+            pool = acme
+            [pool acme]
+            server own = unix:acme.sock
+            [pool servers]
+            server a = 127.0.0.1:9
+            [listener front]
+            bind = {self.front.bind}
+            tls = acme:pebble
+            pool = servers
+            [acme pebble]
+            directory = {self.pebble.directory}
+            ca = {self.pebble.ca}
+            agree_to_terms = yes
+            bind = unix:acme.sock
+            certificate www = www.example"""
+        sections = "\n".join(line.strip() for line in text.splitlines())
+        daemon = await self.start(sections, self.front, proxyd=f"state = {self.state}")
+        await daemon.child.says(THERE)
+        await daemon.stop()  # it may keep the connections to itself for longer than a test would wait
+
     async def test_at_once(self) -> None:
         """Before the first certificate, and while the authority is away, clients get a placeholder."""
         daemon = await self.daemon()
