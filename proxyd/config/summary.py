@@ -35,9 +35,9 @@ def summary(config: Config) -> str:
     for spec in config.lists:
         lines.append(f"list {spec.name}: {_some(shown(spec.networks))}")
     for acme in config.acme:
-        names = " ".join(name for one in acme.certificates for name in one.names)
+        names = dict.fromkeys(name for one in acme.certificates for name in one.names)
         at = f" on {' '.join(bind.text for bind in acme.binds)}" if acme.binds else ""
-        lines.append(f"acme {acme.name}: {acme.challenge}{at}, for {_some(names.split())}")
+        lines.append(f"acme {acme.name}: {acme.challenge}{at}, for {_some(list(names))}")
     if config.demo:
         for server in config.demo.servers:
             lines.append(f"demo server {server.name}: on {server.bind.text}")
@@ -87,7 +87,10 @@ def _listener(listener: ListenerSpec) -> str:
 
 
 def _sources(tls: TlsSpec) -> str:
-    return "by " + " ".join((*tls.certificates, *(ACME + name for name in tls.acme)))
+    own = tls.certificates[
+        : len(tls.certificates) - len(tls.acme)
+    ]  # behind them are the authorities' folders
+    return "by " + " ".join((*own, *(ACME + name for name in tls.acme)))
 
 
 def _access(rules: Sequence[Rule]) -> str:

@@ -38,12 +38,12 @@ class SummaryTests(IniCase):
         """How each authority looks at us, and for which names."""
         text = (
             "[proxyd]\nstate = state\n[acme le]\ndirectory = https://ca.example/\nagree_to_terms = yes\n"
-            "certificate www = www.example a.example\ncertificate b = b.example\nbind = tcp:81\n"
+            "certificate www = www.example a.example\ncertificate b = b.example a.example\nbind = tcp:81\n"
+            "[listener t]\nbind = tcp:443\npool = p\ntls = acme:le /c/own\n"
         )
-        self.assertIn(
-            "acme le: http-01 on tcp:81, for www.example a.example b.example",
-            summary(self.load(text + MINIMAL)).split("\n"),
-        )
+        lines = summary(self.load(text + MINIMAL)).split("\n")
+        self.assertIn("acme le: http-01 on tcp:81, for www.example a.example b.example", lines)
+        self.assertIn("listener t: tcp on tcp:443, tls by /c/own acme:le, to pool p", lines)
 
     def test_opening(self) -> None:
         """What clients send first, where it leads them, and what servers are told."""
