@@ -60,24 +60,27 @@ log = Logger(__name__)
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
 
 
-_ending = {reason: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
+_ending = {reason.code: f" reason={reason.code} fault={reason.fault.value} detail=" for reason in Reason}
 
 _name = lru_cache(maxsize=1024)(word)  # for the values that the configuration bounds
+
+
+@lru_cache(maxsize=1024)
+def _way(pool: str, server: str, address: str) -> str:
+    return f" pool={word(pool)} server={word(server)} address={word(address)}"
 
 
 def text_line(record: Record) -> str:
     """The record as a line of text, with its newline; ASCII."""
     queue, connect = record.queue_seconds, record.connect_seconds
-    reason = record.reason
     return (
         f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
-        f" pool={_name(record.pool)} server={_name(record.server)} address={_name(record.server_address)}"
-        f"{_opening(record)}"
+        f"{_way(record.pool, record.server, record.server_address)}{_opening(record)}"
         f" queue={'-' if queue is None else f'{queue:.6f}'}"
         f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
         f" server_tls={_name(record.server_tls)}{_tcp(record)}"
-        f"{_ending[reason]} detail={word(record.detail) if record.detail else '-'}\n"
+        f"{_ending[record.reason.code]}{word(record.detail) if record.detail else '-'}\n"
     )
 
 

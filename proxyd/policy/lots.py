@@ -55,9 +55,11 @@ class TwoDraws:
         if len(servers) > 1:
             if servers is not self._servers:
                 self._servers, self._sums = servers, _running_sums(servers)
-            for _ in range(DRAWS if avoid else 1):
+            if not avoid:
+                return self._two_of(servers, self._sums)
+            for _ in range(DRAWS):
                 drawn = self._two_of(servers, self._sums)
-                if not avoid or not (drawn[0] in avoid or drawn[1] in avoid):
+                if not (drawn[0] in avoid or drawn[1] in avoid):
                     return drawn
         rest = [server for server in servers if server not in avoid]
         if len(rest) > 1:

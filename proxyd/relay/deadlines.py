@@ -66,7 +66,8 @@ class Wheel:
                 # Or we are in the midst of a turn, and ticks that have passed since are the next one's.
                 self._turned = int(self.clock.seconds() / self.tick)
             self._call = self.clock.callLater(self.tick, self._turn)
-        due = max(due, self._turned + 1)
+        if due <= self._turned:
+            due = self._turned + 1
         entry.due = due
         slot = self._slots.get(due)
         if slot is None:

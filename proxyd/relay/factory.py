@@ -59,7 +59,8 @@ class ProxyFactory(ServerFactory):
         self.reads_rdp = any(one is not None and one.spec.key == RDP_COOKIE for one in affinities)
         self.learns = any(one is not None and one.learns for one in affinities)
         self.reads_opening = spec.reads_opening or self.reads_rdp
-        self.may_end_tls = spec.ends_tls or spec.leaves_to_twisted
+        self._leaves_to_twisted = spec.leaves_to_twisted
+        self.may_end_tls = spec.ends_tls or self._leaves_to_twisted
         self.front: Optional[Context] = None  # that TLS begins with when a PROXY header was read before
         self.routes = Routes(spec.connection_routes)
         self.notes_tcp = spec.tcp_info
@@ -79,7 +80,7 @@ class ProxyFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
         # Endpoints of Twisted's accept by themselves; for all others `sends_away` was asked.
-        if self.spec.leaves_to_twisted and not self.gate.open:
+        if self._leaves_to_twisted and not self.gate.open:
             refusal = self.gate.turns_away(addr)
             if refusal is not None:
                 self.turned_away(addr, refusal.reason, refusal.detail)

@@ -266,7 +266,8 @@ class Pair:
     def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
         """A side's transport is closed; orderly means not by a reset or an error, which the detail names."""
         peer = side.peer
-        if peer is not None and peer.finished and side.finished and not buffered(side.transport):
+        over = not orderly and peer is not None and peer.finished and side.finished
+        if over and not buffered(side.transport):
             # Both have said all and we are closing: epoll may call that a hang-up, Twisted a lost connection.
             orderly = True
         if self.reason is None:

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 def record_of(session: Session, reason: Reason, detail: str) -> Record:
     """All that is known of it; it has ended for this reason."""
     factory, picked, opening = session.factory, session.picked, session.opening
-    record = Record(
-        started=session.started,
-        listener=factory.spec.name,
-        client=address_text(session.address if opening is None else opening.address),
-        reason=reason,
-        total_seconds=factory.seconds() - session.started,
-        pool=session.pool.name if session.pool is not None else "",
-        server=picked.name if picked is not None else "",
-        server_address=str(session.server_address) if picked is not None else "",
-        connect_seconds=session.connect_seconds,
-        bytes_in=session.client.received,
-        bytes_out=session.server.received,
-        retries=session.retries,
-        detail=detail,
-        unique_id=session.unique_id,
-        queue_seconds=session.queue_seconds,
+    record = Record(  # in the order of its fields: by their names it takes twice as long
+        session.started,
+        factory.spec.name,
+        address_text(session.address if opening is None else opening.address),
+        reason,
+        factory.seconds() - session.started,
+        session.pool.name if session.pool is not None else "",
+        picked.name if picked is not None else "",
+        str(session.server_address) if picked is not None else "",
+        session.connect_seconds,
+        session.client.received,
+        session.server.received,
+        session.retries,
+        detail,
     )
+    record.unique_id = session.unique_id
+    record.queue_seconds = session.queue_seconds
     if opening is not None:
         record.via = address_text(opening.via) if opening.via is not None else ""
         record.sni = opening.sni

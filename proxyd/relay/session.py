@@ -562,7 +562,8 @@ class Session(Pair):
             failed = self._handshake is not None and detail.startswith(TLS_SAYS)
             self.reason = Reason.TLS_HANDSHAKE if failed else Reason.CLIENT_GONE
             self.detail = detail
-        self._give_up_dialing()
+        if self._waiting is not None:
+            self._give_up_dialing()
         super().side_lost(side, orderly, detail)
 
     def cut(self, reason: Reason, detail: str = "") -> None:

@@ -12,41 +12,29 @@ A pump that is busy splices: after two full reads in a row the bytes of that dir
 space), then the pipe.
 
 Calls from outside never call back: `write` and `abortConnection` return first, and what they find out is
-told in the loop.  The one exception is Twisted's own: `loseConnection` after our FIN has left.
+told in the loop.  Exceptions save most connections a trip through it: `loseConnection` when our FIN has left,
+which is Twisted's own, or the peer's has come and all was sent; `loseWriteConnection` of such a pump.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import struct
 from typing import Any, Callable, Iterable, Optional
 
-from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import (
-    IConsumer,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ITCPTransport,
-)
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.lane.portion import BUSY_READS, SMALL_SPLICES, SPLICE_FLAGS, Portion
-from proxyd.relay.lane.sockets import ConnectedSocket, lost
+from proxyd.relay.lane.sockets import ABORTED, DONE, RESET_ON_CLOSE, ConnectedSocket, lost
 from proxyd.relay.streams import CHUNK, queued_by_kernel
 
 JOINED_WRITES = 64  # small writes that are sent as one
 
 _TALK = IN | OUT  # the edge of a socket that has something to read and is otherwise well
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
-
-DONE = Failure(CONNECTION_DONE)
-ABORTED = Failure(ConnectionAborted())
 
 
 class LaneConnection(ConnectedSocket):
@@ -302,7 +290,7 @@ class LaneConnection(ConnectedSocket):
         self._ended = True
         if self._doom is not None:
             self._lose(self._doom)
-        elif IHalfCloseableProtocol.providedBy(self.protocol):
+        elif self._pump is not None or IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.readConnectionLost()
             if self.connected and self._failed:
                 self._see_whether_it_is_lost()
@@ -492,17 +480,25 @@ class LaneConnection(ConnectedSocket):
     def loseWriteConnection(self) -> None:
         if self.connected and not self._finishing:
             self._finishing = True
-            self._loop.again(self)
+            if self._pump is not None and self._has_sent_all():
+                self._finish()
+            else:
+                self._loop.again(self)
 
     def loseConnection(self) -> None:
         if not self.connected or self.disconnecting:
             return
         self._reading = False
         self.disconnecting = True
-        if self._finished:
+        if self._finished or (self._ended and self._has_sent_all() and self._takes_leave()):
             self._lose(DONE)
         else:
             self._loop.again(self)
+
+    def _has_sent_all(self) -> bool:
+        """Whether nothing waits to be sent, and nobody who gives more."""
+        waits = self._blocked or self._buffered or self._pipe is not None or self._doom is not None
+        return not waits and self.producer is None
 
     def abortConnection(self) -> None:
         if self.connected and self._doom is not ABORTED:
@@ -539,7 +535,7 @@ class LaneConnection(ConnectedSocket):
         skt = self._socket
         try:
             if not orderly:
-                skt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                skt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             elif not self._ended:
                 # Closed with bytes unread, a socket resets its peer; the FIN shall be there first.
                 skt.shutdown(socket.SHUT_RDWR)

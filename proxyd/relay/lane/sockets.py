@@ -1,14 +1,21 @@
-"""What can be asked of a connected socket, whatever moves its bytes?"""
+"""What can be asked of a connected socket, whatever moves its bytes, and how can it end?"""
 
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from proxyd.relay.streams import address_of, keep_alive
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
+
+DONE = Failure(CONNECTION_DONE)
+ABORTED = Failure(ConnectionAborted())
 
 
 def lost(error: OSError) -> Failure:

@@ -30,9 +30,9 @@ from zope.interface import classImplements
 
 from proxyd.errors import DialFailed
 from proxyd.interfaces import ITLSClient
-from proxyd.relay.lane.connection import DONE, LaneConnection
+from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import ERROR, GONE, HANDSHAKES, IN, OUT, Loop
-from proxyd.relay.lane.sockets import lost
+from proxyd.relay.lane.sockets import DONE, lost
 from proxyd.relay.tls.words import lost_by
 
 RECORD = 16 * 1024  # bytes in a record, at most (RFC 8446, section 5.1)
