@@ -71,7 +71,8 @@ class RequestRecord:
     ``target`` is as the client has sent it, ``fields`` are those that it has sent for servers: of each its
     name in lower case and its value first.  What could not be read of a request is b"".  ``status`` is what
     the client was answered, 0 if nothing.  ``first_byte_seconds`` is when the server's answer began; it and
-    the others are counted from when the head of the request was there.
+    the others are counted from when the head of the request was there.  ``user`` is who has asked, if a
+    password has shown it.
     """
 
     started: float
@@ -97,6 +98,7 @@ class RequestRecord:
     detail: str = ""
     via: str = ""
     route: str = ""
+    user: str = ""
 
 
 class IObserver(Interface):

@@ -157,7 +157,14 @@ class Metrics(Collector):
                 requests.add_metric((*key, str(status), code, FAULTS[code]), count)
             total.add_metric(key, _buckets(served.total), served.total.total)
             first_byte.add_metric(key, _buckets(served.first_byte), served.first_byte.total)
-        yield from (requests, total, first_byte)
+        routes = CounterMetricFamily(
+            "proxyd_route_requests",
+            "Requests of HTTP that have taken a route and are over, by the status of the answer.",
+            labels=("listener", "route", "status"),
+        )
+        for (listener, route, status), count in self.passed.routes.items():
+            routes.add_metric((listener, route, str(status)), count)
+        yield from (requests, total, first_byte, routes)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
         now = {key: [way.bytes_in, way.bytes_out] for key, way in self.passed.ways.items()}

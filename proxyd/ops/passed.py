@@ -100,6 +100,7 @@ class Passed:
         self.connection: dict[str, Durations] = {}  # by listener
         self.queue: dict[str, Durations] = {}  # by pool
         self.requests: dict[tuple[str, str, str], Served] = {}  # by listener, pool and server
+        self.routes: dict[tuple[str, str, int], int] = {}  # requests, by listener, route and status
 
     def closed(self, record: Record) -> None:
         if record.requests is not None:
@@ -153,6 +154,9 @@ class Passed:
         first_byte = record.first_byte_seconds
         if first_byte is not None:
             served.first_byte.note(first_byte)
+        if record.route:
+            taken = (record.listener, record.route, record.status)
+            self.routes[taken] = self.routes.get(taken, 0) + 1
         if record.connect_seconds:  # not on a connection that was kept
             way.connect.note(record.connect_seconds)
         waited = record.queue_seconds

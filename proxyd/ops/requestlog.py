@@ -4,13 +4,15 @@ What was asked, and what was answered?  A line of the access log for each reques
 A text line is like that of a connection (`proxyd.ops.accesslog`; one line, folded here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com target=/index.html
-    version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- queue=- connect=0.000312
-    first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0 reason=answered fault=nobody detail=-
+    version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- user=- queue=-
+    connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0 reason=answered
+    fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the head of the request was there (UTC); the lines are written when it is over
 ``method``    and ``host``, ``target``, ``version``: what was asked; ``-`` what could not be read
 ``status``    what the client was answered, 0 if it got no answer
+``user``      who has asked, if a password has shown it
 ``connect``   how long the connect to the server took, seconds; 0 on a connection that was kept
 ``first…``    how long it took until the server's answer began, seconds
 ``total``     how long it took until the answer was complete, seconds
@@ -54,7 +56,7 @@ def text_line(record: RequestRecord) -> str:
         f"{_asked(record.method, record.host)} target={_target(record.target)}"
         f" version=1.{record.minor} status={record.status}"
         f"{_server(record.pool, record.server, record.server_address)}"
-        f"{_way(record.via, record.route) if record.via or record.route else ' via=- route=-'}"
+        f"{_way(record.via, record.route, record.user)}"
         f" queue={'-' if queue is None else f'{queue:.6f}'}"
         f" connect={'-' if connect is None else f'{connect:.6f}' if connect else '0.000000'}"
         f" first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} total={record.total_seconds:.6f}"
@@ -82,8 +84,8 @@ def _server(pool: str, server: str, address: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _way(via: str, route: str) -> str:
-    return f" via={word(via)} route={word(route)}"
+def _way(via: str, route: str, user: str) -> str:
+    return f" via={word(via)} route={word(route)} user={word(user)}"
 
 
 def _target(target: bytes) -> str:
@@ -110,6 +112,7 @@ def json_line(record: RequestRecord) -> str:
                 "server_address": record.server_address[:LONGEST_VALUE],
                 "via": record.via[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],
+                "user": record.user[:LONGEST_VALUE],
                 "queue_seconds": rounded(record.queue_seconds),
                 "connect_seconds": rounded(record.connect_seconds),
                 "first_byte_seconds": rounded(record.first_byte_seconds),
@@ -134,7 +137,8 @@ def combined_line(record: RequestRecord) -> str:
         asked = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/1.{record.minor}"
     referer, agent = _field(record.fields, b"referer"), _field(record.fields, b"user-agent")
     return (
-        f'{host} - - [{_clock(int(record.started))}] "{asked}" {record.status} {record.bytes_out}'
+        f'{host} - {word(record.user)} [{_clock(int(record.started))}] "{asked}" {record.status}'
+        f" {record.bytes_out}"
         f' "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"\n'
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any, Optional
 
 from twisted.web.resource import Resource
@@ -23,6 +24,45 @@ SAYS = """
         return 200 "{name} $request_method $request_uri host=$http_host $who\\n";
     }}
 """
+
+
+def spellings(path: str, count: int, seed: int = 1) -> list[str]:
+    """So many ways in which a path could be written that some server takes for it."""
+    dice = Random(seed)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        letters = []
+        for letter in path:
+            if letter == "/":
+                ways = (
+                    "/",
+                    "/",
+                    "/",
+                    "//",
+                    "/./",
+                    "/public/../",
+                    "/%2e/",
+                    "/public/%2e%2e/",
+                    "/public/x/../../",
+                )
+                rare = (
+                    "/public/..;/",
+                    "/;a=b/",
+                    "%2f",
+                    "\\",
+                    "/public/..%2f",
+                    "/%2e%2e/",
+                    "/public/.%2E/",
+                    "%5c",
+                )
+                letters.append(dice.choice(ways if dice.random() < 0.9 else rare))
+            elif dice.random() < 0.1:
+                letters.append(f"%{ord(letter):02{dice.choice('xX')}}")
+            else:
+                letters.append(letter)
+        end = dice.choice(("", "", "", "?", "?a=/public/x", ";a", "/.", "/", "%20", "%00", "."))
+        found["".join(letters) + end] = None
+    return [target for target in found if target.startswith("/")]
 
 
 class Routing(DaemonCase):
@@ -157,6 +197,28 @@ class Routing(DaemonCase):
         given = await self.curl(f"http://{web.place}/public/%2e%2e/secret/x", f"http://{api.place}//secret/x")
         self.assertEqual(given, b"secretsecret")
         self.assertEqual((await daemon.records(1))[0]["status"], 403)
+
+    async def test_no_way_around_by_chance(self) -> None:
+        """The same of a thousand ways of writing it, of which the servers themselves accept some hundred."""
+        web = await nginx_http(self.stage, "root files;")
+        api = await apache(self.stage)
+        for server in (web, api):
+            for path, text in (("secret", "TOP SECRET\n"), ("public", "public\n")):
+                (server.folder / "files" / path).mkdir(parents=True, exist_ok=True)
+                (server.folder / "files" / path / "x").write_text(text)
+        routes = "[route secret]\nlistener = web\npath = /secret\nrespond = 403\n"
+        routes += "[route apache]\nlistener = web\nhost = apache\npool = api\n"
+        daemon = await self.listen(routes, web, api)
+        targets = spellings("/secret/x", 500)
+        for host, server in (("apache", api), ("nginx", web)):
+            given = await self.curl(*(f"http://{server.place}{target}" for target in targets))
+            self.assertGreater(given.count(b"TOP SECRET"), 50, host)
+            got = await self.curl(
+                "--header", f"Host: {host}", *(f"http://{daemon.front}{target}" for target in targets)
+            )
+            self.assertEqual(got.count(b"TOP SECRET"), 0, host)
+        records = await daemon.records(2 * len(targets))
+        self.assertGreater(sum(record["status"] == 403 for record in records), 100)
 
     async def test_answers(self) -> None:
         """Redirects and answers of its own, without a server, and without sending anybody in a circle."""

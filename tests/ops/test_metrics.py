@@ -47,6 +47,7 @@ LABELS = (
     "certificate",
     "result",
     "status",
+    "route",
 )
 
 
@@ -86,7 +87,18 @@ class WhatPassed(MetricsCase):
         self.assertNotIn("proxyd_requests_total", self.samples())
         self.metrics.passed.answered(request())
         self.metrics.passed.answered(request(status=504, reason=Reason.ANSWER_TIMEOUT))
+        for status in (200, 200, 403):
+            self.metrics.passed.answered(request(pool="", server="", status=status, route="api"))
         found = self.samples()
+        self.assertEqual(
+            found["proxyd_route_requests_total"], {("web", "200", "api"): 2, ("web", "403", "api"): 1}
+        )
+        for name in (
+            "proxyd_requests_total",
+            "proxyd_request_seconds_count",
+            "proxyd_first_byte_seconds_count",
+        ):
+            found[name] = {labels: count for labels, count in found[name].items() if labels[1]}
         self.assertEqual(
             found["proxyd_requests_total"],
             {

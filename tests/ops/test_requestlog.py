@@ -12,7 +12,8 @@ from tests.ops.test_accesslog import AWKWARD, fields
 from tests.support.case import Case
 
 COMBINED = re.compile(
-    r'(\S+) - - \[([^]]+)\] "((?:[^"\\]|\\.)*)" (\d+) (\d+) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"\n'
+    r'(\S+) - (\S+|"(?:[^"\\]|\\.)*") \[([^]]+)\]'
+    r' "((?:[^"\\]|\\.)*)" (\d+) (\d+) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"\n'
 )
 
 
@@ -25,7 +26,7 @@ class Lines(Case):
             text_line(request()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com"
             " target=/index.html version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=-"
-            " queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0"
+            " user=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0"
             " reason=answered fault=nobody detail=-\n",
         )
 
@@ -55,6 +56,13 @@ class Lines(Case):
         self.assertTrue(combined_line(request(client="[2001:db8::1]:5")).startswith("2001:db8::1 - - ["))
         self.assertIn('"-" "-"\n', combined_line(request(fields=())))
 
+    def test_user(self) -> None:
+        """Who has asked is told in each format."""
+        record = request(route="inside", user="alice")
+        self.assertIn(" route=inside user=alice queue=", text_line(record))
+        self.assertEqual(json.loads(json_line(record))["user"], "alice")
+        self.assertTrue(combined_line(record).startswith("10.0.0.9 - alice [22/Nov/2026"))
+
     def test_awkward(self) -> None:
         """No value breaks a line, or fakes a field."""
         for value in AWKWARD:
@@ -64,6 +72,8 @@ class Lines(Case):
                 host=asked,
                 method=asked or b"X",
                 detail=value,
+                user=value,
+                route=value,
                 fields=((b"referer", asked, b"", 0),),
             )
             for name, line in FORMATS.items():

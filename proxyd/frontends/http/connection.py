@@ -77,6 +77,7 @@ class HttpConnection(Session):
         "route",
         "total_in",
         "total_out",
+        "user",
     )
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
@@ -109,6 +110,7 @@ class HttpConnection(Session):
         self._streaming = False  # and the server the client's
         self._status = 0  # what the client was told
         self.route = ""  # which one the request has taken, if there are some
+        self.user = ""  # who asks, if that is known
 
     # 0. A client has connected.
 
@@ -206,6 +208,7 @@ class HttpConnection(Session):
             detail,
             "" if opening is None or opening.via is None else address_text(opening.via),
             self.route,
+            self.user,
         )
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""

@@ -46,14 +46,13 @@ log = Logger(__name__)
 class RoutedSession(HttpSession):
     """One client's connection, each of whose requests takes a route."""
 
-    __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding", "_user")
+    __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self._client = b""  # as the limits know it
         self._asked: Optional[Asked] = None
         self._course: Optional[Course] = None
-        self._user = ""  # who asks, if that is known
         self._changed: Optional[tuple[Said, Course, bytes]] = None  # what was made last for a server
         self._deciding = False  # whether it may
         self._counted = False  # among those under way on this course
@@ -74,7 +73,7 @@ class RoutedSession(HttpSession):
         assert routing is not None and forwarding is not None
         self._course = self._asked = self.pool = None
         self.route, self.most_retries = "", -1
-        self._user = ""
+        self.user = ""
         try:
             asked = self._asked = routing.asked(
                 request, self._client, forwarding.secure, forwarding.trusted, self.opening
@@ -153,7 +152,7 @@ class RoutedSession(HttpSession):
         if verdict.status:
             self.say(verdict.status, Reason.UNAUTHORIZED, "", not self.goes_on(), verdict.words)
             return None
-        self._user = verdict.user
+        self.user = verdict.user
         return self._onward(course, asked, request, verdict.fields)
 
     def _onward(
@@ -246,7 +245,7 @@ class RoutedSession(HttpSession):
             CLIENT: self._host(),
             LISTENER: self.http.spec.name,
             ROUTE: self._course.spec.name,
-            USER: self._user,
+            USER: self.user,
         }
 
     def edit(self) -> Optional[Edit]:
@@ -269,4 +268,4 @@ class RoutedSession(HttpSession):
             course.limits.open -= 1
         super().conclude(reason, detail)
         self._course = self._asked = None
-        self.route = ""
+        self.route = self.user = ""

@@ -414,6 +414,7 @@ class Deciding(RoutedCase):
         self.assertIn(b"X-User: alice\r\n", self.heard(self.server))
         self.say(self.server, OK)
         self.assertEqual(self.status(self.heard(client)), 200)
+        self.assertEqual((self.the_request().route, self.the_request().user), ("r", "alice"))
         self.over()
 
     def test_no(self) -> None:
