@@ -8,8 +8,7 @@ receives goes straight to the other's socket, with no call of a protocol; counte
 losses take the same way as everywhere.
 
 A pump that is busy splices: after two full reads in a row the bytes of that direction stay in the kernel
-(`pipes`), until traffic is small again.  What waits to be sent is, in this order: ``_queue`` (bytes in user
-space), then the pipe.
+(`pipes`), until traffic is small again.  What waits to be sent is ``_queue``, and then what is in the pipe.
 
 Calls from outside never call back: `write` and `abortConnection` return first, and what they find out is
 told in the loop.  Exceptions save most connections a trip through it: `loseConnection` when our FIN has left,
@@ -117,13 +116,15 @@ class LaneConnection(ConnectedSocket):
             and peer._doom is None
             and self._full_reads < BUSY_READS
         ):
-            # The way of nearly all events, in one piece: as calls of _read, _copy and _take it takes a
-            # microsecond more.
+            # The way of nearly all events, in one piece: as calls of others it takes a microsecond more.
             loop = self._loop
             try:
                 count = self._recv_into(loop.scratch)
-            except OSError:
-                count = 0  # told apart below
+            except BlockingIOError:
+                count = 0
+            except OSError as error:
+                self._lose(lost(error))  # the system says it once only
+                return
             if 0 < count < SCRATCH:
                 loop.calm = 0
                 self._full_reads = 0

@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
 from proxyd.relay.lane.connection import LaneConnection
-from proxyd.relay.lane.loop import Loop
+from proxyd.relay.lane.loop import IN, OUT, Loop
 from tests.contracts.stream import Producer, Recorder
 from tests.support.case import Case
 from tests.support.lane import CountedPipes, StillReactor, is_open
@@ -215,6 +215,20 @@ class ConnectionTests(Case):
         self.assertEqual((connection.buffered(), connection.unacknowledged()), (0, 0))
         self.assertEqual(repr(connection), "<LaneConnection lost, 0 buffered>")
         self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), (set(), []))
+
+    def test_a_reset_that_comes_between_poll_and_read(self) -> None:
+        """A pump is told of a reset that the event did not know of, although the kernel says it only once."""
+        source = Pumped()
+        connection, _, far = self.connect(source, family=socket.AF_INET)
+        sink, _, _ = self.connect(Pumped())
+        connection.pump_to(sink)
+        sink.pump_to(connection)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        connection.event(IN | OUT)
+        assert source.why is not None
+        self.assertIs(source.why.type, ConnectionLost)
+        self.assertEqual(source.events, ["lost"])
 
     def test_what_came_before_a_reset_is_delivered(self) -> None:
         """The last words of one that then resets are not lost with it."""
