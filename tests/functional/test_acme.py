@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from twisted.internet import reactor as installed_reactor
 from twisted.trial.unittest import SkipTest
 
 from proxyd.config.acme import AcmeSpec, CertificateSpec
 from proxyd.upkeep.acme import keys
 from proxyd.upkeep.acme.folder import AcmeFolder
-from tests.support.acme import Issuer, Pebble, pem
+from tests.support.acme import Door, Issuer, Pebble, pem
 from tests.support.daemon import Daemon, DaemonCase, twistd
 from tests.support.stage import Child
+
+reactor: Any = installed_reactor
 
 NOBODY = "65534"
 
@@ -238,15 +241,23 @@ class AcmeTests(AcmeCase):
         self.assertEqual(self.path().read_bytes(), before)
 
     async def test_killed(self) -> None:
-        """When a process is killed while the authority looks, the next one goes on with its order."""
-        await self.pebble.start("www", PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="4")
+        """When a process is killed that has ordered, the next one goes on with its order."""
+        await self.pebble.start("www", PEBBLE_WFE_NONCEREJECT="0")
+        door = self.stage.tcp()
+        # The directory, a nonce, the account, the order.
+        listening = reactor.listenTCP(door.port, Door(self.pebble.place, 4), interface=door.host)
+        self.addCleanup(listening.stopListening)
+        self.pebble.place, behind = door, self.pebble.place
         daemon = await self.daemon()
-        ordered = await daemon.child.says(rb"order (https://\S+) for www.example")
+        ordered = await daemon.child.says(rb"order https://\S+(/\S+) for www.example")
         daemon.child.signal("KILL")
         await daemon.child.ends()
         self.assertTrue(self.held().placeholder)
+        await listening.stopListening()
+        listening = reactor.listenTCP(door.port, Door(behind, 1000), interface=door.host)
+        self.addCleanup(listening.stopListening)
         child = self.again(daemon)
-        await child.says(rb"goes on with order " + ordered[1])
+        await child.says(rb"goes on with order https://\S+" + ordered[1])
         await child.says(THERE)
         self.assertFalse(self.held().placeholder)
         self.assertEqual(os.listdir(self.state / "acme" / "pebble" / "orders"), [])

@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import NameOID
+from twisted.internet.protocol import Protocol
+from twisted.protocols.portforward import ProxyFactory
 
 from proxyd.upkeep.fetch import Fetched, FetchFailed
 from tests.support.certificate import key_and_certificate
 from tests.support.services import Dnsmasq
-from tests.support.stage import Child, Stage, program
+from tests.support.stage import Child, Place, Stage, program
 
 URL = "https://ca.example"
 DIRECTORY = f"{URL}/directory"
@@ -257,6 +259,24 @@ class Authority:
         return self.answer(200, {"suggestedWindow": {"start": start, "end": end}}, retry_after="21600")
 
 
+class Door(ProxyFactory):
+    """
+    A way to a place, which lets through so many connections; who comes then is left waiting.
+
+    An authority is asked in a connection for each request.
+    """
+
+    noisy = False
+
+    def __init__(self, place: Place, most: int) -> None:
+        super().__init__(place.host, place.port)
+        self._left = most
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self._left -= 1
+        return super().buildProtocol(addr) if self._left >= 0 else Protocol()
+
+
 class Pebble:
     """
     Pebble, and dnsmasq for the names that it looks at, which lead to the address of this process.
@@ -303,7 +323,7 @@ class Pebble:
         )
         self.child = self._stage.spawn(
             program("pebble", "pebble"), "-config", self._folder / "config.json",
-            "-dnsserver", str(self.dns.place),
+            "-dnsserver", str(self.dns.place), "-strict",
             environment={"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_VA_ALWAYS_VALID": "0", **environment},
         )  # fmt: skip
         await self.child.says(rb"ACME directory available at")
