@@ -380,12 +380,14 @@ class AcmeSnapshot:
     """
     A certificate that an authority gives out, and what has come of having it renewed.
 
-    ``not_after`` is when it expires, 0 while there is none; ``next_at`` when it is renewed, or tried again.
+    ``file`` is where it is.  ``not_after`` is when it expires, 0 while there is none; ``next_at`` when it is
+    renewed, or tried again.
     ``renewed`` and ``failed`` count since the start, ``failures`` those in a row, and ``trouble`` is why.
     """
 
     authority: str
     certificate: str
+    file: str
     names: tuple[str, ...]
     not_after: float
     next_at: float

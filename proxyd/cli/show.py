@@ -164,6 +164,7 @@ VIEWS = (
             Column("KEY", lambda row: row["key_type"]),
             Column("ISSUER", lambda row: row["issuer"]),
             Column("EXPIRES IN", _expires, right=True),
+            Column("RENEWED IN", lambda row: _while(row["renewed_in_seconds"]), right=True),
             Column("STAPLE", lambda row: row["staple"]),
             Column("TROUBLE", lambda row: row["trouble"]),
         ),

@@ -6,12 +6,13 @@ from typing import Iterator, Optional
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from proxyd.interfaces import Snapshot
+from proxyd.interfaces import AcmeSnapshot, Snapshot
 from proxyd.ops.command import Answer, Caller, Command, Given, Steered
 
 
 def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
     now = steered.seconds()
+    renewals = {one.file: one for one in steered.acme()}
     return {
         "certificates": [
             {
@@ -21,12 +22,22 @@ def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
                 "key_type": one.key_type,
                 "issuer": one.issuer,
                 "expires_in_seconds": round(one.not_after - now, 3) if one.not_after else None,
+                "renewed_in_seconds": _renewed_in(renewals.get(one.paths[0]), now),
                 "staple": one.staple,
-                "trouble": one.trouble,
+                "trouble": "; ".join(filter(None, (one.trouble, _failure(renewals.get(one.paths[0]))))),
             }
             for one in steered.certificates()
         ]
     }
+
+
+def _renewed_in(renewal: Optional[AcmeSnapshot], now: float) -> Optional[float]:
+    """In how long an authority is asked for another one; None if nobody sees to that."""
+    return round(max(0.0, renewal.next_at - now), 3) if renewal is not None else None
+
+
+def _failure(renewal: Optional[AcmeSnapshot]) -> str:
+    return f"could not be renewed: {renewal.trouble}" if renewal is not None and renewal.trouble else ""
 
 
 def _show_ocsp(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:

@@ -141,13 +141,16 @@ class ShowTests(AskingCase):
             "key_type": "ECDSA",
             "issuer": "R10",
             "expires_in_seconds": 86400.0 * 80,
+            "renewed_in_seconds": None,
             "staple": "until 2026-12-01",
             "trouble": "",
         }
         old = {**row, "files": ["b.pem"], "expires_in_seconds": -1.0, "staple": "", "trouble": "has expired"}
+        old["renewed_in_seconds"] = 3600.0
         bad = {
             **dict.fromkeys(row, ""),
             "listener": "https", "files": ["c.crt"], "names": [], "expires_in_seconds": None,
+            "renewed_in_seconds": None,
             "trouble": "has no private key",
         }  # fmt: skip
         self.answering({"certificates": [row, old, bad]})
@@ -155,10 +158,10 @@ class ShowTests(AskingCase):
         self.assertEqual(
             [" ".join(line.split()) for line in shown],
             [
-                "LISTENER FILE NAMES KEY ISSUER EXPIRES IN STAPLE TROUBLE",
-                "https /etc/certs/a.crt a.example *.a.example ECDSA R10 80d00h until 2026-12-01 -",
-                "https b.pem a.example *.a.example ECDSA R10 EXPIRED - has expired",
-                "https c.crt - - - - - has no private key",
+                "LISTENER FILE NAMES KEY ISSUER EXPIRES IN RENEWED IN STAPLE TROUBLE",
+                "https /etc/certs/a.crt a.example *.a.example ECDSA R10 80d00h - until 2026-12-01 -",
+                "https b.pem a.example *.a.example ECDSA R10 EXPIRED 1h00m - has expired",
+                "https c.crt - - - - - - has no private key",
             ],
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxyd.interfaces import CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
+from proxyd.interfaces import AcmeSnapshot, CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
 from proxyd.ops.certificates import COMMANDS, metrics
 from proxyd.ops.command import Steered
 from tests.support.case import Case
@@ -28,11 +28,23 @@ class CertificatesTests(Case):
                 "key_type": "RSA",
                 "issuer": "Root",
                 "expires_in_seconds": 86400.0,
+                "renewed_in_seconds": None,
                 "staple": "until 1970-01-01",
                 "trouble": "",
             },
         )
         self.assertEqual((second["expires_in_seconds"], second["trouble"]), (None, "has no private key"))
+
+    def test_renewed_by_an_authority(self) -> None:
+        """Of one that an authority gives out, when it is renewed, and why it was not."""
+        names = ("a.example",)
+        acme = AcmeSnapshot("le", "a", "/c/a.crt", names, 90_000.0, 7200.0, 1, 2, 2, "nobody is there")
+        steered = Steered({}, lambda: 3600.0, certificates=lambda: (GOOD, BAD), acme=lambda: (acme,))
+        first, second = COMMANDS[0].run(steered, {}, None)["certificates"]
+        self.assertEqual(
+            (first["renewed_in_seconds"], first["trouble"]), (3600.0, "could not be renewed: nobody is there")
+        )
+        self.assertEqual((second["renewed_in_seconds"], second["trouble"]), (None, "has no private key"))
 
     def test_ocsp(self) -> None:
         """Of each certificate that is asked for: for how long the answer holds, and what went wrong."""

@@ -57,8 +57,10 @@ class CommandCase(IniCase):
             max_connections=50,
             names=lambda: [NameSnapshot("x.example", (("web", "a"),), ("10.0.0.3",), 40.0, "timeout", 3, 1)],
             acme=lambda: [
-                AcmeSnapshot("le", "www", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there"),
-                AcmeSnapshot("le", "api", ("api.example",), 0.0, 900.0, 0, 0, 0, ""),
+                AcmeSnapshot(
+                    "le", "www", "/c/www.pem", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there"
+                ),
+                AcmeSnapshot("le", "api", "/c/api.pem", ("api.example",), 0.0, 900.0, 0, 0, 0, ""),
             ],
         )
 

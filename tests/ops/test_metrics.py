@@ -306,7 +306,9 @@ class WhatIs(MetricsCase):
     def test_acme(self) -> None:
         """Each certificate from an authority: when it expires, when it is renewed, and what came of it."""
         self.assertNotIn("proxyd_acme_failures", self.samples())
-        one = AcmeSnapshot("le", "www", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there")
+        one = AcmeSnapshot(
+            "le", "www", "/c/www.pem", ("www.example",), 5000.0, 3000.0, 2, 7, 3, "nobody is there"
+        )
         self.now = attrs.evolve(NOW, acme=(one,))
         found = self.samples()
         for name, value in (

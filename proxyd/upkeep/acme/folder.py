@@ -88,7 +88,7 @@ class AcmeFolder:
             self._retire()
             for spec in self._spec.certificates:
                 if self.held(spec) is None:
-                    _replace(self._certificate(spec), placeholder(spec.names, spec.key, now))
+                    _replace(self.path_of(spec), placeholder(spec.names, spec.key, now))
             self._give_away()
         except OSError as error:
             where, why = error.filename or self.path, error.strerror
@@ -157,7 +157,7 @@ class AcmeFolder:
         if pending is None or set(pending.names) != set(spec.names):
             return None
         with suppress(OSError, ValueError):
-            if pem_of(pending.key) in _text(self._certificate(spec)):
+            if pem_of(pending.key) in _text(self.path_of(spec)):
                 return None  # it was killed just before the order would have been forgotten
         return pending
 
@@ -181,7 +181,7 @@ class AcmeFolder:
 
     def held(self, spec: CertificateSpec) -> Optional[Held]:
         """What there is of a certificate; None if nothing is that could be served."""
-        path = self._certificate(spec)
+        path = self.path_of(spec)
         try:
             return held(_text(path))
         except FileNotFoundError:
@@ -192,9 +192,10 @@ class AcmeFolder:
 
     def keep_certificate(self, spec: CertificateSpec, pem: str) -> None:
         """Put a key and its chain into the place of those before.  Raises OSError."""
-        _replace(self._certificate(spec), pem)
+        _replace(self.path_of(spec), pem)
 
-    def _certificate(self, spec: CertificateSpec) -> str:
+    def path_of(self, spec: CertificateSpec) -> str:
+        """The file of a certificate."""
         return self._file("certificates", f"{spec.name}.pem")
 
     def _file(self, *parts: str) -> str:

@@ -342,6 +342,7 @@ class _Certificate:
         return AcmeSnapshot(
             authority=self._name,
             certificate=self.spec.name,
+            file=self._authority.folder.path_of(self.spec),
             names=self.spec.names,
             not_after=held.not_after if held is not None and not held.placeholder else 0.0,
             next_at=self._due(),

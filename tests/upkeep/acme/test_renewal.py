@@ -94,9 +94,10 @@ class RenewalTests(AcmeCase):
         held = AcmeFolder(self.state, SPEC).held(WWW)
         self.assertTrue(held is not None and not held.placeholder)
         names = ("www.example", "example.org")
+        path = os.path.join(self.state, "acme", "ca", "certificates", "www.pem")
         self.assertEqual(
             self.one(made),
-            AcmeSnapshot("ca", "www", names, NOW + 90 * DAY, NOW + 60 * DAY, 1, 0, 0, ""),
+            AcmeSnapshot("ca", "www", path, names, NOW + 90 * DAY, NOW + 60 * DAY, 1, 0, 0, ""),
         )
 
     def test_renewed(self) -> None:
