@@ -51,6 +51,7 @@ from proxyd.relay.refusal import hear_out, words
 from proxyd.relay.streams import CHUNK, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
 from proxyd.relay.tls.server import Handshake
+from proxyd.relay.tls.words import CUT_SHORT
 from proxyd.wire.acme import ACME_TLS
 from proxyd.wire.sniff import Speaks
 from proxyd.wire.tcpinfo import Info
@@ -559,9 +560,11 @@ class Session(Pair):
             if self.pool.closed(self.picked, self.client.received + self.server.received):
                 self.pool.admit(self.factory.seconds())
         if side.peer is None and self.reason is None:
-            failed = self._handshake is not None and detail.startswith(TLS_SAYS)
-            self.reason = Reason.TLS_HANDSHAKE if failed else Reason.CLIENT_GONE
-            self.detail = detail
+            self.reason, self.detail = Reason.CLIENT_GONE, detail
+            if self._handshake is not None and detail == CUT_SHORT:
+                self.detail = "it left before the TLS handshake was over"
+            elif self._handshake is not None and detail.startswith(TLS_SAYS):
+                self.reason = Reason.TLS_HANDSHAKE
         if self._waiting is not None:
             self._give_up_dialing()
         super().side_lost(side, orderly, detail)

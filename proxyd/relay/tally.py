@@ -33,6 +33,9 @@ PROTOCOL_ERRORS = frozenset(
     }
 )
 
+# A client that does not like our certificate says so, and is no scanner.
+BY_THE_CLIENT = "(alert from the client)"
+
 # Refusals that mean that a limit is too low, or somebody too greedy: an operator wants to know which.
 LIMITS = frozenset(
     {
@@ -147,7 +150,7 @@ class Tally:
                 entry,
                 now,
                 reason.fault is Fault.CLIENT,
-                reason in PROTOCOL_ERRORS,
+                reason in PROTOCOL_ERRORS or _broke_tls(record),
                 record.bytes_in,
                 record.bytes_out,
             )
@@ -176,3 +179,8 @@ class Tally:
                 text=str(rule),
                 amount=one.amount,
             )
+
+
+def _broke_tls(record: Record) -> bool:
+    """Whether its TLS handshake failed by what the client sent."""
+    return record.reason is Reason.TLS_HANDSHAKE and not record.detail.endswith(BY_THE_CLIENT)

@@ -236,6 +236,21 @@ class Clients(TerminationCase):
         self.assertEqual(found, {"handshakes", "opening_timeout"})
         self.assertEqual(server.connections, [])
 
+    async def test_who_leaves(self) -> None:
+        """Who leaves before the handshake is over has gone; what is no TLS at all has failed in it."""
+        self.put(BETWEEN.issue("a.example"), "a.pem")
+        daemon = await self.serve((await recorder(self.stage)).place)
+        for said, reason, detail in (
+            (b"", "client_gone", "it left before the TLS handshake was over"),
+            (b"\x16\x03\x01\x02\x00\x01", "client_gone", "it left before the TLS handshake was over"),
+            (b"GET / HTTP/1.1\r\n\r\n", "tls_handshake", "TLS: http request"),
+        ):
+            count = len(daemon.access_log.read_bytes().splitlines()) if daemon.access_log.exists() else 0
+            with daemon.front.socket() as client:
+                client.sendall(said)
+            record = (await daemon.records(count + 1))[-1]
+            self.assertEqual((record["reason"], record["detail"]), (reason, detail))
+
     async def test_header_before_tls(self) -> None:
         """A PROXY header comes before TLS, as HAProxy sends it, in both of its versions."""
         self.put(BETWEEN.issue("a.example"), "a.pem")

@@ -14,6 +14,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Reason
+from proxyd.interfaces import Record
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.bans import Bans
 from proxyd.policy.counters import Counters
@@ -230,6 +231,18 @@ class CountersTests(TallyCase):
         self.assertEqual(self.last()[0], "opening_timeout")
         self.assertEqual([ban.network for ban in self.bans], [ip_network("192.0.2.7")])
         self.assertEqual(self.tally.limits.clients, {})
+
+    def test_broken_tls(self) -> None:
+        """A handshake that fails by what the client sends counts; its distrust of us does not."""
+        rude = RuleSpec("rude", "ban", "protocol_errors", 1, 0.0, 60.0)
+        self.listen([self.table(rude)])
+        for detail, bans in (("TLS: unknown ca (alert from the client)", 0), ("TLS: http request", 1)):
+            for _ in range(2):
+                counted = self.tally.begin()
+                self.tally.known(counted, bytes([10, 9, 9, 9]))
+                record = Record(0.0, "front", "10.9.9.9:1", Reason.TLS_HANDSHAKE, 0.1, detail=detail)
+                self.tally.end(counted, record)
+            self.assertEqual(len(self.bans), bans, detail)
 
     def test_names(self) -> None:
         """A name that is asked for too often is refused, whoever asks."""
