@@ -46,13 +46,14 @@ log = Logger(__name__)
 class RoutedSession(HttpSession):
     """One client's connection, each of whose requests takes a route."""
 
-    __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding")
+    __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding", "_last")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self._client = b""  # as the limits know it
         self._asked: Optional[Asked] = None
         self._course: Optional[Course] = None
+        self._last: Optional[tuple[Request, Asked, Optional[Course]]] = None
         self._changed: Optional[tuple[Said, Course, bytes]] = None  # what was made last for a server
         self._deciding = False  # whether it may
         self._counted = False  # among those under way on this course
@@ -75,10 +76,19 @@ class RoutedSession(HttpSession):
         self.route, self.most_retries = "", -1
         self.user = ""
         try:
-            asked = self._asked = routing.asked(
-                request, self._client, forwarding.secure, forwarding.trusted, self.opening
-            )
-            course = self._course = routing.course(asked)
+            last = self._last
+            if last is not None and last[0] is request:
+                # It is asked again, and `proxyd.wire.http1.Memory` has it still; who asks is the same, too.
+                asked, course = last[1], last[2]
+                if not routing.steady:
+                    course = routing.course(asked)
+            else:
+                asked = routing.asked(
+                    request, self._client, forwarding.secure, forwarding.trusted, self.opening
+                )
+                course = routing.course(asked)
+                self._last = (request, asked, course)
+            self._asked, self._course = asked, course
             if course is None:
                 return self._without(request, asked)
             self.route, self.pool = course.spec.name, course.pool

@@ -84,6 +84,8 @@ class Routing:
         self.spec = spec
         self.slashes = spec.http.encoded_slashes == KEEP
         self._routes = HttpRoutes(spec.routes, lists, self.slashes)
+        # Lists of clients change while we run; all else that decides is what a request says.
+        self.steady = all(route.condition.client is None for route in spec.routes)
         self._courses = {
             route.name: Course(
                 route,

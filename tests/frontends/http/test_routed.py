@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any, Optional
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from proxyd.config.condition import ConditionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.limits import RateSpec
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import Clients, record_of
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import RouteSpec
 from proxyd.errors import Reason, Refused
@@ -29,7 +31,7 @@ from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.routing import Routing
 from proxyd.policy.balance import RoundRobin
-from proxyd.policy.lists import Lists
+from proxyd.policy.lists import Lists, networks_of
 from proxyd.policy.pool import Pool
 from proxyd.policy.routelimits import RouteLimits
 from tests.frontends.http.front import GET, OK, TOLD, HttpCase
@@ -68,7 +70,8 @@ class RoutedCase(HttpCase):
             "front", (), pool, protocol="http", routes=routes, http=http or HttpSpec(), **listener
         )
         limits = {each.name: RouteLimits(each) for each in routes}
-        routing = Routing(spec, pools, Lists(()), limits, self.clock, lambda work: Deferred())
+        self.lists = Lists(())
+        routing = Routing(spec, pools, self.lists, limits, self.clock, lambda work: Deferred())
         self.factory = HttpFactory(
             spec,
             pools,
@@ -109,6 +112,27 @@ class Routes(RoutedCase):
             self.assertIn(server, self.datapath.hosts[before - 1 :])
         records = [(record.route, record.pool) for record in self.notebook.requests]
         self.assertEqual(records, [("v1", "api"), ("other", "web"), ("", "web")])
+        self.over()
+
+    def test_asked_again(self) -> None:
+        """A request that is asked again takes its route again, whatever was asked in between."""
+        self.routes(route("v1", "web", {"path": ("/v1",)}, rewrite=RewriteSpec("/v1", "/")))
+        client = self.client()
+        for target, got in [(b"/v1/a", b"/a"), (b"/v1/a", b"/a"), (b"/v2", b"/v2"), (b"/v1/a", b"/a")]:
+            self.say(client, self.get(target))
+            self.assertTrue(self.heard(self.server).startswith(b"GET %s HTTP/1.1\r\n" % got))
+            self.say(self.server, OK)
+        self.assertEqual([record.route for record in self.notebook.requests], ["v1", "v1", "", "v1"])
+        self.over()
+
+    def test_lists_change(self) -> None:
+        """Where a list of clients decides it is asked each time, since it may have changed."""
+        self.routes(route("r", "", {"client": Clients(paths=("/x",))}, respond=RespondSpec(403)))
+        client = self.client(GET)
+        self.say(self.server, OK)
+        self.lists.files["/x"].networks = networks_of([record_of(ip_network("10.9.9.9/32"))])
+        self.say(client, GET)
+        self.assertEqual([status for status, _ in self.outcomes()], [200, 403])
         self.over()
 
     def test_none(self) -> None:
@@ -303,8 +327,6 @@ class Changes(RoutedCase):
     def test_trusted(self) -> None:
         """What a proxy that is trusted says of the scheme decides; of others it does not."""
         to = RedirectSpec(301, template("https://{host}{uri}", OF_THE_REQUEST))
-        from ipaddress import ip_network
-
         trusting = HttpSpec(trusted=(ip_network("10.9.9.9/32"),))
         self.routes(route("r", "", redirect=to), http=trusting)
         asked = self.get(b"/", b"example.com", b"X-Forwarded-Proto: https")
