@@ -58,7 +58,11 @@ class Issuance:
         in_thread: InThread,
         external_key: bytes = b"",
     ) -> None:
-        """``external_key`` is that of ``spec.external_account``."""
+        """
+        ``external_key`` is that of ``spec.external_account``.
+
+        What takes time, to make keys and to force files to the disk, is done by ``in_thread``.
+        """
         self._reactor = reactor
         self._spec = spec
         self._folder = folder
@@ -106,19 +110,23 @@ class Issuance:
         elif directory.external_account:
             raise AcmeFailed("the authority wants external_account = KID key_file=PATH, an account with it")
         account = self._client.account
-        self._folder.keep_account(account)
+        await self._keep(account)
         answer = await self._client.post(directory.new_account, payload, introduce=True)
         url = answer.headers.get("location", "")
         if not url:
             raise AcmeFailed("the authority does not say what it calls our account")
         self._client.account = Account(account.key, url)
-        self._folder.keep_account(self._client.account)
+        await self._keep(self._client.account)
         self._log.info(
             "[acme {name}] account {url}{terms}",
             name=self._spec.name,
             url=url,
             terms=f", and with it the terms in {directory.terms}" if directory.terms else "",
         )
+
+    async def _keep(self, account: Account) -> None:
+        """Keep our account, before anything else is done in its name."""
+        await self._in_thread(lambda: self._folder.keep_account(account))
 
     async def _enter_anew(self) -> None:
         """The authority does not know our account any more: be known again, with the same key."""
@@ -165,7 +173,7 @@ class Issuance:
         pending = PendingOrder(answer.headers.get("location", ""), key, wanted.names)
         if not pending.url:
             raise AcmeFailed("the authority does not say where our order is")
-        self._folder.keep_order(wanted, pending)
+        await self._in_thread(lambda: self._folder.keep_order(wanted, pending))
         self._log.info(
             "[acme {name}] order {url} for {names}",
             name=self._spec.name,
