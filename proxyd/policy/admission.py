@@ -49,7 +49,7 @@ class Admission:
     @property
     def open(self) -> bool:
         """Whether nobody could be refused at this moment, so that nobody need be looked at."""
-        return not (self._lines or self._bans)
+        return not (self._lines or self._bans.by_network)  # asked at each accept, and this is no call
 
     def refusal(self, client: bytes, now: float) -> Optional[Refusal]:
         """Why the client may not come in; None if it may."""

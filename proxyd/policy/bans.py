@@ -58,7 +58,7 @@ class Bans:
         self.most = most
         self.dropped = 0  # bans that had to make room
         self.changed: Callable[[], object] = lambda: None  # called when one is made or ended by somebody
-        self._bans: dict[Network, Ban] = {}
+        self.by_network: dict[Network, Ban] = {}  # to be looked at; `add` and `remove` change it
         self._by_length: dict[
             tuple[int, int], dict[int, Ban]
         ] = {}  # by bits of address, and behind the prefix
@@ -66,11 +66,11 @@ class Bans:
         self._made = 0
 
     def __len__(self) -> int:
-        return len(self._bans)
+        return len(self.by_network)
 
     def __iter__(self) -> Iterator[Ban]:
         """Those that were not swept away yet, the one that was made last at the end."""
-        return iter(list(self._bans.values()))
+        return iter(list(self.by_network.values()))
 
     def find(self, client: bytes, now: float) -> Optional[Ban]:
         """The ban that a client (`proxyd.policy.lists.client_bytes`) is under now, if there is one."""
@@ -86,22 +86,22 @@ class Bans:
     def add(self, ban: Ban) -> None:
         """Ban a network; what was said of the same network before holds no more."""
         self.remove(ban.network)
-        while len(self._bans) >= self.most:
+        while len(self.by_network) >= self.most:
             self.remove(self._first().network)
             self.dropped += 1
-        self._bans[ban.network] = ban
+        self.by_network[ban.network] = ban
         key, place = _place(ban.network)
         self._by_length.setdefault(key, {})[place] = ban
         self._made += 1
-        if len(self._ends) > 2 * len(self._bans) + 100:  # most of them are of bans that are gone
-            self._ends = [entry for entry in self._ends if self._bans.get(entry[2].network) is entry[2]]
+        if len(self._ends) > 2 * len(self.by_network) + 100:  # most of them are of bans that are gone
+            self._ends = [entry for entry in self._ends if self.by_network.get(entry[2].network) is entry[2]]
             heapq.heapify(self._ends)
         heapq.heappush(self._ends, (ban.until, self._made, ban))
         self.changed()
 
     def remove(self, network: Network) -> bool:
         """Let a network in again; whether it was banned.  Bans of larger and smaller ones stay."""
-        ban = self._bans.pop(network, None)
+        ban = self.by_network.pop(network, None)
         if ban is None:
             return False
         key, place = _place(network)
@@ -117,7 +117,7 @@ class Bans:
         swept = 0
         while self._ends and self._ends[0][0] <= now:
             ban = heapq.heappop(self._ends)[2]
-            if self._bans.get(ban.network) is ban:
+            if self.by_network.get(ban.network) is ban:
                 self.remove(ban.network)
                 swept += 1
         return swept
@@ -126,12 +126,12 @@ class Bans:
         """The ban that ends first."""
         while True:
             ban = heapq.heappop(self._ends)[2]
-            if self._bans.get(ban.network) is ban:
+            if self.by_network.get(ban.network) is ban:
                 return ban
 
     def dump(self) -> str:
         """All bans as text, a line each: what the next process is to know, quickly made."""
-        return "\n".join([ban.line for ban in self._bans.values()])
+        return "\n".join([ban.line for ban in self.by_network.values()])
 
     def restore(self, dumped: object, now: float) -> int:
         """Take up what `dump` has given, but for what is over; how many are left.  Raises ValueError."""

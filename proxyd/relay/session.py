@@ -327,7 +327,7 @@ class Session(Pair):
                 reached = await self._dial(server)
                 if reached is not None:
                     self.server_address = reached
-                if server.tls is None:
+                if server.tls is None and pool.spec.proxy_protocol is not None:
                     self.server.transport.write(self._introduction())
                 self.connect_seconds = self.factory.seconds() - began
                 if pool.timed is not None or server.adaptive is not None:
