@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Optional
 
@@ -23,6 +24,8 @@ SEES = (
 )
 
 DATAPATHS = ("lane", "stock")
+
+LARGE = 8 * 1024 * 1024
 
 
 class ServerTlsCase(DaemonCase):
@@ -272,6 +275,46 @@ class Agreed(ServerTlsCase):
             self.assertEqual((failed["detail"], failed["sni"]), (why, "c.example"))
             await self._settle(daemon)
             (self.stage.folder / "daemon").rename(self.stage.folder / datapath)
+
+    async def test_bulk(self) -> None:
+        """Megabytes go through in both directions, and are whole."""
+        files = self.stage.subfolder("files")
+        lines = f"root {files}; dav_methods PUT; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate"
+        pem = OURS.issue(HOST).write(self.stage.folder / "bulk.pem")
+        web = (await nginx_http(self.stage, f"{lines} {pem}; ssl_certificate_key {pem};", "ssl")).place
+        await self.serve(bulk=f"tls = ca={self.ca} name={HOST}\nserver a = {web}")
+        sent = self.stage.folder / "sent"
+        sent.write_bytes(os.urandom(LARGE))
+        for datapath in DATAPATHS:
+            url = f"http://{self.fronts[f'bulk-{datapath}']}/{datapath}"
+            curl = (program("curl", "curl"), "--silent", "--show-error", "--fail")
+            await self.stage.check(*curl, "--upload-file", sent, url)
+            self.assertEqual((files / datapath).read_bytes(), sent.read_bytes())
+            self.assertEqual(await self.stage.check(*curl, url), sent.read_bytes())
+
+    async def test_down(self) -> None:
+        """A server that goes down loses its connections, where the pool wants that; clients find another."""
+        one, two = await self.web(OURS.issue(HOST)), await self.web(OURS.issue(HOST), "two")
+        watched = self.stage.tcp()
+        listening = self.stage.reactor.listenTCP(
+            watched.port, Factory.forProtocol(Protocol), interface=watched.host
+        )
+        self.addCleanup(listening.stopListening)
+        daemon = await self.serve(
+            down=f"tls = ca={self.ca} name={HOST}\nserver a = {one}\nserver b = {two}\non_down = close\n"
+            f"affinity = source\ncheck = tcp address={watched} interval=200ms timeout=100ms fall=1"
+        )
+        await daemon.child.says(rb"server a \S+ is up: check passed")
+        peers = [self.stage.connect(self.fronts[f"down-{datapath}"]) for datapath in DATAPATHS]
+        self.clients += 2
+        for peer in peers:
+            peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await peer.receives(1)
+        listening.stopListening()
+        for peer in peers:
+            await peer.sees_either()
+        records = await daemon.records(self.clients)
+        self.assertEqual([(each["server"], each["reason"]) for each in records], [("a", "server_down")] * 2)
 
     async def test_requests(self) -> None:
         """Requests of HTTP go to servers with TLS as well; a client is told if none of them is meant."""

@@ -93,6 +93,7 @@ class Authority:
         from_where: str = "",
         responder_url: str = "",
         must_staple: bool = False,
+        extension: Optional[x509.ExtensionType] = None,
     ) -> Issued:
         """
         A certificate for these names and IP addresses.
@@ -122,6 +123,8 @@ class Authority:
         if must_staple:
             feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
             builder = builder.add_extension(feature, critical=False)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         return Issued(key, (certificate, *(self._between if whole else ())))
 

@@ -27,6 +27,8 @@ from proxyd.policy.server import Server
 from proxyd.relay.tls.files import Pem, read_pem
 from proxyd.relay.tls.verification import Asking, judge
 
+Key = tuple[str, str]  # the name that is verified, and the one that is asked for
+
 JUDGED_SECONDS = 3600.0  # after which a server shows its certificate again, whatever sessions there are
 
 MOST_SESSIONS = 64  # of one server: one for each name that it is asked for
@@ -83,7 +85,8 @@ class ServerTls:
         found = self._towards.get(server)
         if found is None:
             assert server.tls is not None
-            found = self._towards[server] = Towards(self, server.tls, _host(server), self._seconds)
+            found = self._towards[server] = Towards(self, server.tls, self._seconds)
+        found.host = _host(server)  # which may be found by another name than before
         return found
 
     def context(self, spec: ServerTlsSpec) -> SSL.Context:
@@ -92,31 +95,31 @@ class ServerTls:
 
 
 class Sessions:
-    """The sessions with one server, by the name that it was asked for, if they can be taken up."""
+    """The sessions with one server that can be taken up, by whom it was to be and what it was asked for."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         # With each session its context, and when the certificate behind it was judged.
-        self._kept: OrderedDict[str, tuple[SSL.Session, SSL.Context, float]] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[SSL.Session, SSL.Context, float]] = OrderedDict()
 
-    def take_up(self, connection: SSL.Connection, sni: str) -> None:
+    def take_up(self, connection: SSL.Connection, key: Key) -> None:
         """Let a connection begin with the session that there is, if it is of use."""
-        kept = self._kept.get(sni)
+        kept = self._kept.get(key)
         if kept is None:
             return
         session, context, judged_at = kept
         if context is connection.get_context() and self._seconds() - judged_at < JUDGED_SECONDS:
             connection.set_session(session)
         else:
-            del self._kept[sni]
+            del self._kept[key]
 
-    def forget(self, sni: str) -> None:
+    def forget(self, key: Key) -> None:
         """There is nothing to take up any more."""
-        self._kept.pop(sni, None)
+        self._kept.pop(key, None)
 
-    def keep(self, connection: Asking, sni: str) -> None:
+    def keep(self, connection: Asking, key: Key) -> None:
         """Keep the session of a connection that has ended."""
-        session, context, before = connection.get_session(), connection.get_context(), self._kept.get(sni)
+        session, context, before = connection.get_session(), connection.get_context(), self._kept.get(key)
         if session is None:
             return
         if connection.judged:
@@ -125,8 +128,8 @@ class Sessions:
             judged_at = before[2]
         else:
             return
-        self._kept[sni] = (session, context, judged_at)
-        self._kept.move_to_end(sni)
+        self._kept[key] = (session, context, judged_at)
+        self._kept.move_to_end(key)
         if len(self._kept) > MOST_SESSIONS:
             self._kept.popitem(last=False)
 
@@ -134,10 +137,10 @@ class Sessions:
 class Towards:
     """One server: what it is called, and what its sessions are."""
 
-    def __init__(self, tls: ServerTls, spec: ServerTlsSpec, host: str, seconds: Callable[[], float]) -> None:
+    def __init__(self, tls: ServerTls, spec: ServerTlsSpec, seconds: Callable[[], float]) -> None:
+        self.host = ""
         self._tls = tls
         self._spec = spec
-        self._host = host
         self._sessions = Sessions(seconds) if spec.reuse else None
 
     def handshake(self, asked: str = "", anew: bool = False) -> Handshake:
@@ -147,7 +150,7 @@ class Towards:
         One that begins ``anew`` takes up no session, so that the server shows its certificate.
         """
         spec = self._spec
-        name = spec.name or (asked if spec.sni == CLIENT and asked else self._host)
+        name = spec.name or (asked if spec.sni == CLIENT and asked else self.host)
         sni = spec.sni or name
         if spec.sni == CLIENT:
             sni = asked or name
@@ -189,7 +192,7 @@ class Handshake:
         if self._sni:
             connection.set_tlsext_host_name(self._sni.encode("idna"))
         if self._sessions is not None:
-            self._sessions.take_up(connection, self._sni)
+            self._sessions.take_up(connection, (self._name, self._sni))
         return connection
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
@@ -215,14 +218,14 @@ class Handshake:
     def failed(self, detail: str) -> None:
         """The handshake has failed: what was agreed on with this server before is of no use."""
         if self._sessions is not None:
-            self._sessions.forget(self._sni)
+            self._sessions.forget((self._name, self._sni))
 
     def ended(self, ssl: Asking) -> None:
         """A connection in which the handshake stood has ended: keep its session."""
         # When a connection is freed that was not shut, OpenSSL takes its session out of use for everybody.
         ssl.set_shutdown(SSL.SENT_SHUTDOWN | ssl.get_shutdown())
         if self._sessions is not None and _can_be_taken_up(ssl):
-            self._sessions.keep(ssl, self._sni)
+            self._sessions.keep(ssl, (self._name, self._sni))
 
 
 classImplements(Handshake, ITLSClient, IOpenSSLClientConnectionCreator)

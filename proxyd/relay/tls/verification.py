@@ -60,10 +60,16 @@ def judge(connection: SSL.Connection, certificate: crypto.X509, error: int, dept
     connection.judged = True
     if not connection.name:
         return True
-    if not connection.problem and not fine:
-        connection.problem = _of_the_chain(certificate.to_cryptography(), error, depth)
-    elif not connection.problem and depth == 0:
-        connection.problem = _of_the_name(certificate.to_cryptography(), connection.name)
+    if not connection.problem:
+        try:
+            if not fine:
+                connection.problem = _of_the_chain(certificate.to_cryptography(), error, depth)
+            elif depth == 0:
+                connection.problem = _of_the_name(certificate.to_cryptography(), connection.name)
+        except Exception as odd:  # noqa: BLE001 - a server may make up what no library expects
+            connection.problem = (
+                f"its certificate cannot be read: {printable(str(odd)) or type(odd).__name__}"
+            )
     return not connection.problem
 
 

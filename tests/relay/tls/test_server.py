@@ -185,6 +185,15 @@ class SessionTests(ServerTlsCase):
         self.assertEqual([self.judged(one, peer) for one in (first, second, first)], [True, True, False])
         self.assertIs(tls.towards(servers[0]), first)
 
+    def test_another_name(self) -> None:
+        """A server that is found by another name, or at another address, is judged again."""
+        spec = ServerTlsSpec(ca=self.ca)
+        tls, peer = self.loaded(spec), self.peer("10.0.0.1", "10.0.0.2")
+        server = Server("a", TcpAddress("10.0.0.1", 1), tls=spec)
+        self.assertEqual([self.judged(tls.towards(server), peer) for _ in range(2)], [True, False])
+        server.address = TcpAddress("10.0.0.2", 1)
+        self.assertEqual([self.judged(tls.towards(server), peer) for _ in range(2)], [True, False])
+
     def test_another_context(self) -> None:
         """When files have changed, the sessions of before are not taken up."""
         spec = ServerTlsSpec(ca=self.ca)

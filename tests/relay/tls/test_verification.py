@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from proxyd.config.address import TcpAddress
@@ -100,6 +101,22 @@ class ChainTests(ServerTlsCase):
         towards = self.towards(verify=False)
         for issued in (self_signed("x.example"), OURS.issue(HOST, since=NOW - 3 * DAY, until=NOW - DAY)):
             talk(towards.handshake(), Peer(issued, self.folder))
+
+
+class OddTests(ServerTlsCase):
+    def test_what_no_library_expects(self) -> None:
+        """A certificate that cannot be understood is refused, whatever is in it, and nothing is raised."""
+        names = x509.ObjectIdentifier("2.5.29.17")
+        for content in (
+            b"",
+            b"garbage",
+            b"\x30\x03\x82\x01\xff",
+            b"\x30\x04\x87\x02\x01\x02",
+            b"\x30\x06\xa3\x04\x30\x02\x05\x00",
+        ):
+            odd = OURS.issue(extension=x509.UnrecognizedExtension(names, content))
+            why = self.refusal(self.towards(), Peer(odd, self.folder))
+            self.assertRegex(why, "^its certificate ")
 
 
 class FailureTests(ServerTlsCase):
