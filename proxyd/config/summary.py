@@ -29,7 +29,7 @@ def summary(config: Config) -> str:
     for listener in config.listeners:
         lines.append(f"listener {listener.name}: {_listener(listener)}")
         for route in listener.routes:
-            lines.append(f"route {route.name}: {_conditions(route)}, {_done(route)}")
+            lines.append(f"route {route.name}: {_conditions(route)}{_asked_first(route)}, {_done(route)}")
     for pool in config.pools:
         lines.append(f"pool {pool.name}: {_pool(pool)}")
     for spec in config.lists:
@@ -119,6 +119,13 @@ def _done(route: RouteSpec) -> str:
     if route.action.respond is not None:
         return f"respond {route.action.respond.status}"
     return f"to pool {route.pool}"
+
+
+def _asked_first(route: RouteSpec) -> str:
+    """Who decides whether a request may pass."""
+    if route.action.auth is not None:
+        return ", auth basic"
+    return f", forward_auth {route.action.forward_auth.url}" if route.action.forward_auth is not None else ""
 
 
 def _some(words: Sequence[str]) -> str:

@@ -7,11 +7,12 @@ each of its conditions alone.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Iterator, Optional, Sequence
 
 from attrs import evolve, fields, frozen
 
-from proxyd.config.action import ActionSpec
+from proxyd.config.action import CLIENT, LISTENER, ROUTE, USER, ActionSpec
 from proxyd.config.condition import PATTERN_SIGN, ConditionSpec, Values
 from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
@@ -103,7 +104,7 @@ def led(listener: ListenerSpec, lists: Lists, request: SupposedRequest, client: 
         steps = tuple(
             (each.name, each.pool, each is spec, _why(each, spec, lists, asked)) for each in listener.routes
         )
-        actions = tuple(_actions(spec, asked, slashes)) if spec is not None else ()
+        actions = tuple(_actions(spec, asked, slashes, listener.name)) if spec is not None else ()
     except Unacceptable as wrong:
         return Led(opening, reason=Reason.REQUEST_MALFORMED, detail=str(wrong))
     except (Undecided, TimeoutError) as why:
@@ -167,9 +168,13 @@ def _has(name: str, wanted: Any, asked: Asked) -> str:
     return f"the path is {asked.path}"
 
 
-def _actions(spec: RouteSpec, asked: Asked, slashes: bool) -> Iterator[str]:
-    """What its route does with it."""
+def _actions(spec: RouteSpec, asked: Asked, slashes: bool, listener: str) -> Iterator[str]:
+    """What its route does with it, in the order in which it is done."""
     action = spec.action
+    if action.auth is not None:
+        yield f"a user of {action.auth.path} must give a password; else 401"
+    if action.forward_auth is not None:
+        yield f"{action.forward_auth.url} is asked, and must say yes"
     if action.redirect is not None:
         yield f"the client is sent to {location(action.redirect, asked)}, by {action.redirect.status}"
     elif action.respond is not None:
@@ -179,11 +184,12 @@ def _actions(spec: RouteSpec, asked: Asked, slashes: bool) -> Iterator[str]:
         target = Rewriter(action.rewrite).rewrite(target, slashes)
     if spec.pool:
         yield f"the server is asked for {_text(target.whole)}"
+    client = str(ipaddress.ip_address(asked.client)) if asked.client else ""
+    # Nobody can be supposed to have given a password.
+    known = {**words_of(asked), CLIENT: client, LISTENER: listener, ROUTE: spec.name, USER: f"{{{USER}}}"}
     for kind, edits in (("request", action.request_header), ("answer", action.response_header)):
         for edit in edits:
-            known = edit.value.names <= words_of(asked).keys()
-            value = fill(edit.value, words_of(asked)) if known else str(edit.value)
-            yield f"in the {kind}: {edit.how} {edit.name} {value}".rstrip()
+            yield f"in the {kind}: {edit.how} {edit.name} {fill(edit.value, known)}".rstrip()
 
 
 def _text(data: bytes) -> str:

@@ -94,15 +94,19 @@ class SummaryTests(IniCase):
             "[route a]\nlistener = l\nhost = a.com\nredirect = 301 https://{host}{uri}\n"
             "[route b]\nlistener = l\npath = /v1 /v2\nmethod = GET\nheader X-A = 1\n"
             "client = @office\npool = p\n"
-            "[route c]\nlistener = l\nrespond = 403\n"
+            "[route c]\nlistener = l\npath = /in\nauth = basic file:users\npool = p\n"
+            "[route d]\nlistener = l\npath = /at\nforward_auth = http://a/b\npool = p\n"
+            "[route e]\nlistener = l\nrespond = 403\n"
         )
         lines = summary(self.load(text)).split("\n")
         self.assertEqual(
-            lines[1:4],
+            lines[1:6],
             [
                 "route a: host a.com, redirect 301 to https://{host}{uri}",
                 "route b: path /v1 /v2, method GET, header x-a, client @office, to pool p",
-                "route c: all others, respond 403",
+                "route c: path /in, auth basic, to pool p",
+                "route d: path /at, forward_auth http://a/b, to pool p",
+                "route e: all others, respond 403",
             ],
         )
         self.assertEqual([line for line in lines if line.startswith("note")], [])

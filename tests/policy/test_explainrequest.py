@@ -17,6 +17,7 @@ from proxyd.config.action import (
     RewriteSpec,
     template,
 )
+from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.condition import ConditionSpec, Values
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients
@@ -100,7 +101,7 @@ class ExplainRequest(Case):
         request = supposed_request("GET", "a.com", "/v1/x?y", secure=True)
         edits = (
             EditSpec("set", "X-Host", template("{host}", OF_ALL)),
-            EditSpec("set", "X-C", template("{client}", OF_ALL)),
+            EditSpec("set", "X-C", template("{client} at {listener} by {route} as {user}", OF_ALL)),
         )
         for action, pool, actions in [
             (
@@ -119,13 +120,23 @@ class ExplainRequest(Case):
                 (
                     "the server is asked for /api/x?y",
                     "in the request: set X-Host a.com",
-                    "in the request: set X-C {client}",
+                    "in the request: set X-C 10.1.2.3 at web by r as {user}",
                     "in the answer: remove Server",
                 ),
             ),
         ]:
-            found = way(route("r", pool, action), request=request)
+            found = way(route("r", pool, action), request=request, client=b"\x0a\1\2\3")
             self.assertEqual((found.pool, found.actions, found.reason), (pool, actions, None))
+
+    def test_who_asks(self) -> None:
+        """That it must be known who asks is told, before what is done then."""
+        request = supposed_request("GET", "a.com", "/")
+        for action, first in [
+            (ActionSpec(auth=BasicSpec("/x/users")), "a user of /x/users must give a password; else 401"),
+            (ActionSpec(forward_auth=ForwardSpec("http://a/")), "http://a/ is asked, and must say yes"),
+        ]:
+            found = way(route("r", action=action), request=request)
+            self.assertEqual(found.actions, (first, "the server is asked for /"))
 
     def test_circle(self) -> None:
         """A route that would send the request where it is does not fit, and says so."""
