@@ -37,7 +37,7 @@ from proxyd.ops.words import LONGEST_VALUE, moment, rounded, word
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
-_ending = {reason: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
+_ending = {reason.code: f" reason={reason.code} fault={reason.fault.value}" for reason in Reason}
 
 _plain = re.compile(rb"[!#-<>-\[\]-~]{2,500}").fullmatch  # as in `proxyd.ops.words`; one byte could be a dash
 
@@ -61,7 +61,7 @@ def text_line(record: RequestRecord) -> str:
         f" connect={'-' if connect is None else f'{connect:.6f}' if connect else '0.000000'}"
         f" first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} total={record.total_seconds:.6f}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
-        f"{_ending[record.reason]} detail={word(record.detail) if record.detail else '-'}\n"
+        f"{_ending[record.reason.code]} detail={word(record.detail) if record.detail else '-'}\n"
     )
 
 

@@ -84,7 +84,8 @@ class Said:
     go on with, ``named`` are the fields that are meant for us alone.
 
     Of a request, ``host`` is who it is for, None if that is not said; ``expects`` whether its client waits
-    for 100, ``trailers`` whether it takes some.  ``rendered`` belongs to who passes it on.
+    for 100, ``trailers`` whether it takes some.  ``rendered``, and ``rendered_last`` for the last head of a
+    connection, are whose who passes it on.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Said:
         "named",
         "persistent",
         "rendered",
+        "rendered_last",
         "trailers",
         "upgrade",
     )
@@ -113,6 +115,7 @@ class Said:
         self.expects = False
         self.trailers = False
         self.rendered: Optional[bytes] = None
+        self.rendered_last: Optional[bytes] = None
 
 
 class Request:

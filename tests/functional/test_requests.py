@@ -183,6 +183,21 @@ class Requests(DaemonCase):
         self.assertEqual((record["status"], record["fault"]), (101, "nobody"))
         self.assertGreater(record["bytes_out"], 1000)
 
+    async def test_killed_server(self) -> None:
+        """When one of three servers is killed under load, no request fails that may be asked again."""
+        servers = [await nginx_http(self.stage, f"return 200 {name};", name=name) for name in "abc"]
+        daemon = await self.relay(*(each.place for each in servers))
+        child = self.stage.spawn(
+            program("curl", "curl"), "--silent", "--fail", "--parallel", "--parallel-max", "16",
+            f"http://{daemon.front}/?[1-4000]",
+        )  # fmt: skip
+        await daemon.records(300)
+        servers[1].child.signal("KILL")
+        self.assertEqual(await child.ends(), 0, child)
+        records = await daemon.records(4000)
+        self.assertEqual([record for record in records if record["status"] != 200], [])
+        self.assertEqual(len(child.out), 4000)
+
     async def test_killed_client(self) -> None:
         """When a client is killed in the midst of an answer, its server is cut off at once."""
         listener = listening_socket(socket.AF_INET, 64 * 1024)

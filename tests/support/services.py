@@ -145,7 +145,7 @@ daemon off;
 master_process off;
 pid {folder}/pid;
 error_log stderr info;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 {sections}
 """
 

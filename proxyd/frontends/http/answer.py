@@ -12,6 +12,7 @@ RFC 9110 10.2.2; the Domain of Set-Cookie, RFC 6265 4.1.2.3).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Callable, Optional, Sequence
 
 from proxyd.config.address import TcpAddress
@@ -42,7 +43,7 @@ class Delivery:
         self._spec = spec
         self._seconds = seconds
         self._secure = secure
-        self._via = b"Via: 1.1 %s\r\n" % spec.via.encode() if spec.via else b""
+        self._via = _via(spec.via)
         self.chunked = False
         self.closes = False
 
@@ -60,12 +61,13 @@ class Delivery:
         if said.length < 0 and not minor:
             keep = False  # HTTP/1.0 has no other end for a body of unknown length
         self.closes = not keep
-        usual = keep and minor == 1 and edit is None
-        if usual and said.rendered is not None:
-            return said.rendered
+        if edit is None and minor:
+            known = said.rendered if keep else said.rendered_last
+            if known is not None:
+                return known
         lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
         fields = said.fields if edit is None else edit(said.fields)
-        usual = self._fields(lines, fields, request, server) and usual
+        same = self._fields(lines, fields, request, server) and edit is None
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif said.declared is not None:
@@ -77,8 +79,10 @@ class Delivery:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        if usual:
+        if same and minor and keep:
             said.rendered = head
+        elif same and minor:
+            said.rendered_last = head
         return head
 
     def interim(self, answer: Answer) -> bytes:
@@ -129,6 +133,11 @@ class Delivery:
         scheme = b"https" if self._secure else b"http"
         original = line[: len(name)]
         return b"%s: %s://%s%s\r\n" % (original, scheme, request.host, value[match.end() :])
+
+
+@lru_cache(maxsize=64)
+def _via(name: str) -> bytes:
+    return b"Via: 1.1 %s\r\n" % name.encode() if name else b""
 
 
 def _names(server: Server) -> list[tuple[str, int]]:

@@ -22,7 +22,6 @@ from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
 from proxyd.interfaces import Record, RequestRecord
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
-from proxyd.relay.opening import Opening
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
 from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text, buffered, ssl_connection
@@ -138,13 +137,16 @@ class HttpConnection(Session):
     def _listen(self) -> None:
         """It is known who the client is: its requests may come."""
         secure = self.http.may_end_tls and ssl_connection(self.client.transport) is not None
-        opening = self.opening or Opening(self.address)
-        self._came_from = address_text(opening.address)
-        self._forwarding = Introduction(self.http.spec.http, opening, secure)
-        self._delivery = Delivery(self.http.spec.http, self.http.seconds, secure)
+        address = self.address if self.opening is None else self.opening.address
+        spec = self.http.spec
+        self._came_from = address_text(address)
+        self._forwarding = Introduction(spec.http, address, secure)
+        self._delivery = Delivery(spec.http, self.http.seconds, secure)
         self._phase = IDLE
         self._since = self.http.seconds()
-        self.wheel.arm(self, self.http.look)
+        if spec.max_lifetime:
+            self.ends_at = self.started + spec.max_lifetime
+        self.wheel.arm(self, self._no_later(self.http.look))
         self.hear_next()
 
     # What a subclass does.
@@ -246,8 +248,7 @@ class HttpConnection(Session):
         """Close in order; what a client still sends must not make a reset of it, and destroy the answer."""
         self.client.transport.unregisterProducer()
         if complete and not self.client.held:
-            self.parting = True
-            self.wheel.arm(self, self.http.spec.idle_timeout)
+            self.parting = True  # and cut at the next look, which is armed, should it not take what is left
             self.client.transport.loseConnection()
         else:
             self.part(b"")
@@ -294,6 +295,7 @@ class HttpConnection(Session):
             super().start_pumping()
 
     def ended(self, reason: Reason, detail: str) -> None:
+        self._nobody.pair = None  # as `Pair` does with those who were somebody
         if self._request is not None:
             self.conclude(reason, detail)
         if self._slot and self.picked is not None and self.pool is not None:
@@ -319,7 +321,11 @@ class HttpConnection(Session):
         ):
             super().overdue()
             return
-        spec, passed = self.http.spec, self.http.seconds() - self._since
+        now = self.http.seconds()
+        if 0 < self.ends_at <= now:
+            self.cut(Reason.LIFETIME)
+            return
+        spec, passed = self.http.spec, now - self._since
         patience = self.wheel.patience
         if self._phase == IDLE:
             left = spec.http.keepalive_timeout * patience - passed
@@ -344,7 +350,7 @@ class HttpConnection(Session):
                 self._end_silence(f"nothing moved for {silent:.1f} s")
                 return
             left = min(limit / LOOKS, max(0.0, limit - silent))
-        self.wheel.arm(self, min(self.http.look, left))
+        self.wheel.arm(self, self._no_later(min(self.http.look, left)))
 
     def _watch_progress(self) -> None:
         """A body is under way: see to it that it moves."""

@@ -12,7 +12,6 @@ import ipaddress
 from typing import Any, Optional, Sequence
 
 from proxyd.config.http import BOTH, FORWARDED, X_FORWARDED_FOR, HttpSpec
-from proxyd.relay.opening import Opening
 from proxyd.wire.http1 import CHUNKED, Request, Said
 from proxyd.wire.httpfields import FORWARDED as TELLS_OF_CLIENT
 from proxyd.wire.httpfields import Field
@@ -26,9 +25,13 @@ class Introduction:
 
     __slots__ = ("_host", "_own", "_spec", "secure", "trusted")
 
-    def __init__(self, spec: HttpSpec, opening: Opening, secure: bool) -> None:
-        """``secure`` says that it came by TLS; `trusted` will, that what it says of others is believed."""
-        host = getattr(opening.address, "host", "")
+    def __init__(self, spec: HttpSpec, address: Any, secure: bool) -> None:
+        """
+        ``address`` is the client's, and ``secure`` says that it came by TLS.
+
+        `trusted` will say that what it tells of others is believed.
+        """
+        host = getattr(address, "host", "")
         self._spec = spec
         self._host = host.encode()
         self.secure = secure

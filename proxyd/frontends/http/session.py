@@ -225,11 +225,11 @@ class HttpSession(HttpConnection):
         try:
             await self._reach_a_server(first, self._tried)
             assert self.pool is not None
-            self.wheel.arm(self, self.http.look)
+            self.wheel.arm(self, self._no_later(self.http.look))
             self._ask(self.pool)
         except (Refused, DialFailed) as failed:
             self.http.complaints.about(failed.reason, failed.detail)
-            self.wheel.arm(self, self.http.look)
+            self.wheel.arm(self, self._no_later(self.http.look))
             # Where others have failed to answer before, they are to blame, and not that none is left.
             unanswered = bool(self._tried) and failed.reason is Reason.NO_SERVER
             self.fail(Reason.NO_ANSWER if unanswered else failed.reason, failed.detail)
@@ -334,6 +334,7 @@ class HttpSession(HttpConnection):
             and not self.http.draining
             and not (self.client.finished and not self.client.held)
             and self.requests < self.http.spec.http.max_requests
+            and not 0 < self.ends_at <= self._since
         )
         head = delivery.head(answer, request, keep, picked, self.edit())
         length, took = answer.said.length, answer.took

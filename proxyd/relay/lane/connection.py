@@ -141,11 +141,10 @@ class LaneConnection(ConnectedSocket):
                 self.protocol.received += count
                 peer._take(loop.view[:count])
                 self._full_reads += 1
-        elif mask == _TALK and peer is None and self._portion is None and self._reading:
-            if not (self._blocked or self._gone):
-                self._readable = True
-                self._deliver()  # and that of most others
-                return
+        elif mask == _TALK and self._reading and not (peer or self._portion or self._blocked or self._gone):
+            self._readable = True
+            self._deliver()  # and that of most others
+            return
         self._serve(mask)
 
     def _serve(self, mask: int) -> None:
@@ -219,7 +218,7 @@ class LaneConnection(ConnectedSocket):
                 return
             self.protocol.dataReceived(data)
             if self._portion is not None:
-                self._loop.again(self)
+                self._portion.move()
                 return
             if len(data) < size:
                 self._loop.calm = 0
@@ -574,7 +573,9 @@ class LaneConnection(ConnectedSocket):
     def resumeProducing(self) -> None:
         if self.connected and not (self.disconnecting or self._ended or self._doom is ABORTED):
             self._reading = True
-            if self._readable:
+            if self._portion is not None and not self._portion.left:
+                self._portion.move()  # all was received, and has left now: before the sink answers it
+            elif self._readable:
                 self._loop.again(self)
 
     def stopProducing(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from ipaddress import ip_network
 
 from twisted.internet.address import IPv4Address
@@ -9,7 +10,13 @@ from twisted.internet.address import IPv4Address
 from proxyd.config.http import HttpSpec
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.errors import Reason
+from proxyd.frontends.http.session import HttpSession
 from tests.frontends.http.front import ANSWERED, GET, OK, HttpCase
+
+
+def sessions() -> int:
+    """How many there are, whether or not anybody still knows them."""
+    return sum(isinstance(each, HttpSession) for each in gc.get_objects())
 
 
 class Deadlines(HttpCase):
@@ -104,6 +111,17 @@ class Deadlines(HttpCase):
         self.assertEqual(self.heard(client), ANSWERED)
         self.over()
 
+    def test_lifetime(self) -> None:
+        """A connection that has lasted for max_lifetime is closed, in the midst of an answer or not."""
+        self.listen(max_lifetime=5.0)
+        one, two = self.client(GET), self.client()
+        self.say(self.server, OK[:-2])
+        self.pass_time(6)
+        self.assertEqual(self.outcomes(), [(200, Reason.LIFETIME)])
+        self.assertEqual((one.ended.value, two.ended.value), ("an end", "an end"))
+        self.over()
+        self.assertEqual({record.reason for record in self.notebook.records}, {Reason.LIFETIME})
+
 
 class Ends(HttpCase):
     """What is told of connections."""
@@ -165,6 +183,29 @@ class Ends(HttpCase):
         self.assertEqual((client.ended.value, self.heard(client)), ("an end", b""))
         self.over()
         self.assertEqual(self.notebook.records[0].reason, Reason.PROXY_MALFORMED)
+
+    def test_no_cycles(self) -> None:
+        """However a connection ends, nothing of it is left for the garbage collector."""
+        self.listen()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = sessions()
+        for said in (b"", GET, GET[:9], GET.replace(b"Host", b"Host "), GET + GET):
+            for answer in (b"", OK[:-2], OK, OK + OK):
+                for leaves in ("close", "reset"):
+                    client = self.client(said)
+                    for server in self.datapath.peers[-1:]:
+                        if answer and not server.closed:
+                            self.say(server, answer)
+                    getattr(client, leaves)()
+                    self.network.flush()
+                    for server in self.datapath.peers[-1:]:
+                        if not server.closed:
+                            server.close()
+                    self.network.flush()
+        self.over()
+        self.assertEqual(sessions() - before, 0)
 
     def test_address(self) -> None:
         """A session knows where its client has come from."""

@@ -9,7 +9,6 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from proxyd.config.http import HttpSpec
 from proxyd.frontends.http.request import Introduction
-from proxyd.relay.opening import Opening
 from proxyd.wire.http1 import Memory, Request, parse_request
 from proxyd.wire.httpfields import Lines
 from tests.support.case import Case
@@ -43,7 +42,7 @@ def sent(
     **http: Any,
 ) -> list[bytes]:
     """The lines behind the Host, of a request with these fields."""
-    introduction = Introduction(HttpSpec(**{"via": "", **http}), Opening(client), secure)
+    introduction = Introduction(HttpSpec(**{"via": "", **http}), client, secure)
     head = introduction.head(request(fields, line), Transport(CLIENT))
     assert head.endswith(b"\r\n\r\n")
     return head[:-4].split(b"\r\n")[2:]
@@ -54,7 +53,7 @@ class Heads(Case):
 
     def test_lines(self) -> None:
         """Line, Host, fields in their order, then ours."""
-        introduction = Introduction(HttpSpec(), Opening(CLIENT), False)
+        introduction = Introduction(HttpSpec(), CLIENT, False)
         found = introduction.head(request(b"A: 1\r\nB:2\r\nA: 3\r\n", b"POST /x?y HTTP/1.1"), None)
         self.assertEqual(
             found,
@@ -64,7 +63,7 @@ class Heads(Case):
 
     def test_no_host(self) -> None:
         """A client of HTTP/1.0 that names no host means where it has connected to (RFC 9112, 3.3)."""
-        introduction = Introduction(HttpSpec(), Opening(CLIENT), False)
+        introduction = Introduction(HttpSpec(), CLIENT, False)
         for host, expected in (
             (IPv4Address("TCP", "192.0.2.1", 80), b"192.0.2.1:80"),
             (IPv6Address("TCP", "2001:db8::1", 80), b"[2001:db8::1]:80"),

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
+from twisted.internet.task import Clock
 
 from proxyd.config.address import TcpAddress
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
 from proxyd.policy.server import Server
+from proxyd.relay.deadlines import Wheel
+from proxyd.relay.pair import Pair
 from proxyd.wire.httpfields import Lines
 from tests.support.case import Case
 
 
-class Listening:
+class Listening(Pair):
     """Whoever hears of it."""
 
     def __init__(self) -> None:
+        super().__init__(Wheel(Clock()), 60.0, 60.0)
         self.heard: list[Any] = []
 
     def client_said(self, data: bytes) -> None:
@@ -40,7 +44,7 @@ class Sides(Case):
 
     def test_client(self) -> None:
         """The client's side."""
-        pair: Any = Listening()
+        pair = Listening()
         side = HttpTLSServer(pair)
         side.dataReceived(b"abc")
         side.portion_sent()
@@ -51,8 +55,8 @@ class Sides(Case):
 
     def test_server(self) -> None:
         """The server's side, and that it is another's when it was passed on."""
-        pair: Any = Listening()
-        other: Any = Listening()
+        pair = Listening()
+        other = Listening()
         side = Upstream(pair, Server("a", TcpAddress("10.0.0.1", 80)), Lines())
         side.dataReceived(b"abc")
         side.pair = other

@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from zope.interface import implementer
 
-from proxyd.relay.pair import ProxyServer
 from proxyd.relay.streams import send_portion
 from tests.contracts.test_lane import LaneWorld
 from tests.contracts.test_splice import SpliceWorld
@@ -19,38 +20,48 @@ from tests.support.case import AsyncCase
 BULK = 3 * 1024 * 1024
 
 
-class Nobody:
-    """Whoever is told of the ends of a side, and does nothing."""
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class End:
+    """A protocol that keeps what it is given itself, and says what it was told."""
 
     def __init__(self) -> None:
+        self.transport: Any = None
+        self.received = 0
+        self.got = b""
+        self.sent = 0  # portions
         self.told: list[str] = []
 
-    def client_connected(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+
+    def connectionMade(self) -> None:
         """It is there."""
-
-    def side_finished(self, side: Any) -> None:
-        self.told.append("finished")
-
-    def side_lost(self, side: Any, orderly: bool, detail: str = "") -> None:
-        self.told.append("lost")
-
-
-class End(ProxyServer):
-    """A side that keeps what it is given itself, and says when a portion has gone."""
-
-    __slots__ = ("got", "sent")
-
-    def __init__(self, pair: Any) -> None:
-        super().__init__(pair)
-        self.got = b""
-        self.sent = 0
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
         self.got += data
 
     def portion_sent(self) -> None:
+        """The portion has gone."""
         self.sent += 1
+
+    def readConnectionLost(self) -> None:
+        self.told.append("finished")
+
+    def writeConnectionLost(self) -> None:
+        """What was written has left."""
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.told.append("lost")
+
+    def pauseProducing(self) -> None:
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Nobody takes it any more."""
 
 
 class Portions(AsyncCase):
@@ -63,8 +74,7 @@ class Portions(AsyncCase):
         """A source and a sink, each with its far end."""
         self.world = world
         self.addCleanup(lambda: Deferred.fromCoroutine(world.close()))
-        self.nobody = Nobody()
-        self.source, self.sink = End(self.nobody), End(self.nobody)
+        self.source, self.sink = End(), End()
         self.near = await world.connect(self.source)
         self.far = await world.connect(self.sink)
         self.sink.transport.registerProducer(self.source, True)
@@ -125,6 +135,15 @@ class Portions(AsyncCase):
         while not self.source.sent:
             await self.world.moment()
 
+    async def test_told_before_the_answer(self) -> None:
+        """That the last byte has left is told at once: whoever has it may answer before the loop comes by."""
+        await self.connect(LaneWorld(real_reactor))
+        self.source.transport.pauseProducing()
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 0))
+        self.assertEqual(self.source.sent, 0)
+        self.source.transport.resumeProducing()
+        self.assertEqual(self.source.sent, 1)
+
     async def test_source_that_ends(self) -> None:
         """A source that ends before its portion is complete is told of like any other."""
         await self.connect(LaneWorld(real_reactor))
@@ -132,9 +151,9 @@ class Portions(AsyncCase):
         self.near.send(b"abc")
         self.near.finish()
         await self.world.until(self.far.receives(3))
-        while not self.nobody.told:
+        while not self.source.told:
             await self.world.moment()
-        self.assertEqual((self.nobody.told, self.source.sent), (["finished"], 0))
+        self.assertEqual((self.source.told, self.source.sent), (["finished"], 0))
 
     async def test_sink_that_is_lost(self) -> None:
         """Where nobody takes it any more, the rest is the protocol's again."""
@@ -142,7 +161,7 @@ class Portions(AsyncCase):
         self.assertTrue(send_portion(self.source.transport, self.sink.transport, 100))
         self.sink.transport.unregisterProducer()
         self.sink.transport.abortConnection()
-        while not self.nobody.told:
+        while not self.sink.told:
             await self.world.moment()
         self.near.send(b"abc")
         while self.source.got != b"abc":
