@@ -295,7 +295,7 @@ class ProxyService(Service):
         spec = frontend.spec
         for bind in spec.binds:
             front = self._front(f"listener {spec.name}", spec.tls_at(bind), wrong)
-            if spec.header_before_tls:
+            if spec.header_before_tls or spec.offers_tls:
                 frontend.front, front = front, None
             datapath = self._datapaths[spec.datapath]
             self._bind(bind, datapath, frontend, self.listeners, wrong, self.capacity, spec.tcp, front)

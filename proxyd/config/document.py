@@ -18,6 +18,7 @@ from proxyd.config import (
     pool,
     route,
     servertls,
+    starttls,
 )
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
@@ -146,6 +147,7 @@ def configuration(reading: Reading) -> Config:
         _check_access(judged, problems)
         _check_routes(judged, problems)
         _check_keys(judged, problems)
+        _check_starttls(judged, problems)
         _check_acme(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
             text = "has no [listener NAME] section, so there is nothing to do"
@@ -269,6 +271,37 @@ def _check_route(one: _Judged, listeners: dict[str, dict[str, Any]], problems: l
         for option, text in listener.unmet(listeners[name], one.values) if name in listeners else ():
             line = next(entry.line for entry in one.section.entries if entry.key == option)
             problems.append(one.section.problem(line, f"[listener {name}] {text}", option))
+
+
+def _check_starttls(judged: list[_Judged], problems: list[Problem]) -> None:
+    """Where TLS begins in the way of a protocol, clients must speak that one, on both sides."""
+    pools = {one.section.name: one.values.get("tls") for one in judged if one.section.kind == "pool"}
+    inherited = next((one.values.get("speaks", "") for one in judged if one.section.kind == "proxyd"), "")
+    routes = [one for one in judged if one.section.kind == "route"]
+    for one in judged:
+        if one.section.kind != "listener":
+            continue
+        given, own = one.values, one.section
+        speaks = given.get("speaks", inherited)
+        ended = isinstance(given.get("tls"), TlsSpec)
+        for option, text in starttls.contradictions(given, speaks, ended):
+            problems.append(own.problem(one.entries[option].words[0].line, text, option))
+        led = [route for route in routes if own.name in route.values.get("listener", ())]
+        if ended and starttls.offered(given.get("starttls", ""), speaks) and starttls.is_late(speaks):
+            for leading, option in ((one, option) for one in led for option in ("sni", "alpn")):
+                if option in leading.values:
+                    text = f"[listener {own.name}] begins TLS as {speaks} does, when a server has greeted:"
+                    text += " it is chosen before there is a name"
+                    line = leading.entries[option].words[0].line
+                    problems.append(leading.section.problem(line, text, option))
+        for leading in (one, *led):
+            pool = leading.values.get("pool", "")
+            asks = pools.get(pool)
+            text = starttls.unmet(pool, asks.starttls if asks is not None else "", speaks)
+            if text:
+                line = leading.entries["pool"].words[0].line
+                where = "" if leading is one else f"[listener {own.name}]: "
+                problems.append(leading.section.problem(line, where + text, "pool"))
 
 
 def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:

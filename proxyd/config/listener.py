@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Optional, Union
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from proxyd.config import bandwidth, http, limits, minrate
+from proxyd.config import bandwidth, http, limits, minrate, starttls
 from proxyd.config.action import OPTIONS as ACTION_OPTIONS
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.bandwidth import BandwidthSpec
@@ -56,6 +56,7 @@ class ListenerSpec:
     access: tuple[Rule, ...] = ()
     priority: int = 0
     speaks: str = ""
+    starttls: str = "required"
     refuse: RefuseSpec = RefuseSpec()
     max_connections: int = 0
     max_connections_per_client: int = 0
@@ -97,12 +98,26 @@ class ListenerSpec:
 
     def tls_at(self, bind: Bind) -> Optional[TlsSpec]:
         """How TLS ends at one of its addresses; None where it does not, or only Twisted knows."""
-        return own_tls(bind) or (self.tls if isinstance(self.tls, TlsSpec) else None)
+        own = own_tls(bind) or (self.tls if isinstance(self.tls, TlsSpec) else None)
+        if own is not None and self.offers_tls and not own.alpn:
+            return evolve(own, alpn=starttls.ALPN.get(self.speaks, ()))
+        return own
 
     @property
     def ends_tls(self) -> bool:
         """Whether TLS ends at any of its addresses."""
         return any(self.tls_at(bind) for bind in self.binds)
+
+    @property
+    def offers_tls(self) -> str:
+        """Whether TLS that ends here begins in the way of a protocol, and must (`proxyd.config.starttls`)."""
+        ends = isinstance(self.tls, TlsSpec) and self.protocol != HTTP
+        return starttls.offered(self.starttls, self.speaks) if ends else ""
+
+    @property
+    def tls_is_late(self) -> bool:
+        """Whether that is when a server was chosen already, because servers greet first."""
+        return bool(self.offers_tls) and starttls.is_late(self.speaks)
 
     @property
     def leaves_to_twisted(self) -> bool:
@@ -195,8 +210,8 @@ INHERITED = (
         "speaks",
         Choice(SPOKEN),
         "What clients speak, so that one that gets no server is told so in its own protocol: with the error "
-        "that servers have for too many connections, or with HTTP's 503, or a TLS alert. Nothing else "
-        "depends on it.",
+        "that servers have for too many connections, or with HTTP's 503, or a TLS alert. `starttls` goes by "
+        "it as well, and nothing else does.",
         "speaks = pgsql",
         otherwise="they are closed without a word",
     ),
@@ -261,6 +276,7 @@ OPTIONS = (
         "tls = /etc/proxyd/certs alpn=h2,http/1.1",
         otherwise="TLS is relayed like anything else, and so is what is not TLS",
     ),
+    starttls.OPTION,
     Option(
         "proxy_protocol",
         Senders(),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import evolve, field, frozen
 
+from proxyd.config import starttls
 from proxyd.config.address import Address, File, UnixAddress, ip_address, is_host_name
 from proxyd.config.options import Choice, Fail, Form, OneWord, Option, Text, YesNo, parameters, unknown
 from proxyd.config.reader import Word
@@ -26,9 +27,10 @@ class ServerTlsSpec:
 
     ``name`` is what its certificate must be for if that is not the host of its address: a name or an IP
     address.  ``sni`` is the name that is asked for: empty for the same, else a name, `CLIENT` for the one
-    that the client asks for, or `NO_SNI`.  ``ca`` is a file of authorities, or empty for those of the
-    system; ``certificate`` and ``key`` are what we show of ourselves, empty if nothing.  ``path`` and
-    ``line`` are where it is written; specs that differ in these alone are the same.
+    that the client asks for, or `NO_SNI`.  ``ca`` is a file of authorities, or empty for those of the system;
+    ``certificate`` and ``key`` are what we show of ourselves, empty if nothing.  ``starttls`` is the protocol
+    in the way of which TLS begins, empty if with the first byte.  ``path`` and ``line`` are where it is
+    written; specs that differ in these alone are the same.
     """
 
     verify: bool = True
@@ -41,6 +43,7 @@ class ServerTlsSpec:
     minimum: str = VERSIONS[0]
     ciphers: str = ""
     reuse: bool = True
+    starttls: str = ""
     path: str = field(default="", eq=False)
     line: int = field(default=0, eq=False)
 
@@ -193,6 +196,7 @@ class ServerTls(Form):
             "reuse=no",
             default="yes",
         ),
+        starttls.SERVER_PARAMETER,
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Optional[ServerTlsSpec]:

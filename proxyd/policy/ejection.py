@@ -21,7 +21,13 @@ from proxyd.errors import Reason
 # own: a client whose address cannot be a source must not eject a server.  A name that does not resolve is the
 # name service's.
 UNREACHED = frozenset(
-    {Reason.CONNECT_REFUSED, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED, Reason.CONNECT_TLS}
+    {
+        Reason.CONNECT_REFUSED,
+        Reason.CONNECT_TIMEOUT,
+        Reason.CONNECT_FAILED,
+        Reason.CONNECT_TLS,
+        Reason.STARTTLS_REFUSED,
+    }
 )
 
 # How one may end by its fault without a byte from the server; if it is by silence, a client must have asked.

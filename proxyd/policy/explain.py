@@ -34,6 +34,7 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.route import Routes
 from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
+from proxyd.wire.sniff import Speaks
 
 DRAWS = 1000  # for how likely each server is
 
@@ -152,8 +153,9 @@ def explain(
         detail = f"it speaks {supposed.speaks}, and only TLS is let in"
         return evolve(start, reason=Reason.TLS_MALFORMED, detail=detail)
     sni, alpn = supposed.arrival.sni, supposed.alpn
-    route = Routes(listener.routes).choose(supposed.speaks, sni, alpn, listener.ends_tls)
-    routes = tuple(_route_step(spec, route, supposed, listener.ends_tls) for spec in listener.routes)
+    ended = listener.ends_tls and not listener.tls_is_late
+    route = Routes(listener.routes).choose(supposed.speaks, sni, alpn, ended)
+    routes = tuple(_route_step(spec, route, supposed, ended) for spec in listener.routes)
     name = listener.pool if route is None else route.pool
     if not name:
         detail = "no route fits, and the listener has no pool"
@@ -207,6 +209,10 @@ def _heard(listener: ListenerSpec, supposed: Supposed) -> tuple[Supposed, str]:
     told = []
     if listener.proxy_protocol is not None:
         told.append("a PROXY header tells who the client is")
+    if listener.tls_is_late:
+        told.append(f"TLS begins in the way of {listener.speaks}, when the server has greeted")
+        arrival = evolve(supposed.arrival, sni="")
+        return evolve(supposed, arrival=arrival, speaks=Speaks.SILENT.value, alpn=()), "; ".join(told)
     if listener.ends_tls:
         told.append(f"TLS ends here: it {_asks(supposed.arrival.sni)}, and {_offers(supposed.alpn)}")
         return evolve(supposed, speaks=supposed.speaks or TLS), "; ".join(told)

@@ -22,6 +22,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.refusal import Exit
 from proxyd.relay.session import Session
+from proxyd.relay.starttls import agrees
 from proxyd.relay.streams import address_of, address_text
 from proxyd.relay.tally import Complaints, Tally
 from proxyd.relay.tls.server import ServerTls
@@ -61,7 +62,8 @@ class ProxyFactory(ServerFactory):
         self.reads_opening = spec.reads_opening or self.reads_rdp
         self._leaves_to_twisted = spec.leaves_to_twisted
         self.may_end_tls = spec.ends_tls or self._leaves_to_twisted
-        self.front: Optional[Context] = None  # that TLS begins with when a PROXY header was read before
+        self.front: Optional[Context] = None  # that TLS begins with where something is said before
+        self.agrees = agrees(spec, [pools[name].spec for name in spec.pools])
         self.routes = Routes(spec.connection_routes)
         self.notes_tcp = spec.tcp_info
         self.times_first_byte = any(pools[name].spec.times_first_byte for name in spec.pools)

@@ -149,7 +149,7 @@ async def read_opening(
     ``judge`` is told who has sent a PROXY header and who its client is, before anything else is read.  With
     ``reads_rdp`` one of the pools goes by what an RDP client asks for.
     """
-    if spec.proxy_protocol is not None and opening.header is None:
+    if spec.proxy_protocol is not None and not spec.header_before_tls:
         await read_header(spec.proxy_protocol, opening, early, judge)
     if spec.tls == PASSTHROUGH:
         opening.speaks = Speaks.TLS.value

@@ -53,8 +53,8 @@ class Side:
 
     __slots__ = ("connected", "finished", "held", "pair", "paused", "peer", "received", "transport")
 
-    def __init__(self, pair: Pair) -> None:
-        self.pair: Any = pair  # until it is over
+    def __init__(self, pair: Any) -> None:
+        self.pair = pair  # until it is over
         self.peer: Optional[Side] = None  # set when the two sides are joined
         self.transport: Any = None
         self.received = 0
@@ -152,6 +152,13 @@ class ProxyClient(Side):
 
     __slots__ = ()
 
+    def handshakeCompleted(self) -> None:
+        """TLS stands that has begun when the server was reached already."""
+        self.pair.server_shook_hands()
+
+
+classImplements(ProxyClient, IHandshakeListener)
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)  # the tests have some
 class Pair:
@@ -206,6 +213,9 @@ class Pair:
 
     def client_shook_hands(self) -> None:
         """The client's TLS, which ends here, stands."""
+
+    def server_shook_hands(self) -> None:
+        """The server's TLS stands, if it has begun late."""
 
     def ended(self, reason: Reason, detail: str) -> None:
         """Both transports are gone; called once."""

@@ -8,10 +8,10 @@ that it is, and writes its record when both sides are gone.
 
 from __future__ import annotations
 
+from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Coroutine, Optional, Sequence, Union
 
-from OpenSSL.SSL import Context
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -24,12 +24,12 @@ from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import Record
 from proxyd.policy.adaptive import Adaptive
-from proxyd.policy.arrival import Arrival, network_of
+from proxyd.policy.arrival import Arrival
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool
-from proxyd.policy.queue import Ticket
 from proxyd.policy.server import Server
+from proxyd.relay import starttls
 from proxyd.relay.admission import client_of
 from proxyd.relay.affinity import LearningClient, Lesson
 from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer
@@ -46,8 +46,10 @@ from proxyd.relay.opening import (
     what_was_said,
 )
 from proxyd.relay.pair import Pair, Side, TLSProxyServer
+from proxyd.relay.queue import pick_in_turn
 from proxyd.relay.record import record_of
 from proxyd.relay.refusal import hear_out, words
+from proxyd.relay.starttls import Talk
 from proxyd.relay.streams import CHUNK, round_trip, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
 from proxyd.relay.tls.server import Handshake
@@ -74,7 +76,6 @@ class Session(Pair):
     """One client's connection, from accept to record."""
 
     __slots__ = (
-        "_early",
         "_first_byte",
         "_handshake",
         "_lesson",
@@ -83,9 +84,12 @@ class Session(Pair):
         "address",
         "connect_seconds",
         "counted",
+        "early",
         "factory",
         "most_retries",
+        "mute",
         "opening",
+        "packet",
         "picked",
         "pool",
         "queue_seconds",
@@ -123,7 +127,9 @@ class Session(Pair):
         self.started = factory.seconds()
         self._story: Optional[Coroutine[Any, Any, None]] = None
         self._waiting: Optional[Deferred[None]] = None
-        self._early: Optional[Early] = None
+        self.early: Optional[Union[Early, Talk]] = None
+        self.mute = False  # TLS with the client has begun late, and did not come to stand
+        self.packet = 0  # the number of the next one to a client of MySQL that logs in
         self._handshake: Optional[Deferred[None]] = None
         self._first_byte: Optional[FirstByte] = None
         self.tcp = _NOTHING_NOTED
@@ -164,11 +170,14 @@ class Session(Pair):
     async def serve(self) -> None:
         """Hear the client, choose a server, reach it, and join the two streams; or end with the reason."""
         try:
-            if self.factory.may_end_tls or self.factory.reads_opening:
+            factory = self.factory
+            if factory.may_end_tls or factory.reads_opening or factory.agrees:
                 await self._open()
             else:
                 self.pool = self.factory.pool
             await self._reach_a_server()
+            if self.factory.agrees and not await starttls.behind(self):
+                return
             if self.factory.spec.max_lifetime:
                 self.ends_at = self.started + self.factory.spec.max_lifetime
             if self.factory.spec.min_rate is not None:
@@ -190,21 +199,24 @@ class Session(Pair):
         spec = self.factory.spec
         self.reason, self.detail = reason, detail
         self.factory.complaints.about(reason, detail)
-        if not spec.speaks or self._handshake is not None:  # with TLS that does not stand nothing can be said
+        if self.server.connected:
+            self.server.transport.loseConnection()
+        mute = self._handshake is not None or self.mute  # with TLS that does not stand nothing can be said
+        if not spec.speaks or mute or reason is Reason.STARTTLS_MALFORMED:
             self.cut(reason)
             if spec.refuse.how != CLOSE and self.client.connected:
                 self.client.transport.abortConnection()
             return
-        self._early = Early(self.client)
+        self.early = Early(self.client)
         self.wheel.arm(self, REFUSING_SECONDS)
         try:
-            heard_out = await hear_out(spec.speaks, self._early)
+            heard_out = await hear_out(spec.speaks, self.early)
         except CancelledError:
             return  # it has left, or was cut
         finally:
-            self._early = None
+            self.early = None
         if heard_out:
-            self.part(words(spec.speaks, reason))
+            self.part(words(spec.speaks, reason, self.packet))
         else:
             self.cut(reason)
 
@@ -215,10 +227,18 @@ class Session(Pair):
         if limits is not None:
             limits.handshakes += 1
         try:
-            if factory.front is not None:
-                await self._begin_tls(factory.front)
+            if factory.spec.header_before_tls:
+                await self._hear_the_header()
+            if factory.front is not None and not factory.spec.offers_tls:
+                # Without a header, where it is optional, the first bytes were TLS already.
+                early = self.opening is not None and self.opening.header is None
+                factory.datapath.start_tls(self.client, factory.front, early)
+            if factory.may_end_tls and ssl_connection(self.client.transport) is not None:
+                await self._shake_hands()
+            if factory.agrees:
+                await starttls.before(self)
             if factory.may_end_tls:
-                await self._end_tls()
+                self.note_tls()
             if factory.reads_opening:
                 await self._hear_the_client()
             else:
@@ -227,26 +247,23 @@ class Session(Pair):
             if limits is not None:
                 limits.handshakes -= 1
 
-    async def _begin_tls(self, front: Context) -> None:
-        """Read the PROXY header, and no further, then end the TLS that comes behind it."""
+    async def _hear_the_header(self) -> None:
+        """Read the PROXY header, and no further, where TLS begins behind it."""
         spec, side = self.factory.spec, self.client
         assert spec.proxy_protocol is not None
         opening = self.opening = Opening(self.address)
-        self._early = HeaderAlone(side)
+        self.early = HeaderAlone(side)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            await read_header(spec.proxy_protocol, opening, self._early, self._judge)
+            await read_header(spec.proxy_protocol, opening, self.early, self._judge)
         finally:
-            self._early = None
+            self.early = None
         side.transport.bufferSize = CHUNK
-        # Without a header, where it is optional, the first bytes were TLS already.
-        self.factory.datapath.start_tls(side, front, early=opening.header is None)
 
-    async def _end_tls(self) -> None:
-        """Where TLS ends, wait until it stands: no server is bothered before."""
+    def note_tls(self) -> None:
+        """Note what the client has agreed on in TLS that ends here, if it has."""
         ssl = ssl_connection(self.client.transport)
         if ssl is not None:
-            await self._shake_hands()
             opening = self.opening = self.opening or Opening(self.address)
             note_tls(opening, ssl)
             if opening.alpn == (ACME_TLS,):
@@ -268,12 +285,12 @@ class Session(Pair):
         """Read the client's first bytes, and take the route that they lead to."""
         spec = self.factory.spec
         opening = self.opening = self.opening or Opening(self.address)
-        self._early = Early(self.client)
+        self.early = Early(self.client)
         self.wheel.arm(self, spec.opening_timeout)
         try:
-            await read_opening(spec, opening, self._early, self._judge, self.factory.reads_rdp)
+            await read_opening(spec, opening, self.early, self._judge, self.factory.reads_rdp)
         finally:
-            self._early = None
+            self.early = None
         if not opening.ended:
             self._counts_name(opening)
         route = self.factory.routes.choose(opening.speaks, opening.sni, opening.alpn, opening.ended)
@@ -312,7 +329,7 @@ class Session(Pair):
             server, first = first, None
             if server is None:
                 server = (
-                    self._pick(pool, tried) if pool.queue is None else await self._pick_in_turn(pool, tried)
+                    self.pick(pool, tried) if pool.queue is None else await pick_in_turn(self, pool, tried)
                 )
             if server is None:
                 break
@@ -336,7 +353,7 @@ class Session(Pair):
                     self._learn(pool)
                 return
             except DialFailed as this:
-                failed = self._failed(this)
+                failed = self.put(this)
             except CancelledError:
                 if self.reason is not None:
                     raise
@@ -348,11 +365,11 @@ class Session(Pair):
             if failed.reason is Reason.DESCRIPTORS:
                 self.factory.capacity.exhausted()
                 break  # no fault of the server's, and no other could be reached either
-            self._blame(pool, server, failed, began)
+            self.blame(pool, server, failed, began)
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
-    def _failed(self, failed: DialFailed) -> DialFailed:
+    def put(self, failed: DialFailed) -> DialFailed:
         """The same; if it is the certificate, with what is wrong with that."""
         if failed.reason is not Reason.CONNECT_TLS or self.server_tls is None or not self.server_tls.problem:
             return failed
@@ -364,7 +381,7 @@ class Session(Pair):
             return DialFailed(Reason.CONNECT_TLS, f"no end of the handshake within {timeout:g} s")
         return DialFailed(Reason.CONNECT_TIMEOUT, f"no answer within {timeout:g} s")
 
-    def _blame(self, pool: Pool, server: Server, failed: DialFailed, began: float) -> None:
+    def blame(self, pool: Pool, server: Server, failed: DialFailed, began: float) -> None:
         """Tell the pool that a server could not be reached, if it is the server's fault."""
         if failed.reason not in UNREACHED:
             return
@@ -376,64 +393,31 @@ class Session(Pair):
         if server.adaptive is not None:
             server.adaptive.failed(began)
 
-    def _pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+    def pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+        """The server that is to be dialed, if any has room and is up."""
         if not pool.by_client:
             return pool.pick(tried)
-        return pool.pick(tried, self._arrival(), self.factory.seconds())
+        return pool.pick(tried, self.arrival(), self.factory.seconds())
 
-    async def _pick_in_turn(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
-        """The same where servers may be full: wait as long as they are, or others are before us."""
-        if pool.has_to_wait(tried):
-            await self._wait_for_room(pool, tried)
-        server = self._pick(pool, tried)
-        while server is None and pool.is_full(tried):
-            await self._wait_for_room(pool, tried)
-            server = self._pick(pool, tried)
-        return server
-
-    async def _wait_for_room(self, pool: Pool, tried: Sequence[Server]) -> None:
-        """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
-        spec, queue, waited = self.factory.spec, pool.queue, self.queue_seconds
-        assert queue is not None
-        full = f"[pool {pool.name}] queue length={queue.length}: so many wait already"
-        turn: Deferred[None] = Deferred()
-        ticket = Ticket(
-            network_of(self._arrival().source, spec.client_prefix4, spec.client_prefix6),
-            spec.priority,
-            lambda: turn.callback(None),
-            lambda: turn.errback(Refused(Reason.QUEUE_FULL, f"{full}, and it had to make room")),
-            tuple(tried),
-        )
-        began = self.factory.seconds()
-        if not queue.enter(ticket, began, waited):
-            raise Refused(Reason.QUEUE_FULL, full)
-        self.wheel.arm(self, max(0.0, queue.spec.wait - (waited or 0.0)))
-        try:
-            await turn
-        except CancelledError:
-            if self.reason is not None:
-                raise
-            detail = f"[pool {pool.name}] queue wait={queue.spec.wait:g}s: no server had room by then"
-            raise Refused(Reason.QUEUE_TIMEOUT, detail) from None
-        finally:
-            queue.leave(ticket)
-            self.queue_seconds = (waited or 0.0) + self.factory.seconds() - began
-
-    def _dial(self, server: Server) -> Deferred[Any]:
+    def _dial(self, server: Server) -> Awaitable[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""
         dial: Callable[..., Deferred[Any]] = self.factory.datapath.dial
         if server.tls is None and server.tcp is None:
             return dial(self.server_address, self.server)
-        source = self._arrival().source if server.tcp is not None else ""
+        source = self.arrival().source if server.tcp is not None else ""
         if server.tls is None:
             return dial(self.server_address, self.server, server.tcp, source)
         assert self.factory.server_tls is not None
         asked = self.opening.sni if self.opening is not None else ""
-        self.server_tls = self.factory.server_tls.towards(server).handshake(asked)
-        self.server_tls.preface = self._introduction()
-        return dial(self.server_address, self.server, server.tcp, source, self.server_tls)
+        tls = self.server_tls = self.factory.server_tls.towards(server).handshake(asked)
+        tls.preface = self._introduction()
+        if server.tls.starttls:
+            plain = partial(dial, self.server_address, tcp=server.tcp, client=source)
+            return starttls.reach(self, server.tls.starttls, plain, tls)
+        return dial(self.server_address, self.server, server.tcp, source, tls)
 
-    def _arrival(self) -> Arrival:
+    def arrival(self) -> Arrival:
+        """The client, for a pool that goes by it."""
         return arrival_of(self.opening or Opening(self.address))
 
     def _learn(self, pool: Pool) -> None:
@@ -488,6 +472,8 @@ class Session(Pair):
         adaptive.sampled(seconds, server.open, self.factory.seconds() - seconds)
 
     def start_pumping(self) -> None:
+        if self.client.peer is None:
+            return  # a byte that came before the sides were joined
         if self._first_byte is None and self._lesson is None and self.factory.pacing is None:
             super().start_pumping()
 
@@ -527,8 +513,8 @@ class Session(Pair):
         self.tcp = (client or before[0], server or before[1])
 
     def overdue(self) -> None:
-        if self._early is not None:
-            self._early.expire()
+        if self.early is not None:
+            self.early.expire()
         elif self._waiting is not None:
             self._waiting.cancel()
         else:
@@ -538,19 +524,26 @@ class Session(Pair):
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
             handshake.callback(None)
+        elif isinstance(self.early, Talk):
+            self.early.shook_hands()
+
+    def server_shook_hands(self) -> None:
+        if isinstance(self.early, Talk):
+            self.early.shook_hands()
 
     def side_spoke(self, side: Side) -> None:
-        if self._early is not None:
-            self._early.heard()
+        if self.early is not None:
+            self.early.heard()
 
     def side_finished(self, side: Side) -> None:
         if self.factory.notes_tcp:
             self._note_tcp()
         super().side_finished(side)
-        if side.peer is None and self.factory.spec.abort_on_close and not self.parting:
+        left = side is self.client and side.peer is None
+        if left and self.factory.spec.abort_on_close and not self.parting:
             self.cut(Reason.CLIENT_GONE, "it closed its side before a server was reached")
-        elif self._early is not None:
-            self._early.heard()
+        elif self.early is not None:
+            self.early.heard()
 
     def side_lost(self, side: Side, orderly: bool, detail: str = "") -> None:
         if self.factory.notes_tcp:
@@ -559,11 +552,16 @@ class Session(Pair):
             assert self.pool is not None
             if self.pool.closed(self.picked, self.client.received + self.server.received):
                 self.pool.admit(self.factory.seconds())
+        if side is self.server and isinstance(self.early, Talk):
+            super().side_lost(side, orderly, detail)
+            self.early.side_lost(side, orderly, detail)
+            return
         if side.peer is None and self.reason is None:
             self.reason, self.detail = Reason.CLIENT_GONE, detail
-            if self._handshake is not None and detail == CUT_SHORT:
+            shaking = self._handshake is not None or isinstance(self.early, Talk)
+            if shaking and detail == CUT_SHORT:
                 self.detail = "it left before the TLS handshake was over"
-            elif self._handshake is not None and detail.startswith(TLS_SAYS):
+            elif shaking and detail.startswith(TLS_SAYS):
                 self.reason = Reason.TLS_HANDSHAKE
         if self._waiting is not None:
             self._give_up_dialing()

@@ -293,6 +293,7 @@ class _Check:
             server=server.name,
             processes=watched.processes,
             tls=self._tls(),
+            starttls=server.tls.starttls if server.tls is not None else "",
         )
         try:
             remark = await ask(call, self._probe(call, self._spec.ask), self._spec.timeout)

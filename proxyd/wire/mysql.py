@@ -25,9 +25,11 @@ OK, MORE_DATA, LOCAL_INFILE, SWITCH, ERROR = 0x00, 0x01, 0xFB, 0xFE, 0xFF
 FAST_OK, FULL_LOGIN = b"\x03", b"\x04"
 REQUEST_KEY = b"\x02"
 
-_SECURE, _PROTOCOL_41, _PLUGINS, _TRANSACTIONS, _LONG_PASSWORD, _WITH_DB = (
-    0x8000, 0x200, 0x80000, 0x2000, 0x1, 0x8
-)  # fmt: skip
+SSL_REQUEST_LENGTH = 32  # what comes first of a login that wants TLS: capabilities, longest packet, charset
+
+SSL, PROTOCOL_41 = 0x800, 0x200  # capabilities
+
+_SECURE, _PLUGINS, _TRANSACTIONS, _LONG_PASSWORD, _WITH_DB = 0x8000, 0x80000, 0x2000, 0x1, 0x8
 _UTF8 = 33  # utf8_general_ci, which every version knows
 _NONCE = 20  # bytes
 
@@ -78,7 +80,7 @@ def greeting(body: bytes) -> Greeting:
     flags = int.from_bytes(rest[13:15], "little") | int.from_bytes(rest[18:20], "little") << 16
     second = max(13, rest[20] - 8)
     nonce = (rest[4:12] + rest[31 : 31 + second])[:_NONCE]
-    if not flags & _PROTOCOL_41 or not flags & _SECURE or len(nonce) < _NONCE:
+    if not flags & PROTOCOL_41 or not flags & _SECURE or len(nonce) < _NONCE:
         raise Malformed("a handshake of MySQL before 4.1")
     plugin = rest[31 + second :].partition(b"\x00")[0] if flags & _PLUGINS else NATIVE.encode()
     return Greeting(version, nonce, plugin.decode("utf-8", "backslashreplace"))
@@ -86,10 +88,17 @@ def greeting(body: bytes) -> Greeting:
 
 def login(user: str, proof: bytes, plugin: str, database: str = "") -> bytes:
     """The body of the answer to a greeting (HandshakeResponse41)."""
-    flags = _PROTOCOL_41 | _SECURE | _PLUGINS | _TRANSACTIONS | _LONG_PASSWORD
+    flags = PROTOCOL_41 | _SECURE | _PLUGINS | _TRANSACTIONS | _LONG_PASSWORD
     flags |= _WITH_DB if database else 0
     body = struct.pack("<IIB23x", flags, LONGEST, _UTF8) + _text(user) + bytes([len(proof)]) + proof
     return body + (_text(database) if database else b"") + _text(plugin)
+
+
+def wants_tls(body: bytes, wanted: bool = True) -> bytes:
+    """The same login, or beginning of one, that says that there is TLS, or that there is none."""
+    flags = int.from_bytes(body[:4], "little")
+    flags = flags | SSL if wanted else flags & ~SSL
+    return flags.to_bytes(4, "little") + body[4:]
 
 
 def proof(plugin: str, password: str, nonce: bytes) -> Optional[bytes]:

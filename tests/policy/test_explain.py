@@ -155,6 +155,18 @@ class RouteSteps(Case):
                 "TLS ends here: it asks for x, and offers h2",
             ),
             (
+                evolve(ENDING, speaks="smtp"),
+                Arrival(sni="x"),
+                {},
+                "TLS begins in the way of smtp, when the server has greeted",
+            ),
+            (
+                evolve(ENDING, speaks="pgsql"),
+                Arrival(sni="x"),
+                {},
+                "TLS ends here: it asks for x, and offers no protocol",
+            ),
+            (
                 evolve(FRONT, routes=(route("ssh", speaks=("ssh",)),)),
                 Arrival(sni="x"),
                 {},

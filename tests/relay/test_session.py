@@ -143,7 +143,7 @@ class SessionCase(Case):
         """A listener before a pool."""
         self.pool = pool
         self.factory = ProxyFactory(
-            ListenerSpec("front", (), "web", **listener),
+            ListenerSpec("front", listener.pop("binds", ()), "web", **listener),
             {"web": pool},
             self.datapath,
             self.wheel,

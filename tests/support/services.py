@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 from attrs import frozen
 from twisted.trial.unittest import SkipTest
@@ -40,8 +40,12 @@ def postgres_program(name: str) -> str:
     return found[-1]
 
 
-async def postgresql(stage: Stage) -> Service:
-    """PostgreSQL, with a superuser ``postgres`` who needs no password."""
+async def postgresql(stage: Stage, *settings: str, access: str = "") -> Service:
+    """
+    PostgreSQL, with a superuser ``postgres`` who needs no password.
+
+    ``settings`` are of its configuration, and ``access`` is all of pg_hba.conf if others have it otherwise.
+    """
     place = stage.tcp()
     folder = stage.subfolder("postgresql", "postgres")
     await stage.check(
@@ -49,7 +53,9 @@ async def postgresql(stage: Stage) -> Service:
         "--locale=C", "--pgdata", folder / "data",
         user="postgres",
     )  # fmt: skip
-    child = _postgres(stage, place, folder)
+    if access:
+        (folder / "data" / "pg_hba.conf").write_text(access)
+    child = _postgres(stage, place, folder, settings)
     await child.says(rb"database system is ready to accept connections")
     return Service(place, child, folder)
 
@@ -68,10 +74,11 @@ async def postgresql_replica(stage: Stage, primary: Service) -> Service:
     return Service(place, child, folder)
 
 
-def _postgres(stage: Stage, place: Place, folder: Path) -> Child:
+def _postgres(stage: Stage, place: Place, folder: Path, settings: Sequence[str] = ()) -> Child:
     return stage.spawn(
         postgres_program("postgres"), "-D", folder / "data", "-p", str(place.port),
         "-c", f"listen_addresses={place.host}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off",
+        *(word for setting in settings for word in ("-c", setting)),
         user="postgres",
     )  # fmt: skip
 

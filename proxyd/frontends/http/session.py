@@ -22,9 +22,9 @@ known length are moved by the datapath.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Awaitable, Optional
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, succeed
 from twisted.internet.interfaces import IPullProducer
 from twisted.logger import Logger
 from zope.interface import classImplements
@@ -198,7 +198,7 @@ class HttpSession(HttpConnection):
         pool = self.pool
         server: Optional[Server] = None
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
-            server = self._pick(pool, ())
+            server = self.pick(pool, ())
             if server is not None:
                 upstream = self.http.kept.take(server)
                 if upstream is not None:
@@ -239,7 +239,7 @@ class HttpSession(HttpConnection):
             log.failure("A request failed.")
             self.cut(Reason.INTERNAL)
 
-    def _dial(self, server: Server) -> Deferred[Any]:
+    def _dial(self, server: Server) -> Awaitable[Any]:
         upstream = self.http.kept.take(server) if self._may_reuse else None
         if upstream is not None:
             self._attach(upstream)

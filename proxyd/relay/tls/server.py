@@ -246,7 +246,7 @@ def _can_be_taken_up(ssl: SSL.Connection) -> bool:
 
 def _terms(spec: ServerTlsSpec) -> ServerTlsSpec:
     """What a context is made of: the same for servers that differ in their names."""
-    return evolve(spec, name="", sni="", reuse=True)
+    return evolve(spec, name="", sni="", reuse=True, starttls="")
 
 
 def _host(server: Server) -> str:

@@ -168,6 +168,15 @@ def begin(clock: IReactorTime, side: Any, tls: Union[Context, ITLSClient]) -> No
         secured.dataReceived(held)
 
 
+def hand_over(transport: Any, side: Any) -> None:
+    """Connect a side to a transport, in the place of the one that it has served."""
+    if isinstance(transport, StockTLS):
+        give_way(transport, side)
+    else:
+        transport.protocol = side
+    side.makeConnection(transport)
+
+
 def give_way(transport: StockTLS, side: Any) -> Any:
     """Put the side in the place of whoever the transport serves; returns what is beneath TLS."""
     inner = transport.wrappedProtocol

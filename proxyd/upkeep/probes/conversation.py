@@ -23,16 +23,20 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyd.config.address import Address, named
 from proxyd.config.tcp import TcpSpec
 from proxyd.config.words import printable
+from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import client_endpoint
 from proxyd.relay.prepared import prepared
+from proxyd.relay.starttls import MYSQL, request
 from proxyd.relay.tls.verification import why
+from proxyd.wire.starttls.step import Step
 
 MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
 MOST_SHOWN = 120  # letters of it in a message
@@ -56,7 +60,7 @@ class Call:
     It goes by the datapath, with what ``tcp`` asks of its sockets.  ``awaited`` is what the server owes us at
     the moment, so that one who gives up can name it.  ``pool`` and ``server`` are names; of ``processes``
     whoever starts one takes one.  ``tls`` makes what TLS begins with, if clients' connections to the server
-    have it.
+    have it, and ``starttls`` is the protocol in whose way it begins, if it is not with the first byte.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Call:
         server: str = "",
         processes: Optional[DeferredSemaphore] = None,
         tls: Optional[Callable[[], IOpenSSLClientConnectionCreator]] = None,
+        starttls: str = "",
     ) -> None:
         """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
@@ -83,6 +88,7 @@ class Call:
         self.server = server
         self.processes = processes or DeferredSemaphore(1)
         self.tls = tls
+        self.starttls = starttls
         self.awaited = "answer"
 
     def dial(self, protocol: Any) -> Deferred[Any]:
@@ -142,12 +148,15 @@ class Conversation(Protocol):
         self._waiting: Optional[Deferred[None]] = None
 
     async def __aenter__(self) -> Conversation:
-        if self._tls is None:
+        if self._tls is None or self.starttls:
             await self._call.dial(self)
-            return self
-        await self._call.endpoint(self._tls).connect(_Factory(self))
+        else:
+            await self._call.endpoint(self._tls).connect(_Factory(self))
         try:
-            await self._handshake()
+            if self.starttls and self.starttls != MYSQL:
+                await self._agree()
+            elif self._tls is not None and not self.starttls:
+                await self._handshake()
         except BaseException:
             await take_leave(self, self._call.reactor)
             raise
@@ -187,6 +196,39 @@ class Conversation(Protocol):
             self._still_there()
             self.transport.resumeProducing()
             await self.change()
+
+    @property
+    def starttls(self) -> str:
+        """In the way of which protocol TLS begins; MySQL's is a matter of whoever logs in."""
+        return self._call.starttls if self._tls is not None else ""
+
+    async def start_tls(self) -> None:
+        """Begin TLS now, and wait until it is agreed on.  Raises `Failed`."""
+        assert self._tls is not None
+        plain, factory = self.transport, TLSMemoryBIOFactory(self._tls, True, Factory(), self._call.reactor)
+        self.transport = plain.protocol = TLSMemoryBIOProtocol(factory, self, False)
+        self.transport.makeConnection(plain)
+        await self._handshake()
+
+    async def _agree(self) -> None:
+        """Ask for TLS in the way of the protocol; what was heard before it is heard again within."""
+        agreement = request(self.starttls)
+
+        def next_step(data: bytes) -> Optional[tuple[Step, int]]:
+            step = agreement.step(b"", data)
+            return (step, step.from_server) if step is not None else None
+
+        try:
+            while True:
+                step = await self.hear(next_step, "consent to TLS")
+                self.say(step.to_server)
+                if step.tls:
+                    await self.start_tls()
+                if step.joined:
+                    self._heard[:0] = step.heard
+                    return
+        except DialFailed as failed:
+            raise Failed(failed.detail) from None
 
     async def _handshake(self) -> None:
         """Wait until TLS is agreed on.  Raises `Failed`."""

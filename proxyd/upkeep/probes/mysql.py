@@ -35,7 +35,13 @@ async def _log_in(talk: Conversation, ask: MysqlAsk, secure: bool) -> None:
     proof = mysql.proof(plugin, ask.password, nonce)
     if proof is None:  # the user's own plugin may be another than the server's default
         plugin, proof = mysql.NATIVE, mysql.proof(mysql.NATIVE, ask.password, nonce)
-    talk.say(mysql.framed(mysql.login(ask.user, proof or b"", plugin, ask.dbname), 1))
+    login, number = mysql.login(ask.user, proof or b"", plugin, ask.dbname), 1
+    if talk.starttls:
+        login = mysql.wants_tls(login)
+        talk.say(mysql.framed(login[: mysql.SSL_REQUEST_LENGTH], number))
+        await talk.start_tls()
+        secure, number = True, 2
+    talk.say(mysql.framed(login, number))
     while True:
         packet = await _hear(talk, "answer to the login")
         if packet.kind == mysql.OK:

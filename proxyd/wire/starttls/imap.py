@@ -53,7 +53,13 @@ class ImapOffer:
         self._count = 0
 
     @property
-    def owes_tls(self) -> bool:
+    def awaited(self) -> str:
+        if not self._greeted or self._asked:
+            return SERVER
+        return CLIENT if self._owes_tls else ""
+
+    @property
+    def _owes_tls(self) -> bool:
         return self._offer == REQUIRED and not self._tls
 
     def step(self, client: bytes, server: bytes) -> Optional[Step]:
@@ -69,7 +75,7 @@ class ImapOffer:
         over = False
         if not self._greeted:
             self._greeted = True
-            if status == b"PREAUTH" and self.owes_tls:
+            if status == b"PREAUTH" and self._owes_tls:
                 server_wrong("greets with PREAUTH, after which TLS cannot begin")
             over = status == b"BYE"
         elif tag == b"*":
@@ -82,7 +88,7 @@ class ImapOffer:
 
     def _amended(self, capabilities: bytes) -> bytes:
         names = [name for name in capabilities.split() if name.upper() != _STARTTLS]
-        if self.owes_tls:
+        if self._owes_tls:
             names = [name for name in names if not name.upper().startswith((b"AUTH=", b"LOGINDISABLED"))]
             names.append(b"LOGINDISABLED")
         if self._offer != NONE and not self._tls:
@@ -97,7 +103,7 @@ class ImapOffer:
         if found is None:
             client_wrong("a line that is no command of IMAP")
         tag, verb = found[1], found[2].upper()
-        if self.owes_tls:
+        if self._owes_tls:
             self._count += 1
             if self._count > MOST_COMMANDS:
                 client_wrong(f"more than {MOST_COMMANDS} commands without TLS")
@@ -107,7 +113,7 @@ class ImapOffer:
         if verb in _HARMLESS and _LITERAL.search(first) is None:
             self._asked, self._leaving = tag, verb == _LOGOUT
             return Step(from_client=length, to_server=first.rstrip(b"\r\n") + b"\r\n")
-        if self.owes_tls:
+        if self._owes_tls:
             return Step(from_client=length, to_client=tag + b" NO [PRIVACYREQUIRED] use STARTTLS first\r\n")
         return Step(joined=True)
 
@@ -122,7 +128,7 @@ class ImapOffer:
 class ImapRequest:
     """We, who ask an IMAP server for TLS."""
 
-    owes_tls = False
+    awaited = SERVER
 
     def __init__(self) -> None:
         self._greeting = b""

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from proxyd.errors import Malformed, Reason, Refused
 from proxyd.wire import mysql
-from proxyd.wire.mysql import Packet, framed
+from proxyd.wire.mysql import PROTOCOL_41, SSL, SSL_REQUEST_LENGTH, Packet, framed, wants_tls
 from proxyd.wire.starttls.step import (
     CLIENT,
     NONE,
@@ -28,9 +28,6 @@ from proxyd.wire.starttls.step import (
     client_wrong,
     server_wrong,
 )
-
-_SSL, _PROTOCOL_41 = 0x800, 0x200
-_SSL_REQUEST_LENGTH = 32  # capabilities 4, longest packet 4, charset 1, the rest is not for this
 
 # caching_sha2_password wants the password itself, because it takes the channel for a safe one, or its key.
 _FULL_LOGIN = bytes([mysql.MORE_DATA]) + mysql.FULL_LOGIN
@@ -45,7 +42,7 @@ class MysqlOffer:
     """
 
     def __init__(self, offer: str, server_tls: bool) -> None:
-        self.owes_tls = offer == REQUIRED
+        self.awaited = SERVER
         self.number = 0
         self._offer = offer
         self._server_tls = server_tls
@@ -74,11 +71,12 @@ class MysqlOffer:
             return Step(from_server=length, to_client=server[:length], over=True)
         place = _flags_of(greeting.body)
         flags = int.from_bytes(greeting.body[place : place + 2], "little")
-        if self._server_tls and not flags & _SSL:
+        if self._server_tls and not flags & SSL:
             server_wrong("does not offer TLS in its greeting")
-        flags = flags & ~_SSL if self._offer == NONE else flags | _SSL
+        flags = flags & ~SSL if self._offer == NONE else flags | SSL
         body = greeting.body[:place] + flags.to_bytes(2, "little") + greeting.body[place + 2 :]
         self._greeted = True
+        self.awaited = CLIENT if self._offer == REQUIRED else ""
         self.number = greeting.number + 1
         return Step(from_server=length, to_client=framed(body, greeting.number))
 
@@ -88,18 +86,18 @@ class MysqlOffer:
             return None
         packet, length = found
         flags = int.from_bytes(packet.body[:4], "little")
-        if len(packet.body) < _SSL_REQUEST_LENGTH or not flags & _PROTOCOL_41:
+        if len(packet.body) < SSL_REQUEST_LENGTH or not flags & PROTOCOL_41:
             client_wrong("a login that is older than MySQL 4.1")
         self.number = packet.number + 1
         if self._client_tls:
             return self._reach(packet, Step(from_client=length))
-        if flags & _SSL:
-            if self._offer == NONE or len(packet.body) != _SSL_REQUEST_LENGTH:
+        if flags & SSL:
+            if self._offer == NONE or len(packet.body) != SSL_REQUEST_LENGTH:
                 client_wrong("asks for TLS where it may not")
             self._client_tls = True
-            self.owes_tls = False
+            self.awaited = ""
             return Step(from_client=length, tls=CLIENT, early=True)
-        if self.owes_tls:
+        if self.awaited == CLIENT:
             raise Refused(Reason.TLS_REQUIRED, "logs in without TLS")
         return self._reach(packet, Step(from_client=length))
 
@@ -109,12 +107,12 @@ class MysqlOffer:
         if not self._server_tls:
             return self._send(login, step)
         self._login = login
-        request = _with_ssl(login.body[:_SSL_REQUEST_LENGTH], True)
+        request = wants_tls(login.body[:SSL_REQUEST_LENGTH])
         return evolve(step, to_server=framed(request, 1), tls=SERVER)
 
     def _send(self, login: Packet, step: Step) -> Step:
         self._sent = True
-        body = _with_ssl(login.body, self._server_tls)
+        body = wants_tls(login.body, self._server_tls)
         # Where nothing is shifted, we are through.
         return evolve(step, to_server=framed(body, login.number - self._shift), joined=not self._shift)
 
@@ -144,12 +142,6 @@ def _flags_of(body: bytes) -> int:
     except Malformed as wrong:
         server_wrong(str(wrong))
     return body.index(b"\0", 1) + 14  # thread id 4, nonce 8, a zero
-
-
-def _with_ssl(body: bytes, wanted: bool) -> bytes:
-    flags = int.from_bytes(body[:4], "little")
-    flags = flags | _SSL if wanted else flags & ~_SSL
-    return flags.to_bytes(4, "little") + body[4:]
 
 
 def _from_server(data: bytes) -> Optional[tuple[Packet, int]]:

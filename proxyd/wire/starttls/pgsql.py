@@ -42,13 +42,15 @@ class PgsqlOffer:
     """
 
     def __init__(self, offer: str) -> None:
-        self.owes_tls = offer == REQUIRED
+        self.awaited = CLIENT
         self._offer = offer
+        self.direct = False  # TLS has begun with the first byte
         self._tls = False
         self._answered: set[bytes] = set()
 
     def step(self, client: bytes, server: bytes = b"") -> Optional[Step]:
         if client[:1] == _TLS_RECORD and self._offer != NONE and not self._tls and not self._answered:
+            self.direct = True
             return self._begin(Step(tls=CLIENT, early=True))
         if len(client) < 8:
             return None
@@ -66,21 +68,19 @@ class PgsqlOffer:
             client_wrong(f"a startup packet of {length} bytes")
         if len(client) < length:
             return None
-        if self.owes_tls and client[4:8] != _CANCEL_REQUEST:
+        if self._offer == REQUIRED and not self._tls and client[4:8] != _CANCEL_REQUEST:
             raise Refused(Reason.TLS_REQUIRED, "sends its startup packet without TLS")
-        self.owes_tls = False
         return Step(joined=True)
 
     def _begin(self, step: Step) -> Step:
         self._tls = True
-        self.owes_tls = False
         return step
 
 
 class PgsqlRequest:
     """What we say to a server before anything else."""
 
-    owes_tls = False
+    awaited = SERVER
 
     def __init__(self) -> None:
         self._asked = False

@@ -68,6 +68,12 @@ class Commands:
         raise NotImplementedError
 
     @property
+    def awaited(self) -> str:
+        if self._asked:
+            return SERVER
+        return CLIENT if self.owes_tls else ""
+
+    @property
     def owes_tls(self) -> bool:
         """Whether the client must begin TLS, and did not."""
         return self.offer == REQUIRED and not self.tls
@@ -119,7 +125,7 @@ class Commands:
 class Script:
     """What we tell a server, and how each must be answered; the last answer is followed by TLS."""
 
-    owes_tls = False
+    awaited = SERVER
 
     def __init__(self, script: Sequence[tuple[bytes, int]]) -> None:
         self._script = [(b"", 220), *script]

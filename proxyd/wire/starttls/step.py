@@ -55,10 +55,15 @@ class Step:
 
 
 class Agreement(Protocol):
-    """An offer or a request; ``owes_tls`` while it is the client's turn, who must begin TLS and did not."""
+    """
+    An offer or a request.
+
+    ``awaited`` is who has to go on: the server that owes an answer, the client that owes TLS, or "" for a
+    client that may take its time.
+    """
 
     @property
-    def owes_tls(self) -> bool: ...
+    def awaited(self) -> str: ...
 
     def step(self, client: bytes, server: bytes) -> Optional[Step]: ...
 
