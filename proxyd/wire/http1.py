@@ -23,6 +23,7 @@ from proxyd.wire.httpfields import (
     EXPECT,
     FORGED,
     HOST,
+    KEEP_ALIVE,
     TE,
     TOKEN,
     TRANSFER_ENCODING,
@@ -48,6 +49,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x
 _AUTHORITY = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 ).fullmatch
+_TIMEOUT = re.compile(rb"\btimeout[ \t]*=[ \t]*([0-9]{1,6})\b", re.IGNORECASE).search  # RFC 2068, 19.7.1.1
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -83,6 +85,7 @@ class Said:
     version.  ``persistent`` says whether its sender wants to go on afterwards, ``upgrade`` what it wants to
     go on with, ``named`` are the fields that are meant for us alone.
 
+    Of an answer, ``patience`` is for how many seconds its server keeps an idle connection, if that is said.
     Of a request, ``host`` is who it is for, None if that is not said; ``expects`` whether its client waits
     for 100, ``trailers`` whether it takes some.  ``rendered``, and ``rendered_last`` for the last head of a
     connection, are whose who passes it on.
@@ -96,6 +99,7 @@ class Said:
         "length",
         "minor",
         "named",
+        "patience",
         "persistent",
         "rendered",
         "rendered_last",
@@ -109,6 +113,7 @@ class Said:
         self.length = 0
         self.declared: Optional[int] = None
         self.persistent = minor == 1
+        self.patience: Optional[int] = None
         self.upgrade = b""
         self.named = _NO_NAMES
         self.host: Optional[bytes] = None
@@ -405,6 +410,9 @@ def _read_answer(answer: Answer, said: Said, ours: dict[int, bytes], of_head: bo
         _connect(said, ours[CONNECTION])
     if UPGRADE in ours and b"upgrade" in said.named:
         said.upgrade = ours[UPGRADE]
+    if KEEP_ALIVE in ours:
+        timeout = _TIMEOUT(ours[KEEP_ALIVE])
+        said.patience = int(timeout.group(1)) if timeout is not None else None
     if said.length == UNTIL_CLOSE:
         said.persistent = False
 

@@ -44,13 +44,14 @@ UPGRADE = 5
 EXPECT = 6
 TE = 7
 HOP_BY_HOP = 8  # RFC 9110, 7.6.1, and the names from before it
-FORGED = 9  # "_" for "-": CGI makes the same variable of both, so a server could take it for the real one
-FORWARDED = 10  # what says for whom one speaks: only of those that are trusted
-VIA = 11
-SERVER = 12
-DATE = 13
-LOCATION = 14
-SET_COOKIE = 15
+KEEP_ALIVE = 9  # of these the one that says for how long
+FORGED = 10  # "_" for "-": CGI makes the same variable of both, so a server could take it for the real one
+FORWARDED = 11  # what says for whom one speaks: only of those that are trusted
+VIA = 12
+SERVER = 13
+DATE = 14
+LOCATION = 15
+SET_COOKIE = 16
 
 KINDS = {
     b"host": HOST,
@@ -60,7 +61,7 @@ KINDS = {
     b"upgrade": UPGRADE,
     b"expect": EXPECT,
     b"te": TE,
-    b"keep-alive": HOP_BY_HOP,
+    b"keep-alive": KEEP_ALIVE,
     b"proxy-connection": HOP_BY_HOP,
     b"http2-settings": HOP_BY_HOP,
     b"forwarded": FORWARDED,

@@ -345,6 +345,17 @@ class Answers(Case):
         self.assertEqual((found.status, found.reason, found.said.declared), (404, b"Not  Found", 7))
         self.assertEqual([field[2] for field in found.said.fields], [b"Server: x\r\n", b"Trailer: y\r\n"])
 
+    def test_patience(self) -> None:
+        """For how long the server says that it keeps a connection (RFC 2068, 19.7.1.1)."""
+        for value, seconds in (
+            (b"timeout=5, max=100", 5),
+            (b"max=3,Timeout = 0", 0),
+            (b"max=3", None),
+            (b"xtimeout=5", None),
+        ):
+            found = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: %s\r\n\r\n" % value)
+            self.assertEqual((found.said.patience, found.said.fields), (seconds, []))
+
     def test_switches(self) -> None:
         """What it goes on with."""
         found = answer(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")

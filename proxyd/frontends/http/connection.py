@@ -222,7 +222,7 @@ class HttpConnection(Session):
             self._tried = []
         http.answered(record)
 
-    def let_go(self, keep: bool) -> None:
+    def let_go(self, keep: bool, patience: Optional[int] = None) -> None:
         """Part with the server: keep its connection for others, or close it; its slot is free."""
         upstream, picked, pool = self.server, self.picked, self.pool
         self.server = self._nobody
@@ -235,7 +235,7 @@ class HttpConnection(Session):
                 assert pool is not None
                 if upstream.paused:
                     upstream.resumeProducing()
-                self.http.kept.keep(upstream, pool, self._since)
+                self.http.kept.keep(upstream, pool, self._since, patience)
             else:
                 upstream.held = b""
                 self.http.kept.drop(upstream, abort=True)

@@ -15,6 +15,8 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.deadlines import Wheel
 
+EARLIER = 1  # seconds before the server would close it: what is under way then would meet a closed door
+
 LOOKS = 4  # in the shortest time that one is kept
 
 
@@ -32,18 +34,23 @@ class Kept:
     def __len__(self) -> int:
         return sum(map(len, self._idle.values()))
 
-    def take(self, server: Server) -> Optional[Upstream]:
+    def take(self, server: Server, now: float) -> Optional[Upstream]:
         """A connection to the server that can be used at once, if there is one."""
         idle = self._idle.get(server)
         while idle:
             upstream = idle.pop()
-            if upstream.address is server.address or upstream.address == server.address:
+            moved = upstream.address is not server.address and upstream.address != server.address
+            if now < upstream.until and not moved:
                 return upstream
-            self.drop(upstream)  # it has moved
+            self.drop(upstream)
         return None
 
-    def keep(self, upstream: Upstream, pool: Pool, now: float) -> None:
-        """Its answer is complete, and it may carry another request."""
+    def keep(self, upstream: Upstream, pool: Pool, now: float, patience: Optional[int] = None) -> None:
+        """
+        Its answer is complete, and it may carry another request.
+
+        ``patience`` is for how many seconds the server says that it will wait for one.
+        """
         server = upstream.server
         upstream.pair = self
         idle = self._idle.get(server)
@@ -54,10 +61,13 @@ class Kept:
             self.drop(upstream)
             return
         upstream.requests += 1
-        upstream.since = now
+        limit = pool.spec.idle_connection_timeout
+        upstream.since, upstream.until = now, now + limit
+        if patience is not None and patience - EARLIER < limit:
+            upstream.until = now + patience - EARLIER
         idle.append(upstream)
         if not self.due:
-            self._wheel.arm(self, pool.spec.idle_connection_timeout / LOOKS)
+            self._wheel.arm(self, limit / LOOKS)
 
     def drop(self, upstream: Upstream, abort: bool = False) -> None:
         """It is not to be used any more; with ``abort`` what it still says is not waited for."""
@@ -75,7 +85,7 @@ class Kept:
             pool = self._pools[server]
             limit = pool.spec.idle_connection_timeout
             gone = server not in pool.servers
-            for upstream in [each for each in idle if gone or not 0 <= now - each.since < limit]:
+            for upstream in [each for each in idle if gone or not each.since <= now < each.until]:
                 idle.remove(upstream)
                 self.drop(upstream)
             if idle:

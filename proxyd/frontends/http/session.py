@@ -200,7 +200,7 @@ class HttpSession(HttpConnection):
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
             server = self.pick(pool, ())
             if server is not None:
-                upstream = self.http.kept.take(server)
+                upstream = self.http.kept.take(server, self._since)
                 if upstream is not None:
                     pool.opened(server)
                     self.picked = server
@@ -240,7 +240,7 @@ class HttpSession(HttpConnection):
             self.cut(Reason.INTERNAL)
 
     def _dial(self, server: Server) -> Awaitable[Any]:
-        upstream = self.http.kept.take(server) if self._may_reuse else None
+        upstream = self.http.kept.take(server, self.http.seconds()) if self._may_reuse else None
         if upstream is not None:
             self._attach(upstream)
             return succeed(None)
@@ -415,7 +415,7 @@ class HttpSession(HttpConnection):
         if self.picked is not None and self.picked.failures:
             pool.worked(self.picked, self._began)
         keep = reusable and complete and answer.said.persistent and _serves_all(pool, self.picked)
-        self.let_go(keep and not upstream.finished)
+        self.let_go(keep and not upstream.finished, answer.said.patience)
         if delivery.closes or not complete:
             self.close_client(complete)
         else:

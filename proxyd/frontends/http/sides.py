@@ -48,10 +48,11 @@ class Upstream(ProxyClient):
     The side that faces a server.  It outlives the request it was dialed for, and serves others.
 
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
-    was dialed, ``requests`` how many it has carried before, ``since`` when it was kept.
+    was dialed, ``requests`` how many it has carried before, ``since`` when it was kept and ``until`` when
+    it may be used.
     """
 
-    __slots__ = ("address", "memory", "requests", "server", "since")
+    __slots__ = ("address", "memory", "requests", "server", "since", "until")
 
     def __init__(self, pair: Pair, server: Server, lines: Lines) -> None:
         super().__init__(pair)
@@ -59,7 +60,7 @@ class Upstream(ProxyClient):
         self.address: Any = server.address
         self.memory = Memory(lines)
         self.requests = 0
-        self.since = 0.0
+        self.since = self.until = 0.0
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)

@@ -57,6 +57,18 @@ class Kept(HttpCase):
         self.assertEqual(self.kept(), 0)
         self.over()
 
+    def test_patience(self) -> None:
+        """One is not used any more a second before its server, as it has said, would close it."""
+        self.listen()
+        said = OK.replace(b"Date", b"Keep-Alive: timeout=5, max=99\r\nDate")
+        client = self.client(GET)
+        for seconds, dialed in ((0.0, 1), (3.0, 1), (4.5, 2)):
+            self.pass_time(seconds)
+            self.say(client, GET) if seconds else None
+            self.say(self.server, said)
+            self.assertEqual((self.heard(client), len(self.datapath.hosts)), (ANSWERED, dialed))
+        self.over()
+
     def test_closed_by_the_server(self) -> None:
         """One that its server closes, or resets, is not used any more."""
         for leaves in ("close", "reset"):
