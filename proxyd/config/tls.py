@@ -194,7 +194,7 @@ PARAMETERS = (
         "tickets",
         YesNo(),
         "Clients resume sessions by tickets. With `no` they resume by an id, and the sessions are kept in "
-        "memory, at most 20,000.",
+        "memory, at most 20,000. Where clients come with certificates (`client`), none are resumed.",
         "tickets=no",
         default="yes",
     ),

@@ -166,7 +166,11 @@ async def read_opening(
 
 
 def note_tls(opening: Opening, ssl: Connection) -> None:
-    """Note what the client has agreed on in TLS that ends here."""
+    """
+    Note what the client has agreed on in TLS that ends here.
+
+    Raises `Refused` if there is no certificate for the name that it asks for.
+    """
     opening.ended = True
     try:
         opening.sni = clienthello.host_name(ssl.get_servername() or b"")
@@ -175,6 +179,9 @@ def note_tls(opening: Opening, ssl: Connection) -> None:
     agreed = ssl.get_alpn_proto_negotiated()
     opening.alpn = (agreed,) if agreed else ()
     opening.tls = f"{ssl.get_protocol_version_name()}/{ssl.get_cipher_name()}"
+    if ssl.get_certificate() is None:
+        # It goes on with a session of another name, for which no certificate is sent.
+        raise Refused(Reason.TLS_HANDSHAKE, "TLS: there is no certificate for the name that it asks for")
     certificate = ssl.get_peer_certificate(as_cryptography=True)
     if certificate is not None:
         opening.client_cn = common_name(certificate.subject)

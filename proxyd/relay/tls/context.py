@@ -73,10 +73,13 @@ def make_context(
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[spec.minimum])
     context.set_max_proto_version(_VERSIONS[spec.maximum])
-    context.set_options(_OPTIONS if spec.tickets else _OPTIONS | SSL.OP_NO_TICKET)
+    # Who comes with a certificate is judged each time.  A session would open to whom is revoked since, for as
+    # long as it is taken up (with TLS 1.3 each time makes it new), or who came without, as authorities do.
+    resumes = not spec.client
+    context.set_options(_OPTIONS if spec.tickets and resumes else _OPTIONS | SSL.OP_NO_TICKET)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # else an idle connection keeps two of 16 KiB
     context.set_session_id(session_id)
-    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if resumes else SSL.SESS_CACHE_OFF)
     context.set_timeout(SESSION_SECONDS)
     _set(lambda: context.set_cipher_list(spec.ciphers.encode()), f"ciphers={spec.ciphers}")
     if spec.ciphersuites:

@@ -83,6 +83,9 @@ class ChallengeTests(FolderCase):
         self.assertTrue(self.seen(ends))
         self.assertEqual(ends.server.get_alpn_proto_negotiated(), OFFER[0])
         self.assertTrue(Ends(front, NAME).errors)
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        session = Ends(front, NAME, context, alpn=OFFER).tickets()
+        self.assertTrue(Ends(front, NAME, context, session=session).errors)
 
     def test_old_versions(self) -> None:
         """With TLS 1.2, where OpenSSL could not go on, the handshake is refused."""

@@ -115,18 +115,23 @@ class ClientsTests(FolderCase):
             'clients/ca: "Clients" has expired: clients that come with its certificates are refused', said
         )
 
-    def test_sessions_are_of_one_listener(self) -> None:
-        """A session that one listener has verified opens no other."""
-        first = self.begun(client="required", client_ca=self.ca)
-        second = Termination("listener other", first.spec)
-        second.begin(NOW_SECONDS)
-        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
-            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-            context.set_max_proto_version(version)
-            with tempfile.NamedTemporaryFile() as file:
-                self.good.write(file.name)
-                context.use_certificate_chain_file(file.name)
-                context.use_privatekey_file(file.name)
-            ends = Ends(first.front, b"a.example", context)
-            again = Ends(second.front, b"a.example", context, session=ends.tickets())
-            self.assertEqual((again.errors, again.resumed(ends)), ([], False))
+    def test_each_is_judged(self) -> None:
+        """A session opens to nobody whose certificate is revoked by now, or who came without any."""
+        for tickets in (True, False):
+            for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+                crl = self.write("clients/crl", CLIENTS.revoke())
+                given = {"client": "required", "client_ca": self.ca, "client_crl": crl, "tickets": tickets}
+                termination = self.begun(**given)
+                context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+                context.set_max_proto_version(version)
+                with tempfile.NamedTemporaryFile() as file:
+                    self.bad.write(file.name)
+                    context.use_certificate_chain_file(file.name)
+                    context.use_privatekey_file(file.name)
+                first = Ends(termination.front, b"a.example", context)
+                session = first.tickets()
+                again = Ends(termination.front, b"a.example", context, session=session)
+                self.assertEqual((first.errors, again.errors), ([], []))
+                self.write("clients/crl", CLIENTS.revoke(self.bad))
+                termination.take(termination.load(NOW_SECONDS))
+                self.assertTrue(Ends(termination.front, b"a.example", context, session=session).errors)

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from proxyd.config.tls import TlsSpec
-from proxyd.errors import StartError
+from proxyd.errors import Refused, StartError
+from proxyd.relay.opening import Opening, note_tls
 from proxyd.relay.tls.termination import Loaded, Termination
 from tests.relay.tls.folder import BETWEEN, NOW_SECONDS, ROOT, RSA_KEY, Ends, FolderCase
 from tests.support.authority import DAY, NOW, self_signed
@@ -304,3 +305,15 @@ class ReloadTests(FolderCase):
                 self.assertEqual(again.errors, [])
                 self.assertTrue(again.resumed(first), (version, tickets))
                 self.assertNotEqual(self.got("a.example"), old)
+
+    def test_sessions_do_not_replace_a_certificate(self) -> None:
+        """Who asks for a name that there is not is refused where that is strict, with a session too."""
+        front = self.begun(strict_sni=True).front
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        first = Ends(front, b"a.example", context)
+        note_tls(Opening(None), first.server)
+        session = first.tickets()
+        for name in (b"none.example", b""):
+            again = Ends(front, name, context, session=session)
+            self.assertTrue(again.errors or again.resumed(first))
+            self.assertRaises(Refused, note_tls, Opening(None), again.server)
