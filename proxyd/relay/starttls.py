@@ -108,12 +108,29 @@ async def _agree(session: Session, agreement: Agreement) -> Step:
         tls = factory.front if side is session.client else session.server_tls
         datapath.start_tls(side, tls, early)
 
+    # Whoever is heard before there is a server counts already.
+    tally = factory.tally if not isinstance(agreement, PgsqlOffer) else None
+    counted = False
+
+    def count(owes: bool) -> None:
+        """Count the client among those in the midst of their openings as long as it owes TLS."""
+        nonlocal counted
+        if tally is not None and owes != counted:
+            tally.limits.handshakes += 1 if owes else -1
+            counted = owes
+
     def rest(awaited: str) -> None:
+        count(awaited == CLIENT)
         seconds = spec.half_closed_timeout if session.client.finished else spec.idle_timeout
-        session.wheel.arm(session, spec.handshake_timeout if awaited == CLIENT else seconds)
+        if awaited == CLIENT:
+            seconds = spec.handshake_timeout
+        elif talk.shaking and session.pool is not None:
+            seconds = session.pool.spec.connect_timeout
+        session.wheel.arm(session, seconds)
 
     server = session.server if session.server.connected else None
-    talk = session.early = Talk(agreement, session.client, server, start_tls, rest)
+    talk: Talk = Talk(agreement, session.client, server, start_tls, rest)
+    session.early = talk
     try:
         step = await talk.agree()
     except CancelledError:
@@ -121,6 +138,7 @@ async def _agree(session: Session, agreement: Agreement) -> Step:
             session.server.transport.abortConnection()
         raise
     finally:
+        count(False)
         session.early = None
         session.mute = talk.shaking == CLIENT
         session.packet = agreement.number if isinstance(agreement, MysqlOffer) else 0

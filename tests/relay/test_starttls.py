@@ -9,8 +9,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from proxyd.config.tls import TlsSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import Record
+from proxyd.policy.bans import Bans
+from proxyd.policy.limits import Limits
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.starttls import ask
+from proxyd.relay.tally import Tally
 from proxyd.wire.refusal import SSL_REQUEST
 from tests.relay.test_session import FakeDatapath, SessionCase
 from tests.support.peer import Ended
@@ -194,6 +197,24 @@ class Behind(Agreeing):
         (session,) = self.factory.sessions
         session.cut(Reason.DRAINED)
         self.assertEqual(self.ended().reason, Reason.DRAINED)
+
+    def test_counted(self) -> None:
+        """A client that owes TLS is in the midst of its opening until that stands."""
+        self.client = self.talk("smtp")
+        self.client.reset()
+        self.the_record()
+        self.notebook.records.clear()
+        limits = Limits(self.factory.spec)
+        self.factory.tally = Tally("front", limits, (), Bans(1), self.clock.seconds)
+        self.client = self.connect()
+        self.assertEqual(limits.handshakes, 0)
+        self.say(self.datapath.peers[-1], GREETING)
+        self.assertEqual(limits.handshakes, 1)
+        self.say(self.client, b"STARTTLS\r\n")
+        self.assertEqual(limits.handshakes, 1)
+        self.secured()
+        self.assertEqual(limits.handshakes, 0)
+        self.assertEqual(self.ended().reason, Reason.CLIENT_GONE)
 
     def test_mysql_is_numbered(self) -> None:
         """A refusal of MySQL has the number that its client waits for."""
