@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from proxyd.interfaces import OcspSnapshot
 from proxyd.policy.attempts import Attempts
 from proxyd.policy.ocsp import refresh_at
-from proxyd.relay.tls.certificate import Certificate, Staple
+from proxyd.relay.tls.certificate import UNREADABLE, Certificate, Staple
 from proxyd.relay.tls.staple import Revoked, Unfit, checked
 from proxyd.upkeep.fetch import FetchFailed, fetch
 from proxyd.upkeep.periodic import Periodic
@@ -271,7 +271,7 @@ def _responder(leaf: x509.Certificate) -> str:
     """Where the authority can be asked, as the certificate says; empty if it does not say, or not by HTTP."""
     try:
         access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return ""
     for one in access:
         url = one.access_location.value

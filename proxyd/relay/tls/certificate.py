@@ -13,7 +13,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 
 from attrs import define, frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
@@ -31,6 +31,9 @@ DAY = 86400.0
 SOON = 14 * DAY  # what expires within that is told of; those of ninety days are renewed a month before
 
 LONGEST_CHAIN = 10  # certificates that are sent with one; OpenSSL's clients take no more by default
+
+# What cryptography raises of a certificate, and what is in it, when it is asked for what it cannot read.
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 _KINDS = (
     (rsa.RSAPublicKey, "RSA"),
@@ -142,7 +145,7 @@ def make_certificate(
         return None
     try:
         names, must_staple, told = names_of(leaf), _must_staple(leaf), _issuers_url(leaf)
-    except ValueError as error:
+    except UNREADABLE as error:
         troubles.append(Trouble(path, f"has an extension that cannot be read: {error}"))
         return None
     issuers = list(_issuers(leaf, rest, authorities))
@@ -196,6 +199,14 @@ def names_of(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(found)
 
 
+def public_key(certificate: x509.Certificate) -> Optional[PublicKeyTypes]:
+    """Whose key it is for; None if that is of a kind which nobody here knows."""
+    try:
+        return certificate.public_key()
+    except UNREADABLE:
+        return None
+
+
 def kind_of(key: PublicKeyTypes) -> str:
     """The type of a key; "" of one that TLS has no use for."""
     return next((word for kind, word in _KINDS if isinstance(key, kind)), "")
@@ -229,7 +240,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it may issue others."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 
@@ -281,7 +292,7 @@ def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, TypeError, *UNREADABLE):
         return False
     return True
 

@@ -35,6 +35,7 @@ from proxyd.relay.tls.certificate import (
     is_authority,
     judged,
     make_certificate,
+    public_key,
 )
 
 CERTIFICATES = (".pem", ".crt", ".cer", ".cert")
@@ -279,7 +280,7 @@ def _match(
         for key in other.keys:
             public = key.public_key()
             for leaf in pem.certificates:
-                if leaf.public_key() == public:
+                if public_key(leaf) == public:
                     rest = tuple(one for one in pem.certificates if one is not leaf)
                     return Part(leaf, key, rest, tuple(dict.fromkeys((path, place))))
         if place == path:

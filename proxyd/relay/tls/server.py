@@ -24,6 +24,7 @@ from proxyd.config.servertls import CLIENT, NO_SNI, ServerTlsSpec, is_ip_address
 from proxyd.errors import Problem
 from proxyd.interfaces import ITLSClient
 from proxyd.policy.server import Server
+from proxyd.relay.tls.certificate import public_key
 from proxyd.relay.tls.files import Pem, read_pem
 from proxyd.relay.tls.verification import Asking, judge
 
@@ -295,7 +296,7 @@ def _show(context: SSL.Context, path: str, key_path: str) -> None:
     first, *rest = _read(path, certificates=True).certificates
     if not first.not_valid_after_utc > datetime.now(timezone.utc):
         raise Unfit(f"{path}: expired on {first.not_valid_after_utc:%Y-%m-%d}")
-    public = first.public_key()
+    public = public_key(first)
     fit = [key for key in _read(key_path, certificates=False).keys if key.public_key() == public]
     if not fit:
         raise Unfit(f"{key_path}: the private key does not belong to the first certificate in {path}")

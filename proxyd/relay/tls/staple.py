@@ -8,16 +8,13 @@ name.
 
 from __future__ import annotations
 
-from typing import Optional
-
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxyd.relay.tls.certificate import Certificate, Staple, title
+from proxyd.relay.tls.certificate import UNREADABLE, Certificate, Staple, title
 
 LEEWAY = 300.0  # seconds that the clock of an authority may be ahead of ours
 
@@ -40,6 +37,14 @@ def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
         raise Unfit("is no OCSP response in DER") from None
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise Unfit(f"is no answer, the authority said {response.response_status.name.lower()}")
+    try:
+        return Staple(der, _good_until(response, certificate, now))
+    except UNREADABLE as error:
+        raise Unfit(f"has in it what cannot be read: {error}") from None
+
+
+def _good_until(response: ocsp.OCSPResponse, certificate: Certificate, now: float) -> float:
+    """Until when it holds, if all is as it should be."""
     issuer = certificate.issuer
     if issuer is None:
         raise Unfit("cannot be checked, because who has issued the certificate is not known")
@@ -55,7 +60,7 @@ def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
         revoked = answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
         text = f"says that the certificate is {answer.certificate_status.name.lower()}"
         raise Revoked(text) if revoked else Unfit(text)
-    return Staple(der, until)
+    return until
 
 
 def _about(
@@ -75,7 +80,7 @@ def _about(
 
 def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> None:
     signer = _signer(response, issuer)
-    key, hashed = signer.public_key(), _hash(response)
+    key, hashed = signer.public_key(), response.signature_hash_algorithm
     signature, signed = response.signature, response.tbs_response_bytes
     try:
         if isinstance(key, rsa.RSAPublicKey) and hashed is not None:
@@ -90,13 +95,6 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> N
         raise Unfit(f'is not signed by "{title(signer.subject)}"') from None
 
 
-def _hash(response: ocsp.OCSPResponse) -> Optional[hashes.HashAlgorithm]:
-    try:
-        return response.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        raise Unfit("is signed in a way that cannot be checked") from None
-
-
 def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certificate:
     """Who has signed: the issuer itself, or one whom it has made its responder (RFC 6960 4.2.2.2)."""
     for one in response.certificates:
@@ -105,7 +103,7 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certi
         try:
             usage = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             one.verify_directly_issued_by(issuer)
-        except (x509.ExtensionNotFound, InvalidSignature, ValueError, TypeError):
+        except (x509.ExtensionNotFound, InvalidSignature, TypeError, *UNREADABLE):
             continue
         if ExtendedKeyUsageOID.OCSP_SIGNING in usage:
             return one

@@ -52,6 +52,10 @@ class StapleTests(FolderCase):
             (BETWEEN.vouch(BETWEEN.issue("b.example")), "is about another certificate"),
             (other.vouch(self.issued), "is about another certificate"),
             (good[:-1] + bytes([good[-1] ^ 1]), 'is not signed by "Between"'),
+            (
+                good.replace(b"\x06\x05\x2b\x0e\x03\x02\x1a", b"\x06\x05\x2b\x0e\x03\x02\x7f"),
+                "cannot be read",
+            ),
             (BETWEEN.vouch(self.issued, responder=BETWEEN.issue("ocsp")), 'is not signed by "Between"'),
             (BETWEEN.vouch(self.issued, responder=ROOT.issue("ocsp", purpose=FOR_OCSP)), "is not signed by"),
         ):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 from typing import Optional
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
@@ -16,6 +19,8 @@ from tests.relay.tls.folder import BETWEEN, NOW_SECONDS, ROOT, RSA_KEY, Ends, Fo
 from tests.support.authority import DAY, NOW, self_signed
 
 DAYS = 86400.0
+
+P_256, NO_CURVE = b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x7f"  # in DER
 
 
 class StartTests(FolderCase):
@@ -30,6 +35,25 @@ class StartTests(FolderCase):
         """What is said of a folder that the daemon does not start with."""
         error = self.assertRaises(StartError, self.begun, **given)
         return [self.local(line).replace("[listener front] tls: ", "") for line in error.lines]
+
+    def test_what_no_library_knows(self) -> None:
+        """A certificate that is odd is told of by its file, whatever is odd."""
+        self.both(ROOT.issue("a.example"), "a.pem")
+        odd = BETWEEN.issue("b.example", whole=False)
+        self.write("b.crt", odd.chain + _in_der(BETWEEN.pem, P_256, NO_CURVE))
+        self.write("b.key", odd.key)
+        self.write("c.crt", _in_der(odd.chain, P_256, NO_CURVE))
+        self.write("c.key", odd.key)
+        self.write("d.crt", _in_der(odd.chain, b"\x82\x09b.example", b"\xa5\x09b.example"))
+        self.write("d.key", odd.key)
+        self.assertEqual(
+            [line.partition(": x400")[0] for line in self.refused()],
+            [
+                "c.crt: the private key in c.key does not belong to it",
+                'b.crt: the chain is broken: "Between" has issued it, and the file has only "Between"',
+                "d.crt: has an extension that cannot be read",
+            ],
+        )
 
     def warned(self, **given: object) -> list[str]:
         return [self.local(one) for one in self.begun(**given).loaded.warnings]
@@ -175,6 +199,12 @@ class StartTests(FolderCase):
         ):
             error = self.assertRaises(StartError, Termination, "listener front", self.spec(**given))
             self.assertIn(f"[listener front] tls: {said}", self.local(error))
+
+
+def _in_der(pem: bytes, before: bytes, after: bytes) -> bytes:
+    """A certificate in PEM of which something is otherwise."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    return ssl.DER_cert_to_PEM_cert(der.replace(before, after)).encode()
 
 
 class ReloadTests(FolderCase):
