@@ -8,6 +8,7 @@ for anything else is sent to https on the same host: that is the port that brows
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -57,13 +58,14 @@ class Bounded(WrappingFactory):
     """
     What gives at most `MOST` clients at a time what another factory has for them.
 
-    For one more the oldest has to go: who only holds connections open cannot keep an authority out.
+    For one more the oldest has to go: who only holds connections open cannot keep an authority out.  Those
+    that have to go have gone only when the reactor comes round, and until then as many more may have come.
     """
 
     noisy = False
 
     def buildProtocol(self, addr: Any) -> ProtocolWrapper:
-        if len(self.protocols) >= MOST:
-            oldest: Any = next(iter(self.protocols))
-            oldest.transport.abortConnection()
+        for oldest in islice(self.protocols, max(0, len(self.protocols) + 1 - MOST)):
+            transport: Any = oldest.transport
+            transport.abortConnection()
         return super().buildProtocol(addr)

@@ -86,3 +86,10 @@ class ChallengesTests(Case):
                 protocols[number - MOST].connectionLost(Failure(ConnectionAborted()))
         self.assertEqual([one.disconnected for one in transports], [True, True] + [False] * MOST)
         self.assertEqual(len(self.factory.protocols), MOST)
+
+    def test_bounded_in_a_flood(self) -> None:
+        """As many have to go as have come, though none has gone yet."""
+        transports = [StringTransport() for _ in range(MOST + 3)]
+        for transport in transports:
+            self.connect().makeConnection(transport)
+        self.assertEqual([one.disconnected for one in transports], [True] * 3 + [False] * MOST)

@@ -82,9 +82,7 @@ class AcmeFolder:
             for path in (os.path.dirname(self.path), self.path, self.certificates, self._file("orders")):
                 with suppress(FileExistsError):
                     os.mkdir(path, MODE)
-                if not stat.S_ISDIR(os.stat(path).st_mode):
-                    raise StartError((f"[acme {self._spec.name}] {path} is not a folder",))
-                os.chmod(path, MODE)
+                self._close(path)
             self._retire()
             for spec in self._spec.certificates:
                 if self.held(spec) is None:
@@ -97,6 +95,21 @@ class AcmeFolder:
             return list(error.lines)
         return []
 
+    def _close(self, path: str) -> None:
+        """
+        Let nobody else into a folder.  Raises `StartError` if it is none.
+
+        A link is none: whoever the daemon is later may write here, and is not to lead root elsewhere.
+        """
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except NotADirectoryError:
+            raise StartError((f"[acme {self._spec.name}] {path} is not a folder",)) from None
+        try:
+            os.fchmod(folder, MODE)
+        finally:
+            os.close(folder)
+
     def _retire(self) -> None:
         """Take away what nobody wants any more: it would be served on and never be renewed."""
         wanted = {f"{spec.name}.pem" for spec in self._spec.certificates}
@@ -104,6 +117,7 @@ class AcmeFolder:
         for name in sorted(there - wanted):
             with suppress(FileExistsError):
                 os.mkdir(self._file("retired"), MODE)
+            self._close(self._file("retired"))
             os.replace(self._file("certificates", name), self._file("retired", name))
             self._log.info(
                 "[acme {authority}] {name} is not asked for any more, and was moved to {folder}",
@@ -121,7 +135,7 @@ class AcmeFolder:
         owner = os.stat(self._state)
         if os.geteuid() != 0 or owner.st_uid == 0:
             return
-        os.chown(os.path.dirname(self.path), owner.st_uid, owner.st_gid)
+        os.chown(os.path.dirname(self.path), owner.st_uid, owner.st_gid, follow_symlinks=False)
         for folder, _, files in os.walk(self.path):
             for path in (folder, *(os.path.join(folder, name) for name in files)):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

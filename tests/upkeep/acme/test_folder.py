@@ -82,6 +82,22 @@ class FolderTests(Case):
         wrong = AcmeFolder(self.state, SPEC).prepare(NOW)
         self.assertEqual(wrong, [f"[acme ca] {os.path.join(self.state, 'acme')} is not a folder"])
 
+    def test_links(self) -> None:
+        """Whoever may write there does not lead root elsewhere."""
+        elsewhere = self.mktemp()
+        os.mkdir(elsewhere, 0o755)
+        self.folder()
+        self.path("retired").symlink_to(os.path.abspath(elsewhere))
+        spec = AcmeSpec("ca", URL, (WWW,))
+        for name in ("retired", "orders", "certificates", "", os.pardir):
+            path = os.path.normpath(self.path(name))
+            if not os.path.islink(path):
+                os.rename(path, self.mktemp())
+                os.symlink(os.path.abspath(elsewhere), path)
+            wrong = AcmeFolder(self.state, spec).prepare(NOW)
+            self.assertEqual(wrong, [f"[acme ca] {path} is not a folder"])
+        self.assertEqual((os.listdir(elsewhere), stat.S_IMODE(os.stat(elsewhere).st_mode)), ([], 0o755))
+
     def test_torn(self) -> None:
         """A certificate that cannot be served is told, and a placeholder takes its place."""
         folder = self.folder()
