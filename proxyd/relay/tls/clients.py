@@ -15,9 +15,7 @@ from proxyd.relay.tls.files import contents, read_pem
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
-def read_authorities(
-    spec: TlsSpec, now: float, troubles: list[Trouble], warnings: list[Trouble]
-) -> Optional[ClientAuthorities]:
+def read_authorities(spec: TlsSpec, troubles: list[Trouble]) -> Optional[ClientAuthorities]:
     """What these files say; None if clients are asked for nothing, or there is a trouble more."""
     if not spec.client:
         return None
@@ -26,20 +24,13 @@ def read_authorities(
     troubles += pem.troubles
     if not pem.certificates and not pem.troubles:
         troubles.append(Trouble(spec.client_ca, "has no certificate", passing=True))
-    for one in pem.certificates:
-        if one.not_valid_after_utc.timestamp() <= now:
-            text = f'"{title(one.subject)}" has expired: clients that come with its certificates are refused'
-            warnings.append(Trouble(spec.client_ca, text))
-    revoked = _read_revoked(spec.client_crl, now, troubles, warnings) if spec.client_crl else ()
+    revoked = _read_revoked(spec.client_crl, troubles) if spec.client_crl else ()
     if len(troubles) > before:
         return None
-    _check_revoked(spec.client_crl, pem.certificates, revoked, warnings)
     return ClientAuthorities(pem.certificates, revoked)
 
 
-def _read_revoked(
-    path: str, now: float, troubles: list[Trouble], warnings: list[Trouble]
-) -> tuple[x509.CertificateRevocationList, ...]:
+def _read_revoked(path: str, troubles: list[Trouble]) -> tuple[x509.CertificateRevocationList, ...]:
     try:
         lists = tuple(x509.load_pem_x509_crl(block[0]) for block in _CRL.finditer(contents(path)))
     except OSError as error:
@@ -51,23 +42,28 @@ def _read_revoked(
         return ()
     if not lists:
         troubles.append(Trouble(path, "has no list of revoked certificates in PEM", passing=True))
-    for one in lists:
-        until = one.next_update_utc
-        if until is not None and until.timestamp() <= now:
-            issuer, since = title(one.issuer), day(until.timestamp())
-            text = f'the list of "{issuer}" ran out on {since}: its clients are refused until it is renewed'
-            warnings.append(Trouble(path, text))
     return lists
 
 
-def _check_revoked(
-    path: str,
-    authorities: tuple[x509.Certificate, ...],
-    revoked: tuple[x509.CertificateRevocationList, ...],
-    warnings: list[Trouble],
-) -> None:
-    """OpenSSL lets in no client of an authority that has no list once there is any."""
-    for one in authorities if revoked else ():
-        if all(other.issuer != one.subject for other in revoked):
+def judge(spec: TlsSpec, clients: ClientAuthorities, now: float, warnings: list[Trouble]) -> list[float]:
+    """Whose clients are refused now though they need not be; and when to judge that again."""
+    ends: list[float] = []
+    for one in clients.authorities:
+        until = one.not_valid_after_utc.timestamp()
+        ends.append(until)
+        if until <= now:
+            text = f'"{title(one.subject)}" has expired: clients that come with its certificates are refused'
+            warnings.append(Trouble(spec.client_ca, text))
+        # OpenSSL lets in no client of an authority that has no list once there is any.
+        if clients.revoked and all(other.issuer != one.subject for other in clients.revoked):
             text = f'has no list of "{title(one.subject)}", so its clients are refused'
-            warnings.append(Trouble(path, text))
+            warnings.append(Trouble(spec.client_crl, text))
+    for each in clients.revoked:
+        if each.next_update_utc is None:
+            continue
+        until = each.next_update_utc.timestamp()
+        ends.append(until)
+        if until <= now:
+            text = f'the list of "{title(each.issuer)}" ran out on {day(until)}'
+            warnings.append(Trouble(spec.client_crl, f"{text}: its clients are refused until it is renewed"))
+    return [until for until in ends if until > now]

@@ -20,7 +20,7 @@ from proxyd.policy.acme import Answers
 from proxyd.policy.certificates import NEVER, Certificates
 from proxyd.relay.tls.certificate import SOON, Certificate, Trouble, judged
 from proxyd.relay.tls.challenge import answering
-from proxyd.relay.tls.clients import read_authorities
+from proxyd.relay.tls.clients import judge, read_authorities
 from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
 from proxyd.relay.tls.files import Reading, State, contents, look, no_default, read, staple_path, state_of
 from proxyd.relay.tls.staple import Unfit, checked
@@ -108,7 +108,7 @@ class Termination:
         own, states = look(spec), self.look()
         reading = read(spec, own, before.reading)
         troubles, warnings = list(reading.troubles), list(reading.warnings)
-        clients = self._load_clients(states, now, troubles, warnings)
+        clients = self._load_clients(states, troubles)
         contexts = dict(before.contexts) if clients is before.clients else {}
         troubles += _emptied(reading, before.certificates, troubles)
         found = _recognized(reading.certificates, before.certificates)
@@ -121,6 +121,8 @@ class Termination:
             certificates, table = before.certificates, before.table
         self._staple(certificates, states, now, warnings)
         times = [one.staple.until for one in certificates if one.staple is not None]
+        if clients is not None:
+            times += judge(spec, clients, now, warnings)
         times += [one.not_after - SOON for one in certificates if one.not_after - SOON > now]
         return Loaded(
             evolve(reading, states=states, certificates=certificates),
@@ -162,12 +164,13 @@ class Termination:
         return tuple(filter(None, (self.spec.client_ca, self.spec.client_crl)))
 
     def _load_clients(
-        self, states: Mapping[str, State], now: float, troubles: list[Trouble], warnings: list[Trouble]
+        self, states: Mapping[str, State], troubles: list[Trouble]
     ) -> Optional[ClientAuthorities]:
-        before = self.loaded
-        if all(states[path] == before.reading.states.get(path) for path in self._client_files()):
+        before, files = self.loaded, self._client_files()
+        wrong = any(trouble.path in files for trouble in before.troubles)  # told for as long as it is
+        if not wrong and all(states[path] == before.reading.states.get(path) for path in files):
             return before.clients
-        return read_authorities(self.spec, now, troubles, warnings) or before.clients
+        return read_authorities(self.spec, troubles) or before.clients
 
     def _usable(
         self,

@@ -98,6 +98,24 @@ class ClientsTests(FolderCase):
         self.assertFalse(self.lets_in(termination, self.bad))
         self.assertTrue(self.lets_in(termination, self.good))
 
+    def test_what_runs_out(self) -> None:
+        """When a list runs out that is told, and what is wrong is told for as long as it is."""
+        crl = self.write("clients/crl", CLIENTS.revoke(until=NOW + DAY / 2))
+        termination = self.begun(client="required", client_ca=self.ca, client_crl=crl)
+        end = termination.loaded.until
+        self.assertEqual(end, int(NOW_SECONDS + 43200))
+        found = termination.load(end)
+        termination.take(found)
+        self.assertIn("clients/crl: the list of", "".join(map(self.local, found.warnings)))
+        self.assertEqual(termination.load(end).warnings, found.warnings)
+        self.assertGreater(found.until, end)
+        self.write("clients/crl", b"")
+        wrong = termination.load(end)
+        termination.take(wrong)
+        self.both(ROOT.issue("b.example"), "b.pem")
+        again = termination.load(end)
+        self.assertEqual((len(again.troubles), again.troubles), (1, wrong.troubles))
+
     def test_what_is_wrong(self) -> None:
         """The daemon does not start with files that cannot be used."""
         crl = self.write("clients/crl", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
