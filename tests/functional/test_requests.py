@@ -7,14 +7,21 @@ import json
 import os
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
+
+from twisted.internet.threads import deferToThread
 
 from tests.support.certificate import key_and_certificate
 from tests.support.daemon import Daemon, DaemonCase
+from tests.support.markers import Client, attack, provoke
+from tests.support.origins import Echo, Hostile, requests_in
 from tests.support.peer import SocketPeer, listening_socket
 from tests.support.services import Service, apache, gunicorn, nginx, nginx_http
-from tests.support.smuggling import SMUGGLED, corpus
+from tests.support.smuggling import SMUGGLED, corpus, lawful
+from tests.support.splitting import answers
 from tests.support.stage import PYTHONPATH, Place, program
 
 LARGE = 20 * 1024 * 1024
@@ -233,9 +240,9 @@ class Smuggling(DaemonCase):
     async def attack(self, server: Place) -> Daemon:
         """Send each attack, and see that it gets one answer, an error, and then the end."""
         daemon = await self.relay(server, listener=HTTP, pool=KEEP)
-        for attack in corpus():
+        for one in corpus():
             with daemon.front.socket() as skt:
-                skt.sendall(attack.data)
+                skt.sendall(one.data)
                 said = b""
                 while True:
                     try:
@@ -245,8 +252,8 @@ class Smuggling(DaemonCase):
                     if not more:
                         break
                     said += more
-            self.assertRegex(said, rb"^HTTP/1\.1 (400|431|501|505) ", attack)
-            self.assertEqual(said.count(b"HTTP/1.1 "), 1, attack)
+            self.assertRegex(said, rb"^HTTP/1\.1 (400|417|431|501|505) ", one)
+            self.assertEqual(said.count(b"HTTP/1.1 "), 1, one)
         records = await daemon.records(len(corpus()))
         self.assertEqual({record["reason"] for record in records}, {"request_malformed"})
         return daemon
@@ -283,3 +290,37 @@ class Smuggling(DaemonCase):
                 except ConnectionResetError:
                     pass
         self.assertNotIn(SMUGGLED[:20], seen)
+
+    async def test_markers(self) -> None:
+        """What only a careless server would find in a body is no request, whoever shares the connection."""
+        echo = Echo(self.stage)
+        daemon = await self.relay(echo.place, listener=HTTP, pool=KEEP)
+
+        def ask() -> list[bytes]:
+            random, other = Random(1), Client(daemon.front, "127.0.0.3")
+            answered: list[bytes] = []
+            for number, one in enumerate(lawful()):
+                answered += attack(daemon.front, other, one, number, "whole", random, lawful=True)
+            other.close()
+            return answered
+
+        answered = await deferToThread(ask)
+        self.assertEqual(len(answered), 3 * len(lawful()))
+        await daemon.leaves_nothing()
+        seen = [target for data in echo.heard for target, _ in requests_in(bytes(data))]
+        self.assertEqual(Counter(seen), Counter(answered))
+
+    async def test_hostile_server(self) -> None:
+        """What a server says without having been asked is nobody's answer."""
+        hostile = Hostile(self.stage, answers())
+        daemon = await self.relay(hostile.place, listener=HTTP, pool=KEEP)
+
+        def ask() -> int:
+            other = Client(daemon.front, "127.0.0.3")
+            for number in range(len(hostile.splits)):
+                provoke(daemon.front, hostile, other, number)
+            other.close()
+            return hostile.accepted
+
+        # Each of them has cost its connection.
+        self.assertGreaterEqual(await deferToThread(ask), len(hostile.splits))

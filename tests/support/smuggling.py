@@ -4,6 +4,9 @@ By which requests has one connection's bytes been made to answer another one's r
 `corpus` has them by category, each with the section of the RFC that forbids it, the same ones for the same
 seed.  Each is what an attacker would send at once: a request that two readers could end in different
 places, and behind it a second one, `SMUGGLED`, which nobody must ever take for a request.
+
+`lawful` has those that are right, so that they are led on, and have `SMUGGLED` in their body, where only a
+careless server would find it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,16 @@ def corpus(seed: int = 1) -> list[Attack]:
     return [
         Attack(category, section, data)
         for category, section, make in _CATEGORIES
+        for data in dict.fromkeys(make(random))
+    ]
+
+
+def lawful(seed: int = 1) -> list[Attack]:
+    """All that are led on, each of them one request for ``/first``."""
+    random = Random(seed)
+    return [
+        Attack(category, section, data)
+        for category, section, make in _LAWFUL
         for data in dict.fromkeys(make(random))
     ]
 
@@ -190,6 +203,36 @@ def _chunk_sizes(random: Random) -> Iterator[bytes]:
         yield _body(_CHUNKED, size + b"\r\nabcde\r\n0\r\n\r\n")
     for size in (b"5\n", b"5\r", b"5\n\n", b"5;a\n", b"5\r\r\n"):
         yield _body(_CHUNKED, size + b"abcde\r\n0\r\n\r\n")
+
+
+def _chunk_extensions(random: Random) -> Iterator[bytes]:
+    """Lines that end at different places for who takes extensions for anything up to CR LF, or to LF."""
+    hidden = b"%x\r\n%s\r\n" % (len(SMUGGLED), SMUGGLED)
+    for extension in (b";", b";a", b";a=b", b'; a="b"', b";a=", b';a="', b" ; a"):
+        for end in (b"\n", b"\r", b"\n\n", b"\r\r\n", b"\n\r\n", b"\r\n\n"):
+            yield _body(_CHUNKED, b"5" + extension + end + b"abcde\r\n0\r\n\r\n")
+        yield _body(_CHUNKED, b"5" + extension + b"\nxx\r\n" + hidden + b"0\r\n\r\n")  # TERM.EXT, EXT.TERM
+        yield _body(_CHUNKED, b"5\r\nabcde\r\n0" + extension + b"\n\r\n")
+    for end in (b"\n", b"\r", b"xx", b"x\n", b"\n\n"):  # SPILL.TERM, TERM.SPILL, and chunks one byte too long
+        yield _body(_CHUNKED, b"5\r\nabcde" + end + hidden + b"0\r\n\r\n")
+        yield _body(_CHUNKED, b"0" + end + b"\r\n")
+
+
+def _expectations(random: Random) -> Iterator[bytes]:
+    for value in (
+        b"",
+        b"100",
+        b"x",
+        b"100-continue, x",
+        b"y 100-continue",
+        b"100-continue;x",
+        b"\x0b100-continue",
+    ):
+        yield _body(b"Expect: %s\r\nContent-Length: 5\r\n" % value, b"abcde")
+        yield _body(b"Expect: %s\r\n" % value + _CHUNKED, b"0\r\n\r\n")
+    yield _body(b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5\r\n", b"abcde")
+    yield _body(b"Expect : 100-continue\r\nContent-Length: 5\r\n", b"abcde")
+    yield _body(b"Expect:\r\n 100-continue\r\nContent-Length: 5\r\n", b"abcde")
 
 
 def _chunk_ends(random: Random) -> Iterator[bytes]:
@@ -348,8 +391,82 @@ _CATEGORIES: Sequence[tuple[str, str, Callable[[Random], Iterator[bytes]]]] = (
     ("line ends", "9112 2.2", _line_ends),
     ("chunk sizes", "9112 7.1", _chunk_sizes),
     ("chunk ends", "9112 7.1", _chunk_ends),
+    ("chunk extensions", "9112 7.1.1", _chunk_extensions),
+    ("expectations", "9110 10.1.1", _expectations),
     ("control characters", "9110 5.5", _values),
     ("hosts", "9112 3.2", _hosts),
     ("request lines", "9112 3", _request_lines),
     ("named by Connection", "9110 7.6.1", _connections),
+)
+
+
+def _hidden(fields: bytes, head: bytes = _POST) -> bytes:
+    return head + fields + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED
+
+
+def _hidden_by_length(random: Random) -> Iterator[bytes]:
+    for method in (b"POST", b"PUT", b"GET", b"DELETE", b"PATCH", b"X-OTHER"):
+        yield _hidden(b"", b"%s /first HTTP/1.1\r\nHost: victim\r\n" % method)
+    head = _POST + b"Content-Length: %s%d\r\n\r\n"
+    yield head % (b"00000", len(SMUGGLED)) + SMUGGLED
+    inner = b"0\r\n\r\n" + SMUGGLED
+    for name in (b"X-Transfer-Encoding", b"Transfer-Encodings", b"Transfer.Encoding", b"Transfer--Encoding"):
+        yield _POST + b"%s: chunked\r\nContent-Length: %d\r\n\r\n" % (name, len(inner)) + inner
+    for name in (b"Content-Lengths", b"X-Content-Length", b"Content.Length", b"TE", b"Trailer", b"X"):
+        yield _hidden(b"%s: 0\r\n" % name)
+    yield _hidden(b"X: Content-Length: 0\r\n")
+    yield _hidden(b"X: \xe5\x8d\x8aTransfer-Encoding: chunked\r\n")
+    yield _hidden(b"X:\r\n")
+
+
+def _hidden_in_chunks(random: Random) -> Iterator[bytes]:
+    size = b"%x" % len(SMUGGLED)
+    for line in (
+        *(size, size.upper(), b"0000" + size, size + b";a", size + b";a=b", size + b';a="b;c"'),
+        *(size + b" ; a", size + b';a="0"', size + b";a;b=c;d", size + b';0="\\""'),
+    ):
+        yield _POST + _CHUNKED + b"\r\n%s\r\n%s\r\n0\r\n\r\n" % (line, SMUGGLED)
+    for end in (b"0;a", b"000", b"0\r\nX: y", b"0\r\nX: GET /smuggled HTTP/1.1\r\nY: z"):
+        yield _POST + _CHUNKED + b"\r\n%s\r\n%s\r\n%s\r\n\r\n" % (size, SMUGGLED, end)
+    for method in (b"GET", b"DELETE", b"PUT"):
+        head = b"%s /first HTTP/1.1\r\nHost: victim\r\n" % method
+        yield head + _CHUNKED + b"\r\n%s\r\n%s\r\n0\r\n\r\n" % (size, SMUGGLED)
+    for _ in range(20):
+        cuts = sorted({0, len(SMUGGLED), *random.sample(range(1, len(SMUGGLED)), 3)})
+        pieces = [SMUGGLED[one:other] for one, other in zip(cuts, cuts[1:])]
+        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        yield _POST + _CHUNKED + b"\r\n" + body + b"0\r\n\r\n"
+
+
+def _expected(random: Random) -> Iterator[bytes]:
+    for method in (b"POST", b"PUT", b"GET"):
+        head = b"%s /first HTTP/1.1\r\nHost: victim\r\n" % method
+        for value in (b"100-continue", b"100-CONTINUE"):
+            yield _hidden(b"Expect: %s\r\n" % value, head)
+            yield head + b"Expect: %s\r\n\r\n" % value
+            yield head + b"Expect: %s\r\nContent-Length: 0\r\n\r\n" % value
+
+
+def _elsewhere(random: Random) -> Iterator[bytes]:
+    for target in (b"http://victim/first", b"HTTP://VICTIM/first", b"https://victim/first"):
+        yield b"GET %s HTTP/1.1\r\nHost: victim\r\n\r\n" % target
+        yield _hidden(b"", b"POST %s HTTP/1.1\r\nHost: victim\r\n" % target)
+    for fields in (
+        *(b"X-Forwarded-Host: other\r\n", b"X-Host: other\r\n", b"Forwarded: host=other\r\n"),
+        *(b"Connection: x-forwarded-for, keep-alive\r\n", b"Connection: x\r\nX: y\r\n"),
+        *(b"Upgrade: h2c\r\nConnection: upgrade, http2-settings\r\nHTTP2-Settings: AAAA\r\n",),
+        *(b"Upgrade: websocket\r\nConnection: upgrade\r\n", b"Proxy-Connection: close\r\n"),
+    ):
+        yield _GET + fields + b"\r\n"
+        yield _hidden(fields)
+    yield b"\r\n" + _GET + b"\r\n"
+    yield b"\r\n" + _hidden(b"")
+    yield _hidden(b"Connection: keep-alive\r\n", b"POST /first HTTP/1.0\r\nHost: victim\r\n")
+
+
+_LAWFUL: Sequence[tuple[str, str, Callable[[Random], Iterator[bytes]]]] = (
+    ("a body with a length", "9112 6.2", _hidden_by_length),
+    ("a chunked body", "9112 7.1", _hidden_in_chunks),
+    ("a body that is expected", "9110 10.1.1", _expected),
+    ("for another host, or hop", "9112 3.2.2", _elsewhere),
 )
