@@ -70,8 +70,11 @@ async def fetch(
     The server's certificate is judged by the file ``ca``, or by what the system trusts.
     Raises `FetchFailed`.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    except (ValueError, LookupError):
+        raise FetchFailed(f"{url[:200]!r} is no URL of http or https") from None
     try:
         endpoint = client_endpoint(reactor, TcpAddress(host, port), None)
         if parts.scheme == "https":

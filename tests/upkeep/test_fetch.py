@@ -139,6 +139,17 @@ class FetchTests(AsyncCase):
         refused = "Connection was refused by other side: 111: Connection refused"
         self.assertEqual(await self.refused(f"http://{HOST}:1"), f"{HOST}:1 cannot be reached: {refused}")
 
+    async def test_no_url(self) -> None:
+        """What is no URL is told of, as anything else that goes wrong."""
+        for url in (
+            "/order/1",
+            "ftp://a.example/",
+            "https://a.example:99999/",
+            "https://a.example:x/",
+            "https://[",
+        ):
+            self.assertEqual(await self.refused(url), f"{url!r} is no URL of http or https")
+
     async def test_given_up(self) -> None:
         """Who gives up leaves no connection behind."""
         began: Deferred[None] = Deferred()

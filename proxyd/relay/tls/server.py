@@ -191,7 +191,7 @@ class Handshake:
         """
         self._latest = connection = Asking(self._context, skt, self._name)
         if self._sni:
-            connection.set_tlsext_host_name(self._sni.encode("idna"))
+            connection.set_tlsext_host_name(self._sni.encode("ascii"))
         if self._sessions is not None:
             self._sessions.take_up(connection, (self._name, self._sni))
         return connection

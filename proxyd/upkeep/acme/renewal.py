@@ -273,6 +273,11 @@ class _Certificate:
         except AcmeFailed as why:
             self._log.info("[acme {name}] has no advice when to renew: {why}", name=self._name, why=why)
             window = self._window
+        except Exception as error:
+            if isinstance(error, CancelledError):
+                raise
+            self._log.failure("[acme {name}] when to renew", name=self._name)
+            window = self._window
         if window != self._window:
             self._window, self._chance = window, self._random()
         self._advised_at = self._reactor.seconds() + pause

@@ -59,6 +59,9 @@ class NameTests(ServerTlsCase):
         peer = self.peer(HOST)
         talk(named.handshake("web.example"), peer)
         self.assertEqual(peer.asked, b"web.example")
+        long = 64 * "a" + ".example"  # as no name of DNS is
+        talk(named.handshake(long), peer)
+        self.assertEqual(peer.asked, long.encode())
 
 
 class AgreementTests(ServerTlsCase):

@@ -300,6 +300,11 @@ class RenewalTests(AcmeCase):
         self.authority._new = real  # type: ignore[method-assign]
         self.passes(61.0, step=1.0)
         self.assertEqual(self.orders(), 1)
+        self.authority.window = ("2001-09-19T01:46:40Z", "2001-09-29T01:46:40Z")
+        self.authority._window = broken  # type: ignore[assignment,method-assign]
+        self.passes(61 * DAY)
+        self.assertGreater(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.orders(), 2)
 
     def test_stopped(self) -> None:
         """What is under way is given up at the stop, and gone on with at the start."""
