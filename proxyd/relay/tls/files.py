@@ -59,6 +59,7 @@ class Pem:
     keys: tuple[PrivateKeyTypes, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     warnings: tuple[Trouble, ...] = ()
+    unread: bool = False  # nobody knows
 
 
 @frozen
@@ -120,7 +121,7 @@ def read(spec: TlsSpec, states: Mapping[str, State], before: Reading) -> Reading
     pems: dict[str, Pem] = {}
     for path, state in states.items():
         known = before.pems.get(path)
-        if known is not None and before.states.get(path) == state:
+        if known is not None and not known.unread and before.states.get(path) == state:
             pems[path] = known
         elif not path.endswith(STAPLE):
             pems[path] = read_pem(path)
@@ -163,7 +164,7 @@ def read_pem(path: str) -> Pem:
     try:
         data = contents(path)
     except OSError as error:
-        return Pem(troubles=(Trouble(path, f"cannot be read: {error.strerror or error}"),))
+        return Pem(troubles=(Trouble(path, f"cannot be read: {error.strerror or error}"),), unread=True)
     certificates: list[x509.Certificate] = []
     keys: list[PrivateKeyTypes] = []
     troubles: list[Trouble] = []
@@ -207,7 +208,8 @@ def state_of(path: str) -> State:
         found = os.stat(path)
     except (OSError, ValueError) as error:
         return (str(error),)
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # ctime is of who may read it.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def staple_path(path: str, states: Mapping[str, State]) -> Optional[str]:
@@ -304,7 +306,10 @@ def _listed(folder: str, deeper: bool = True) -> Iterator[str]:
     """The files in a folder that may matter, and in the folders in it."""
     try:
         names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError:
+        yield folder  # to read it says why not
         return
     for name in names:
         path = os.path.join(folder, name)

@@ -9,6 +9,7 @@ that is right is taken at once, in one assignment.  Connections that stand are n
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Iterator, Mapping, Optional, Sequence
 
 from attrs import evolve, field, frozen
@@ -24,6 +25,8 @@ from proxyd.relay.tls.clients import judge, read_authorities
 from proxyd.relay.tls.context import ClientAuthorities, Unusable, make_context
 from proxyd.relay.tls.files import Reading, State, contents, look, no_default, read, staple_path, state_of
 from proxyd.relay.tls.staple import Unfit, checked
+
+AGAIN_SECONDS = 30.0  # after which what is wrong is read again, however it looks
 
 MOST_ASKED = 10_000  # names that are remembered: anybody can ask for any
 
@@ -123,6 +126,7 @@ class Termination:
         times = [one.staple.until for one in certificates if one.staple is not None]
         if clients is not None:
             times += judge(spec, clients, now, warnings)
+        times += [now + AGAIN_SECONDS] if troubles else []
         times += [one.not_after - SOON for one in certificates if one.not_after - SOON > now]
         return Loaded(
             evolve(reading, states=states, certificates=certificates),
@@ -243,6 +247,12 @@ def _emptied(
             yield Trouble(one.path, "has no certificate any more", passing=True)
 
 
+def _places(one: Certificate) -> Iterator[str]:
+    """Its files, and the folders that they were found in."""
+    for path in one.paths:
+        yield from (path, os.path.dirname(path), os.path.dirname(os.path.dirname(path)))
+
+
 def _with_what_was(
     found: Sequence[Certificate],
     before: Sequence[Certificate],
@@ -252,6 +262,6 @@ def _with_what_was(
     """The same, in the order of their files, with those in use whose files are not right now."""
     have = {one.path for one in found}
     bad = {trouble.path for trouble in troubles}
-    stay = [one for one in before if one.path not in have and (not found or bad.intersection(one.paths))]
+    stay = [one for one in before if one.path not in have and (not found or bad.intersection(_places(one)))]
     order = {path: place for place, path in enumerate(states)}
     return tuple(sorted((*found, *stay), key=lambda one: order.get(one.path, len(order))))

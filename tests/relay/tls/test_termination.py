@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -307,6 +308,36 @@ class ReloadTests(FolderCase):
         )
         self.assertEqual(self.got("b.example")[1], ["b.example"])
         self.assertEqual(self.got("new.example")[1], ["a.example"])
+
+    def test_what_cannot_be_read(self) -> None:
+        """It is told, and served on, and read when it can be, which a mode may change."""
+        self.both(ROOT.issue("c.example"), "more/c.pem")
+        self.load()
+        old = self.got("c.example")
+        self.both(ROOT.issue("c.example"), "more/c.pem")
+        real = os.open, os.listdir
+
+        def refuse(call: Callable[..., Any], what: str) -> Callable[..., Any]:
+            def refusing(path: str, *args: Any) -> Any:
+                if path == self.path(what):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                return call(path, *args)
+
+            return refusing
+
+        for opens, lists in ((refuse(real[0], "more/c.pem"), real[1]), (real[0], refuse(real[1], "more"))):
+            self.patch(os, "open", opens)
+            self.patch(os, "listdir", lists)
+            found = self.load()
+            self.assertIn(" cannot be read: ", "".join(map(self.local, found.troubles)))
+            self.assertEqual((self.got("c.example"), found.until), (old, NOW_SECONDS + 30))
+            self.patch(os, "open", real[0])
+            self.patch(os, "listdir", real[1])
+        before = self.termination.look()
+        os.chmod(self.path("more/c.pem"), 0o600)
+        self.assertNotEqual(self.termination.look(), before)
+        self.load()
+        self.assertNotEqual(self.got("c.example"), old)
 
     def test_one_that_is_to_come(self) -> None:
         """A renewal that is valid only from tomorrow is served from tomorrow on."""
