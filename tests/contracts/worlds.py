@@ -12,11 +12,11 @@ from random import Random
 from typing import Any, Optional
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import TCP6ClientEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 
+from proxyd.relay.stock import ProxyClientFactory
 from tests.support.peer import PATIENCE, Peer, SocketPeer, limit_buffers, listening_socket, socket_pair
 from tests.support.streams import Network
 
@@ -185,8 +185,11 @@ class TCP6World(SocketWorld):
     async def make_transport(self, factory: Factory) -> socket.socket:
         with listening_socket(self.family, KERNEL_BUFFER) as listener:
             host, port = listener.getsockname()[:2]
-            protocol = await TCP6ClientEndpoint(self.reactor, host, port).connect(factory)
-            limit_buffers(protocol.transport.getHandle(), KERNEL_BUFFER)
+            # As the stock datapath does: an endpoint would forget that a server's side can half-close.
+            dialing = ProxyClientFactory(factory.buildProtocol(None))
+            self.reactor.connectTCP(host, port, dialing)
+            transport = await dialing.arrived
+            limit_buffers(transport.getHandle(), KERNEL_BUFFER)
             return listener.accept()[0]
 
 
