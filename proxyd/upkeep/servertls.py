@@ -3,7 +3,8 @@ When are the files of TLS towards servers read again?
 
 Every few seconds each is looked at.  When one looks other than when it was read, and the same as a look ago
 (so nobody is writing it any more), and no other is being written either, those that have changed are read.
-If they are not fit for use, that is said, and what was read before holds.
+If they are not fit for use, that is said once, and what was read before holds; they are read again at each
+look until they are.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class ServerTlsFiles:
 
     def __init__(self, clock: Any, random: Callable[[], float], tls: ServerTls) -> None:
         self._tls = tls
-        self._read: dict[str, State] = {}  # what a file looked like when it was read, well or not
+        self._read: dict[str, State] = {}  # what a file looked like when all was well
         self._seen: dict[str, State] = {}  # what it looked like at the last look
+        self._said: list[str] = []  # what is wrong
         self._looking = Periodic(clock, random, LOOK_SECONDS, self.look)
 
     def load(self) -> list[str]:
@@ -53,11 +55,12 @@ class ServerTlsFiles:
         # A key and its certificate are two files, of which one is replaced before the other.
         if not changed or now != before:
             return
-        self._read = now
-        wrong = self._tls.load(changed)
-        for line in wrong:
+        wrong, said = self._tls.load(changed), self._said
+        self._said = wrong
+        for line in wrong if wrong != said else ():
             log.warn("{line}; what was read before holds", line=line)
         if not wrong:
+            self._read = now
             log.info("TLS towards servers: {paths} read again", paths=", ".join(changed))
 
     def _states(self) -> dict[str, State]:

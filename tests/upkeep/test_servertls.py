@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -96,6 +98,23 @@ class ServerTlsFilesTests(Case):
         gone = "[pool p] tls: ca.pem: cannot be read: No such file or directory"
         self.assertEqual(self.look(9), [f"proxy.ini:7: {gone}; {held}"] * 2)
         self.assertEqual(self.contexts(), before)
+
+    def test_for_a_moment(self) -> None:
+        """What could not be read for a moment is read when it can be, though the file has not changed."""
+        self.start()
+        self.write("ca.pem", OURS.pem)
+        real = os.open
+
+        def refusing(path: Any, *args: Any) -> int:
+            if str(path).endswith("ca.pem"):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(path, *args)
+
+        self.patch(os, "open", refusing)
+        lines = self.look(9)
+        self.assertEqual((len(lines), "Too many open files" in lines[0]), (2, True))
+        self.patch(os, "open", real)
+        self.assertEqual(self.look(2), ["TLS towards servers: ca.pem read again"])
 
     def test_at_start(self) -> None:
         """Files that cannot be used are told before anything is served, each with the line that wants it."""

@@ -152,6 +152,7 @@ class Towards:
         """
         spec = self._spec
         name = spec.name or (asked if spec.sni == CLIENT and asked else self.host)
+        assert name or not spec.verify  # or anybody would do; the configuration has seen to it
         sni = spec.sni or name
         if spec.sni == CLIENT:
             sni = asked or name

@@ -47,6 +47,11 @@ class NameTests(ServerTlsCase):
             talk(self.towards(address, origin, **what).handshake(), peer)
             self.assertEqual(peer.asked, asked.encode() if asked else None, (address, what))
 
+    def test_nobody(self) -> None:
+        """Without a name to verify there is no TLS, rather than TLS with anybody."""
+        self.assertRaises(AssertionError, self.towards(UnixAddress("/run/db")).handshake)
+        self.assertTrue(self.towards(UnixAddress("/run/db"), verify=False).handshake())
+
     def test_the_name_that_the_client_asks_for(self) -> None:
         """With sni = client the server is asked, and judged, by the name that its client has asked for."""
         towards = self.towards(sni="client")
