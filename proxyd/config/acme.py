@@ -13,7 +13,8 @@ from proxyd.config.address import Bind, File, is_host_name
 from proxyd.config.bind import Binds
 from proxyd.config.options import Choice, Fail, Form, OneWord, Option, Several, YesNo, parameters
 from proxyd.config.reader import Word
-from proxyd.config.tls import VERSIONS, TlsSpec
+from proxyd.config.servertls import VERSIONS
+from proxyd.config.tls import TlsSpec
 from proxyd.config.words import Invalid, quoted
 
 HTTP_01, TLS_ALPN_01 = "http-01", "tls-alpn-01"

@@ -17,7 +17,7 @@ from proxyd.config.words import Invalid, quoted
 SYSTEM = "system"  # `ca = system`
 CLIENT, NO_SNI = "client", "no"  # `sni = client`, `sni = no`
 
-VERSIONS = ("1.2", "1.3")
+VERSIONS = ("1.2", "1.3")  # RFC 8996 forbids all before
 
 
 @frozen(cache_hash=True)

@@ -14,14 +14,14 @@ from attrs import frozen
 from proxyd.config.address import File
 from proxyd.config.options import Choice, Fail, Form, OneWord, Option, Text, YesNo, parameters, unknown
 from proxyd.config.reader import Word
-from proxyd.config.route import Protocol, ServerName
+from proxyd.config.route import ServerName
+from proxyd.config.servertls import VERSIONS, Protocols
 from proxyd.config.words import Invalid, quoted
 
 PASSTHROUGH = "passthrough"
 OPTIONAL, REQUIRED = "optional", "required"
 ACME = "acme:"  # before the name of an authority
 OFF, FILE, FETCH = "off", "file", "fetch"
-VERSIONS = ("1.2", "1.3")  # RFC 8996 forbids all before
 CURVES = ("P-256", "P-384", "P-521")
 
 # Mozilla's "intermediate" without its DHE ciphers, which are slow, and which no client needs that has any of
@@ -104,19 +104,6 @@ class _Version(OneWord):
 
 
 @frozen
-class _Protocols(OneWord):
-    """Protocols with commas between them, as ``h2,http/1.1``."""
-
-    shape: ClassVar[str] = "protocols as IANA registers them, with commas between them"
-
-    def read(self, word: Word) -> tuple[bytes, ...]:
-        found = [Protocol().read(Word(part, word.path, word.line)) for part in word.text.split(",")]
-        if len(set(found)) < len(found):
-            raise Invalid(f"{quoted(word.text)} has a protocol twice")
-        return tuple(found)
-
-
-@frozen
 class _Suites(OneWord):
     """Cipher suites of TLS 1.3, with colons between them."""
 
@@ -184,7 +171,7 @@ PARAMETERS = (
     ),
     Option(
         "alpn",
-        _Protocols(),
+        Protocols(),
         "What servers speak within TLS, in our order of preference. A client that offers other protocols "
         "alone is refused with TLS's own alert (RFC 7301 3.2).",
         "alpn=h2,http/1.1",
