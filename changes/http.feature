@@ -1,6 +1,6 @@
 `protocol = http` on a listener: each request of HTTP/1.0 and 1.1 is led to a server by itself, on connections that are
 kept (`max_idle_connections`, `idle_connection_timeout`). Requests and answers are read strictly and rebuilt, so that
-nothing is smuggled; bodies are streamed, WebSockets and other upgrades become tunnels, and a request without an answer
+nothing is smuggled, and a connection to a server that may not have read a body is not used again; bodies are streamed, WebSockets and other upgrades become tunnels, and a request without an answer
 goes to another server if that does no harm. `forwarded` and `trusted` say how servers learn of the client, `via` and
 `server_header` what is shown of us and of them; `header_timeout`, `keepalive_timeout`, `response_timeout`,
 `max_requests`, `max_header` and `max_fields` are the bounds.

@@ -55,6 +55,8 @@ _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 IDEMPOTENT = SAFE | {b"PUT", b"DELETE"}  # RFC 9110, 9.2.2; TRACE is not passed on
 
+_WITHOUT_BODY = SAFE | {b"DELETE"}  # RFC 9110, 9.3: what a body means is not defined
+
 # A tunnel, and what shows a page the cookies that it may not see: nothing for a reverse proxy.
 _NOT_IMPLEMENTED = frozenset({b"CONNECT", b"TRACE"})
 
@@ -138,6 +140,17 @@ class Request:
         self.host = host
         self.said = said
         self.took = took
+
+
+def may_be_skipped(request: Request) -> bool:
+    """
+    Whether servers are known to answer without having read its body, and to take that for the next request.
+
+    They should not (RFC 9110, 9.3 and 10.1.1), but some do, where the method has no use for a body, or
+    where they need not have let it come.
+    """
+    said = request.said
+    return said.length != 0 and (said.expects or request.method in _WITHOUT_BODY)
 
 
 class Answer:
@@ -241,7 +254,7 @@ def _read_request(lines: list[bytes], known: Lines, minor: int) -> Said:
     if EXPECT in ours:
         if ours[EXPECT].lower() != b"100-continue":
             raise Unacceptable(417, f"Expect: {show(ours[EXPECT])}", "9110 10.1.1")
-        said.expects = said.minor == 1
+        said.expects = said.minor == 1 and said.length != 0  # else there is nothing to wait with
     if TE in ours:
         said.trailers = b"trailers" in (tokens(ours[TE]) or ())
     return said

@@ -14,6 +14,7 @@ from proxyd.wire.http1 import (
     Answer,
     Memory,
     Request,
+    may_be_skipped,
     parse_answer,
     parse_request,
 )
@@ -193,9 +194,24 @@ class Requests(Case):
         self.assertEqual(request(b"\r\n" + data + b"rest").took, len(data) + 2)
 
     def test_expects(self) -> None:
-        """A client of HTTP/1.0 does not wait for 100 (RFC 9110, 10.1.1)."""
-        self.assertTrue(request(get(b"Expect: 100-Continue\r\n")).said.expects)
-        self.assertFalse(request(get(b"Expect: 100-continue\r\n", b"GET / HTTP/1.0")).said.expects)
+        """A client of HTTP/1.0 does not wait for 100, nor one without a body (RFC 9110, 10.1.1)."""
+        expects, body = b"Expect: 100-Continue\r\n", b"Content-Length: 1\r\n"
+        self.assertTrue(request(get(expects + body)).said.expects)
+        self.assertFalse(request(get(expects + body, b"GET / HTTP/1.0")).said.expects)
+        self.assertFalse(request(get(expects)).said.expects)
+        self.assertFalse(request(get(expects + b"Content-Length: 0\r\n")).said.expects)
+
+    def test_may_be_skipped(self) -> None:
+        """A body that servers may leave unread, and then take for a request (RFC 9110, 9.3 and 10.1.1)."""
+        body, expects = b"Content-Length: 1\r\n", b"Expect: 100-continue\r\n"
+        for line, fields, expected in (
+            (b"GET / HTTP/1.1", body, True),
+            (b"DELETE / HTTP/1.1", b"Transfer-Encoding: chunked\r\n", True),
+            (b"GET / HTTP/1.1", b"Content-Length: 0\r\n", False),
+            (b"POST / HTTP/1.1", body, False),
+            (b"POST / HTTP/1.1", body + expects, True),
+        ):
+            self.assertEqual(may_be_skipped(request(get(fields, line))), expected, (line, fields))
 
     def test_upgrades(self) -> None:
         """Only what Connection names, never HTTP/2, not in HTTP/1.0, not before a body (RFC 9110, 7.8)."""

@@ -47,6 +47,7 @@ from proxyd.wire.http1 import (
     UNTIL_CLOSE,
     Answer,
     Request,
+    may_be_skipped,
     parse_answer,
     parse_request,
 )
@@ -309,13 +310,15 @@ class HttpSession(HttpConnection):
             if answer.status == 101:
                 self._switch(answer, data)
                 return
-            self._pass_on_interim(answer)
+            self._pass_on_interim(answer, upstream.received - len(data))
 
-    def _pass_on_interim(self, answer: Answer) -> None:
+    def _pass_on_interim(self, answer: Answer, said: int) -> None:
         """An answer before the answer (RFC 9110, 15.2); HTTP/1.0 knows none."""
         assert self._request is not None and self._delivery is not None
         self._out = b""
-        if self._request.said.minor:
+        if said > HELD:
+            self.fail(Reason.ANSWER_MALFORMED, f"interim answers of more than {HELD} bytes (RFC 9110 15.2)")
+        elif self._request.said.minor:
             self.client.transport.write(self._delivery.interim(answer))
 
     def _begin(self, answer: Answer, data: bytes) -> None:
@@ -407,15 +410,15 @@ class HttpSession(HttpConnection):
 
     def _answered(self, reusable: bool) -> None:
         """Tell of the request, let the server go, and hear the next one."""
-        answer, delivery, pool = self._answer, self._delivery, self.pool
-        assert answer is not None and delivery is not None and pool is not None
-        upstream = self.server
+        answer, request, delivery, pool = self._answer, self._request, self._delivery, self.pool
+        assert answer is not None and request is not None and delivery is not None and pool is not None
         complete = not self._up_left
+        reusable = reusable and not may_be_skipped(request)
         self.conclude(Reason.ANSWERED, "")
         if self.picked is not None and self.picked.failures:
             pool.worked(self.picked, self._began)
         keep = reusable and complete and answer.said.persistent and _serves_all(pool, self.picked)
-        self.let_go(keep and not upstream.finished, answer.said.patience)
+        self.let_go(keep and not self.server.finished, answer.said.patience)
         if delivery.closes or not complete:
             self.close_client(complete)
         else:
