@@ -291,9 +291,8 @@ class Smuggling(DaemonCase):
                     pass
         self.assertNotIn(SMUGGLED[:20], seen)
 
-    async def test_markers(self) -> None:
-        """What only a careless server would find in a body is no request, whoever shares the connection."""
-        echo = Echo(self.stage)
+    async def follow(self, echo: Echo) -> list[bytes]:
+        """Send what is lawful, each with a marker behind it; return what was answered."""
         daemon = await self.relay(echo.place, listener=HTTP, pool=KEEP)
 
         def ask() -> list[bytes]:
@@ -307,8 +306,18 @@ class Smuggling(DaemonCase):
         answered = await deferToThread(ask)
         self.assertEqual(len(answered), 3 * len(lawful()))
         await daemon.leaves_nothing()
+        return answered
+
+    async def test_markers(self) -> None:
+        """What only a careless server would find in a body is no request, whoever shares the connection."""
+        echo = Echo(self.stage)
+        answered = await self.follow(echo)
         seen = [target for data in echo.heard for target, _ in requests_in(bytes(data))]
         self.assertEqual(Counter(seen), Counter(answered))
+
+    async def test_careless_server(self) -> None:
+        """And with a careless server, which does find it, everybody gets the own answers."""
+        await self.follow(Echo(self.stage, careless=True))
 
     async def test_hostile_server(self) -> None:
         """What a server says without having been asked is nobody's answer."""

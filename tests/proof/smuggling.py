@@ -4,7 +4,8 @@ Does no connection's bytes answer another one's request?
 Each attack of `tests.support.smuggling`, and each request there that is right but could mislead, is sent to
 nginx, Apache and a permissive server: whole, behind another request, in pieces, and with pauses; a request
 with a marker follows it, and another client asks meanwhile through the same kept connections.  Everybody must
-get the own answer, and the servers' logs must have those requests alone.  Then a hostile server answers in
+get the own answer, and the servers' logs must have those requests alone.  One that leaves bodies unread, and
+takes them for requests, must not reach another client with what it answers.  Then a hostile server answers in
 every way of `tests.support.splitting`, and nobody must get what another one was told.
 """
 
@@ -118,6 +119,15 @@ async def proof(stage: Stage) -> str:
     most = await through(stage, echo.place, lambda: heard(echo))
     print(f"permissive: {most} requests answered, each with its own answer, and each with one framing")
 
+    careless = Echo(stage, careless=True)
+    daemon = await relay(stage, careless.place, listener=LISTENER, pool="idle_connection_timeout = 1s")
+    own = sum((await deferToThread(send_all, daemon.front)).values())
+    await daemon.leaves_nothing()
+    await daemon.stop()
+    shutil.rmtree(daemon.folder)
+    assert any(b"/smuggled" in data for data in careless.heard), "nothing was there to be careless about"
+    print(f"careless: {own} requests answered, each with its own answer")
+
     hostile = Hostile(stage, answers(SEED))
     daemon = await relay(stage, hostile.place, listener=LISTENER, pool="idle_connection_timeout = 1s")
     await deferToThread(provoke_all, daemon.front, hostile)
@@ -127,7 +137,8 @@ async def proof(stage: Stage) -> str:
     kept = await unchanged(daemon, before)
     return (
         f"{len(corpus(SEED))} attacks and {len(lawful(SEED))} that are right in {len(WAYS)} ways: "
-        f"{count} of nginx, {more} of Apache, {most} of a permissive server, all answered with their own; "
+        f"{count} of nginx, {more} of Apache, {most} of a permissive and {own} of a careless server, all "
+        "answered with their own; "
         f"{len(hostile.splits)} evil answers, {ROUNDS + 1} times: none to another; {kept}"
     )
 

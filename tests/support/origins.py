@@ -12,15 +12,20 @@ import re
 import socket
 import socketserver
 import threading
+from time import sleep
 from typing import Optional, Sequence
 
 from tests.support.splitting import Split
 from tests.support.stage import Place, Stage
 
+SLOWLY = 0.01  # seconds: a second answer is most harmful when the first is over
+
 _HEAD = re.compile(rb"(?:\r?\n)*(?P<line>[^\r\n]*)(?:\r?\n|\r)(?P<fields>.*?)(?:\r?\n){2}", re.DOTALL)
 _TARGET = re.compile(rb"[ \t]+(/[^ \t]*)").search
 _LENGTH = re.compile(rb"(?im)^[ \t]*content[-_]length[ \t]*:[^0-9\r\n]*([0-9]*)").search
 _CHUNKED = re.compile(rb"(?im)^[ \t]*transfer[-_]encoding[ \t]*:.*chunked").search
+_BODILESS = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) ").match
+_EXPECTS = re.compile(rb"(?im)^expect:").search
 _LAST = re.compile(rb"(?m)^0+[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n").search
 
 _EXACT_LINE = re.compile(rb"[A-Z-]+ (/[\x21-\x7e]*|\*) HTTP/1\.1").fullmatch
@@ -123,10 +128,16 @@ class Connections(socketserver.ThreadingTCPServer):
 
 
 class Echo(Connections):
-    """Permissive: what it has heard is in ``heard``, by connection."""
+    """
+    Permissive: what it has heard is in ``heard``, by connection.
 
-    def __init__(self, stage: Stage) -> None:
+    A ``careless`` one answers without reading the body, where it expects none or might have refused it, and
+    takes that for the next request (CL.0).
+    """
+
+    def __init__(self, stage: Stage, careless: bool = False) -> None:
         self.heard: list[bytearray] = []
+        self._careless = careless
         super().__init__(stage)
 
     def converse(self, skt: socket.socket) -> None:
@@ -142,7 +153,9 @@ class Echo(Connections):
                     break
                 fields, end = match.group("fields"), match.end()
                 length = _LENGTH(fields)
-                if _CHUNKED(fields):
+                if self._careless and (_BODILESS(match.group("line")) or _EXPECTS(fields)):
+                    pass
+                elif _CHUNKED(fields):
                     last = _LAST(data, end)
                     if last is None:
                         break
@@ -153,6 +166,8 @@ class Echo(Connections):
                         break
                 target = _TARGET(match.group("line"))
                 data = data[end:]
+                if target is None or target.group(1) == b"/smuggled":
+                    sleep(SLOWLY)
                 skt.sendall(answer(target.group(1) if target else b"?"))
 
 
