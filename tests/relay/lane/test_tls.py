@@ -26,7 +26,7 @@ from tests.support.tls import client_part, server_context
 BUFFER = 192 * 1024
 MANY_TURNS = 1000
 MANY = 200
-MANY_RECORDS = 2000
+MANY_RECORDS = 4000
 
 
 class LaneTLSTests(Case):
@@ -227,7 +227,8 @@ class LaneTLSTests(Case):
         for _ in range(MANY_RECORDS):
             client.send(b".")
         self.turn_until(lambda: other.data, "the other one")
-        self.assertLessEqual(moved_before[0], LONG_BURST // OVERHEAD)
+        # The burst in which the other one spoke, and one more if it was seen only after that.
+        self.assertLessEqual(moved_before[0], 2 * LONG_BURST // OVERHEAD)
         self.turn_until(lambda: len(protocol.data) == MANY_RECORDS, "all of it")
         connection.abortConnection()
 
