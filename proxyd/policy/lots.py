@@ -6,7 +6,7 @@ from bisect import bisect
 from itertools import accumulate
 from typing import Any, Callable, Collection, Optional
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.interfaces import IBalancer
 from proxyd.policy.server import Server
@@ -16,7 +16,6 @@ Chance = Callable[[], float]  # as `random.random`: at least 0, less than 1
 DRAWS = 8  # for one who may have the connection, before those who may not are sorted out: a walk over all
 
 
-@implementer(IBalancer)
 class Random:
     """Any of them, in proportion to the weights: needs no state, so many proxies together stay even."""
 
@@ -38,6 +37,9 @@ class Random:
         rest = [server for server in servers if server not in avoid]
         sums = _running_sums(rest)
         return rest[bisect(sums, int(self._random() * sums[-1]))] if rest else None
+
+
+classImplements(Random, IBalancer)
 
 
 class TwoDraws:
@@ -78,7 +80,6 @@ class TwoDraws:
         return one, servers[bisect(sums, lot)]
 
 
-@implementer(IBalancer)
 class PowerOfTwo(TwoDraws):
     """
     Two different ones by weighted chance, and of these the one with fewer connections for its weight.
@@ -96,6 +97,9 @@ class PowerOfTwo(TwoDraws):
         if one is None or other is None:
             return one
         return one if one.open * other.share <= other.open * one.share else other
+
+
+classImplements(PowerOfTwo, IBalancer)
 
 
 def _running_sums(servers: list[Server]) -> list[int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import exp
 from typing import Any, Callable, Collection, Optional
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.interfaces import ICounting, ITiming
 from proxyd.policy.lots import Chance, TwoDraws
@@ -49,7 +49,6 @@ class Fading:
         server.measured, server.measured_at = value, now
 
 
-@implementer(ITiming)
 class LeastTime(TwoDraws):
     """
     The one that takes less time, times its open connections and one more, for its weight.
@@ -85,7 +84,9 @@ class LeastTime(TwoDraws):
         return seconds * (server.open + 1)
 
 
-@implementer(ICounting)
+classImplements(LeastTime, ITiming)
+
+
 class LeastBytes(TwoDraws):
     """
     The one that has moved fewer bytes lately and has fewer to move, for its weight.
@@ -118,3 +119,6 @@ class LeastBytes(TwoDraws):
 
     def _load(self, server: Server, now: float) -> float:
         return self._fading.of(server, now) + server.open * self._usual
+
+
+classImplements(LeastBytes, ICounting)

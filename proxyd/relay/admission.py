@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterable, Optional
 
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.errors import Reason, Refused
@@ -86,7 +86,6 @@ def cut_banned(sessions: Iterable[Any], ban: Ban, now: float) -> int:
     return cut
 
 
-@implementer(IProtocol)
 class Unwelcome:
     """
     The protocol of a client that was turned away, where one must be made: Twisted's TLS takes no None.
@@ -105,6 +104,9 @@ class Unwelcome:
 
     def connectionMade(self) -> None:
         """It is closed by now."""
+
+
+classImplements(Unwelcome, IProtocol)
 
 
 def client_of(address: Any) -> bytes:
