@@ -99,6 +99,12 @@ class RequestRecord:
     via: str = ""
     route: str = ""
     user: str = ""
+    http2: bool = False
+
+    @property
+    def version(self) -> str:
+        """Which HTTP it came by."""
+        return "2.0" if self.http2 else f"1.{self.minor}"
 
 
 class IObserver(Interface):

@@ -16,6 +16,8 @@ from proxyd.config.words import Invalid, quoted
 
 HTTP = "http"
 
+ALPN = (b"h2", b"http/1.1")  # what is spoken within TLS, in our order of preference
+
 X_FORWARDED_FOR, FORWARDED, BOTH, OFF = "x-forwarded-for", "forwarded", "both", "off"
 TELLS = (X_FORWARDED_FOR, FORWARDED, BOTH, OFF)
 

@@ -11,7 +11,7 @@ from proxyd.config.action import OPTIONS as ACTION_OPTIONS
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.bandwidth import BandwidthSpec
 from proxyd.config.bind import Binds, own_tls
-from proxyd.config.http import HTTP, HttpSpec
+from proxyd.config.http import ALPN, HTTP, HttpSpec
 from proxyd.config.limits import RateSpec
 from proxyd.config.lists import ClientsForm, Rule
 from proxyd.config.minrate import MinRateSpec
@@ -101,6 +101,8 @@ class ListenerSpec:
         own = own_tls(bind) or (self.tls if isinstance(self.tls, TlsSpec) else None)
         if own is not None and self.offers_tls and not own.alpn:
             return evolve(own, alpn=starttls.ALPN.get(self.speaks, ()))
+        if own is not None and self.protocol == HTTP and not own.alpn:
+            return evolve(own, alpn=ALPN)
         return own
 
     @property

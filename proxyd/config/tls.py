@@ -175,7 +175,7 @@ PARAMETERS = (
         "What servers speak within TLS, in our order of preference. A client that offers other protocols "
         "alone is refused with TLS's own alert (RFC 7301 3.2).",
         "alpn=h2,http/1.1",
-        otherwise="nothing is agreed upon",
+        otherwise="`h2,http/1.1` with `protocol = http`; else nothing is agreed upon",
     ),
     Option(
         "tickets",

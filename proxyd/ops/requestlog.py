@@ -54,7 +54,7 @@ def text_line(record: RequestRecord) -> str:
     return (
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
         f"{_asked(record.method, record.host)} target={_target(record.target)}"
-        f" version=1.{record.minor} status={record.status}"
+        f" version={record.version} status={record.status}"
         f"{_server(record.pool, record.server, record.server_address)}"
         f"{_way(record.via, record.route, record.user)}"
         f" queue={'-' if queue is None else f'{queue:.6f}'}"
@@ -103,7 +103,7 @@ def json_line(record: RequestRecord) -> str:
                 "method": _text(record.method),
                 "host": _text(record.host),
                 "target": _text(record.target),
-                "version": f"1.{record.minor}",
+                "version": record.version,
                 "status": record.status,
                 "referer": _text(_field(record.fields, b"referer")),
                 "user_agent": _text(_field(record.fields, b"user-agent")),
@@ -134,7 +134,7 @@ def combined_line(record: RequestRecord) -> str:
     host = record.client.rpartition(":")[0].strip("[]") or record.client
     asked = "-"
     if record.method:
-        asked = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/1.{record.minor}"
+        asked = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/{record.version}"
     referer, agent = _field(record.fields, b"referer"), _field(record.fields, b"user-agent")
     return (
         f'{host} - {word(record.user)} [{_clock(int(record.started))}] "{asked}" {record.status}'

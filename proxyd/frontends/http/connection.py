@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.answer import Delivery
+from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
 from proxyd.interfaces import Record, RequestRecord
@@ -27,9 +28,12 @@ from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text, buffered, ssl_connection
 from proxyd.wire.chunked import Chunks
 from proxyd.wire.http1 import Answer, Memory, Request
+from proxyd.wire.http2 import FIRST_LINE, H2, PREFACE
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
+    from proxyd.frontends.http.stream import Stream
+    from proxyd.wire.httpfields import Unacceptable
 
 HEAD_RATE = 500  # bytes a second that a head may take longer for (Apache's RequestReadTimeout MinRate)
 
@@ -39,6 +43,7 @@ IDLE = 1  # it has asked for nothing, or has its answer
 HEAD = 2  # a head has begun
 ASKED = 3  # a request is under way
 FULL = 4  # it has not taken its last answer yet
+STREAMS = 5  # it speaks HTTP/2, and each request has a session of its own
 
 _text = lru_cache(maxsize=1024)(str)  # of addresses of servers
 
@@ -72,6 +77,8 @@ class HttpConnection(Session):
         "_up_left",
         "_uploading",
         "http",
+        "http2",
+        "outer",
         "requests",
         "route",
         "total_in",
@@ -82,6 +89,8 @@ class HttpConnection(Session):
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self.http = factory
+        self.http2: Optional[Http2] = None  # if it speaks that
+        self.outer: Optional[HttpConnection] = None  # which speaks that, if this is of one stream of it
         self.client = HttpTLSServer(self) if factory.may_end_tls else HttpServer(self)
         self._nobody = self.server  # who is the server while there is none
         self._phase = OPENING
@@ -149,6 +158,33 @@ class HttpConnection(Session):
         self.wheel.arm(self, self._no_later(self.http.look))
         self.hear_next()
 
+    # The same of HTTP/2.
+
+    def begins_http2(self, data: bytes) -> bool:
+        """Whether its first bytes, which were no request, are those of HTTP/2: then it speaks that."""
+        forwarding, opening = self._forwarding, self.opening
+        if self.requests or self.outer is not None or not data.startswith(PREFACE[:FIRST_LINE]):
+            return False
+        assert forwarding is not None
+        if forwarding.secure and (opening is None or H2 not in opening.alpn):
+            return False  # RFC 9113, 3.3
+        self._phase = STREAMS
+        forwarding.version = b"2.0"
+        self.http2 = Http2(self)
+        self.wheel.hasten(self, self._no_later(self.http.look))
+        self.http2.begin(data)
+        return True
+
+    def serve_stream(self, stream: Stream, outer: HttpConnection) -> None:
+        """Be of one stream, with one request, of a connection that speaks HTTP/2."""
+        self.outer = outer
+        self.client.transport = stream
+        self.client.connected = True
+        self.opening, self.pool = outer.opening, outer.pool
+        self._memory = outer._memory
+        self._listen()
+        self._forwarding, self.ends_at = outer._forwarding, outer.ends_at
+
     # What a subclass does.
 
     def hear_next(self) -> None:
@@ -165,6 +201,10 @@ class HttpConnection(Session):
 
     def say(self, status: int, reason: Reason, detail: str, closes: bool) -> None:
         """Answer the request ourselves."""
+        raise NotImplementedError
+
+    def reject(self, wrong: Unacceptable) -> None:
+        """The client has sent what nobody should read."""
         raise NotImplementedError
 
     # When a request is over.
@@ -211,6 +251,7 @@ class HttpConnection(Session):
             "" if opening is None or opening.via is None else address_text(opening.via),
             self.route,
             self.user,
+            self.outer is not None,
         )
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""
@@ -255,7 +296,9 @@ class HttpConnection(Session):
 
     def retire(self) -> None:
         """The listener is closing: go at once if nothing is under way, else behind the answer."""
-        if self._phase in (IDLE, FULL) and not (self.parting or self.client.held):
+        if self.http2 is not None:
+            self.http2.retire()
+        elif self._phase in (IDLE, FULL) and not (self.parting or self.client.held):
             self.close_client(True)
 
     # How the sides end.
@@ -267,7 +310,8 @@ class HttpConnection(Session):
             self.server_gone("")
         elif self._phase == HEAD or (self._phase == ASKED and self._up_left):
             self.cut(Reason.CLIENT_GONE, "it closed its side in the midst of a request")
-        elif self._phase == IDLE:
+        elif self._phase == IDLE or self._phase == STREAMS:
+            side.transport.unregisterProducer()
             side.transport.loseConnection()
         elif self._phase == ASKED and self.http.spec.abort_on_close is not False and not side.held:
             self.cut(Reason.CLIENT_GONE, "it closed its side before it had its answer")
@@ -282,6 +326,8 @@ class HttpConnection(Session):
         if side is self.client:
             if self.reason is None and self._request is not None:
                 self.reason, self.detail = Reason.CLIENT_GONE if orderly else Reason.CLIENT_RESET, detail
+            if self.http2 is not None:
+                self.http2.lost()
             self._give_up_dialing()
             if self.server.connected:
                 self.server.transport.unregisterProducer()
@@ -303,7 +349,10 @@ class HttpConnection(Session):
             if self.pool.closed(self.picked):
                 self.pool.admit(self.http.seconds())
         self.picked = None
-        super().ended(reason, detail)
+        if self.outer is None:
+            super().ended(reason, detail)
+        else:
+            self.outer.total_out += self.total_out
 
     def record(self, reason: Reason, detail: str) -> Record:
         record = super().record(reason, detail)
@@ -324,6 +373,11 @@ class HttpConnection(Session):
         now = self.http.seconds()
         if 0 < self.ends_at <= now:
             self.cut(Reason.LIFETIME)
+            return
+        if self.http2 is not None:
+            left = self.http2.overdue()
+            if left:
+                self.wheel.arm(self, self._no_later(left))
             return
         spec, passed = self.http.spec, now - self._since
         patience = self.wheel.patience

@@ -23,7 +23,7 @@ _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
 class Introduction:
     """Who the client of a connection is, as its servers are told."""
 
-    __slots__ = ("_host", "_own", "_spec", "secure", "trusted")
+    __slots__ = ("_host", "_own", "_spec", "secure", "trusted", "version")
 
     def __init__(self, spec: HttpSpec, address: Any, secure: bool) -> None:
         """
@@ -35,6 +35,7 @@ class Introduction:
         self._spec = spec
         self._host = host.encode()
         self.secure = secure
+        self.version = b""  # of HTTP, which the client speaks; b"" for what its requests say
         self.trusted = bool(spec.trusted) and _is_in(host, spec)
         self._own = b"" if self.trusted else self._told(b"", b"", b"")
 
@@ -82,7 +83,7 @@ class Introduction:
         if named:
             lines.append(b"Connection: %s\r\n" % b", ".join(named))
         if self._spec.via:
-            lines.append(b"Via: 1.%d %s\r\n" % (said.minor, self._spec.via.encode()))
+            lines.append(b"Via: %s %s\r\n" % (self.version or b"1.%d" % said.minor, self._spec.via.encode()))
         lines.append(b"\r\n")
         return b"".join(lines)
 

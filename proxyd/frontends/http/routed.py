@@ -101,7 +101,7 @@ class RoutedSession(HttpSession):
             if isinstance(verdict, Verdict):
                 return self._judged(verdict, course, asked, request)
         except Unacceptable as wrong:
-            self._reject(wrong)
+            self.reject(wrong)
             return None
         except (Undecided, TimeoutError) as why:
             self.say(500, Reason.ROUTE_UNDECIDED, str(why), not self.goes_on())
@@ -152,7 +152,7 @@ class RoutedSession(HttpSession):
         try:
             return self._judged(verdict, course, asked, request)
         except Unacceptable as wrong:
-            self._reject(wrong)
+            self.reject(wrong)
         except TimeoutError as why:
             self.say(500, Reason.ROUTE_UNDECIDED, str(why), not self.goes_on())
         return None

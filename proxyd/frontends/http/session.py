@@ -91,6 +91,8 @@ class HttpSession(HttpConnection):
             self._hear(data)
         elif phase == ASKED and self._up_left:
             self._upload(data)
+        elif self.http2 is not None:
+            self.http2.feed(data)
         else:
             client.held += data
             if phase != OPENING or len(client.held) >= HELD:
@@ -104,7 +106,8 @@ class HttpSession(HttpConnection):
         try:
             request = parse_request(data, self._memory, spec.max_header, spec.max_fields)
         except Unacceptable as wrong:
-            self._reject(wrong)
+            if not self.begins_http2(data):
+                self.reject(wrong)
             return
         if request is None:
             self.client.held = data
@@ -137,7 +140,7 @@ class HttpSession(HttpConnection):
             try:
                 out += self._taken(rest)
             except Unacceptable as wrong:
-                self._reject(wrong)
+                self.reject(wrong)
                 return
         self._out = out
         self._forward()
@@ -172,7 +175,7 @@ class HttpSession(HttpConnection):
         try:
             out = self._taken(data)
         except Unacceptable as wrong:
-            self._reject(wrong)
+            self.reject(wrong)
             return
         if self.server.connected:
             if out:
@@ -474,7 +477,7 @@ class HttpSession(HttpConnection):
 
     # What goes wrong.
 
-    def _reject(self, wrong: Unacceptable) -> None:
+    def reject(self, wrong: Unacceptable) -> None:
         """The client has sent what nobody should read."""
         reason = Reason.BODY_TOO_LARGE if wrong.status == 413 else Reason.REQUEST_MALFORMED
         self.reason, self.detail = reason, str(wrong)

@@ -1,0 +1,252 @@
+"""
+What does a stream of HTTP/2 look like to the session that answers its request?
+
+Like a client's connection of HTTP/1.1 on which one request comes, and which then ends: so a request takes
+the same story whichever way it came (`session`).  Its head and body are put into the words of HTTP/1.1, and
+the answer is taken out of them.
+
+Bytes of the client are taken off its window when the session has taken them, and no sooner; and the server
+is paused while more than `CHUNK` of its answer wait for the window of this stream, or of all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from proxyd.relay.streams import CHUNK, ssl_connection
+from proxyd.wire.chunked import Chunks, chunk, last
+from proxyd.wire.http1 import CHUNKED, Answer, Memory, parse_answer
+from proxyd.wire.httpfields import SET_COOKIE, Field, Lines
+
+if TYPE_CHECKING:
+    from proxyd.frontends.http.http2 import Http2
+    from proxyd.frontends.http.session import HttpSession
+
+ANY = 1 << 20  # what we have made ourselves was judged before
+
+NO_ERROR, INTERNAL_ERROR = 0x0, 0x2  # RFC 9113, 7
+
+
+class Stream:
+    """One request of a connection, and its answer: the transport of its session's client."""
+
+    def __init__(
+        self, connection: Http2, number: int, session: HttpSession, method: bytes, lines: Lines
+    ) -> None:
+        self._connection = connection
+        self.number = number
+        self.session = session
+        self._method = method
+        self._memory = Memory(lines)
+        # From the client.
+        self._chunked = False
+        self._paused = False
+        self._come: list[tuple[bytes, int]] = []  # unread, and what each takes of the window; it bounds them
+        self.complete = False  # it has said all
+        # To the client.
+        self._waiting: list[bytes] = []
+        self._size = 0  # of what waits
+        self._chunks: Optional[Chunks] = None
+        self._left = 0
+        self._answer: Optional[Answer] = None
+        self._trailers: Sequence[Field] = ()
+        self._told_all = False  # the answer is complete; it may wait
+        self.sent_all = False
+        self._closing = False
+        self._producer: Any = None
+        self._pausing = False  # our producer
+        self.over = False
+
+    # What comes from the client.
+
+    def begin(self, head: bytes, chunked: bool) -> None:
+        """Its head."""
+        self._chunked = chunked
+        self.session.client.dataReceived(head)
+
+    def came(self, data: bytes, taken: int) -> None:
+        """Some of its body; ``taken`` is its share of the window."""
+        self._give(chunk(data) if self._chunked and data else data, taken)
+
+    def ended(self, trailers: Sequence[Field] = ()) -> None:
+        """Its end."""
+        self.complete = True
+        if self._chunked:
+            self._give(last(list(trailers)), 0)
+
+    def _give(self, data: bytes, taken: int) -> None:
+        if self._paused or self._come:
+            self._come.append((data, taken))
+            return
+        if data and not self.over:
+            self.session.client.dataReceived(data)
+        self._connection.taken(self.number, taken)
+
+    def cancelled(self, detail: str) -> None:
+        """The client wants no answer any more."""
+        self._end(Failure(ConnectionLost(detail)))
+
+    # What a session needs of a transport.
+
+    @property
+    def ssl(self) -> Any:
+        """The TLS of the connection."""
+        return ssl_connection(self._connection.transport)
+
+    def getPeer(self) -> Any:
+        return self._connection.transport.getPeer()
+
+    def getHost(self) -> Any:
+        return self._connection.transport.getHost()
+
+    def setTcpKeepAlive(self, on: bool) -> None:
+        """It is the connection's."""
+
+    def buffered(self) -> int:
+        """How much waits for the client's window."""
+        return self._size
+
+    def unacknowledged(self) -> int:
+        """Nothing that could be known of a stream alone."""
+        return 0
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while self._come and not self._paused and not self.over:
+            data, taken = self._come.pop(0)
+            if data:
+                self.session.client.dataReceived(data)
+            self._connection.taken(self.number, taken)
+        self._connection.send()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """The server's side: the connection ends with its request, so nobody waits to be asked for more."""
+        assert streaming
+        self._producer = producer
+        self._pausing = False
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+        self._pausing = False
+
+    def write(self, data: bytes) -> None:
+        """Some of the answer, as HTTP/1.1 has it; a head comes whole."""
+        if self.over or not data:
+            return
+        while data and self._answer is None:
+            answer = parse_answer(data, self._memory, self._method, ANY, ANY)
+            assert answer is not None, "a head in pieces"
+            data = data[answer.took :]
+            self._tell(answer)
+        if self._told_all or not data:
+            self._connection.send()
+            return
+        if self._chunks is not None:
+            found = self._chunks.feed(data)
+            if self._chunks.done:
+                self._told_all, self._trailers = True, self._chunks.trailers
+        else:
+            found = data[: self._left]
+            self._left -= len(found)
+            self._told_all = not self._left
+        if found:
+            self._waiting.append(found)
+            self._size += len(found)
+        self.flush()
+        if self._size > CHUNK and self._producer is not None and not self._pausing:
+            self._pausing = True
+            self._producer.pauseProducing()
+        self._connection.send()
+
+    def _tell(self, answer: Answer) -> None:
+        said = answer.said
+        headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % answer.status)]
+        for name, value, _, kind in said.fields:
+            headers.append(
+                NeverIndexedHeaderTuple(name, value) if kind == SET_COOKIE else HeaderTuple(name, value)
+            )
+        if answer.status < 200:
+            self._connection.headers(self.number, headers, False)
+            return
+        if said.declared is not None:
+            headers.append(HeaderTuple(b"content-length", b"%d" % said.declared))
+        self._answer = answer
+        self._chunks = Chunks() if said.length == CHUNKED else None
+        self._left = said.length
+        self._told_all = self.sent_all = not said.length
+        self._connection.headers(self.number, headers, self.sent_all)
+
+    def flush(self) -> None:
+        """Send what the windows have room for."""
+        connection = self._connection
+        while self._waiting:
+            room = connection.room(self.number)
+            if room <= 0:
+                return
+            first = self._waiting[0]
+            if len(first) <= room:
+                del self._waiting[0]
+            else:
+                first, self._waiting[0] = first[:room], first[room:]
+            self._size -= len(first)
+            ends = self._told_all and not self._waiting and not self._trailers
+            self.sent_all = ends
+            connection.data(self.number, first, ends)
+        if self._told_all and not self.sent_all:
+            self.sent_all = True
+            if self._trailers:
+                headers = [HeaderTuple(name, value) for name, value, _, _ in self._trailers]
+                connection.headers(self.number, headers, True)
+            else:
+                connection.data(self.number, b"", True)
+
+    def drained(self) -> None:
+        """Some may have left: let the server go on, or end if that was all."""
+        if self._closing and not self.over and self.sent_all:
+            self._close()
+        elif self._pausing and self._producer is not None and self._size <= CHUNK // 2:
+            self._pausing = False
+            self._producer.resumeProducing()
+
+    def loseConnection(self) -> None:
+        """Close when all has left."""
+        self._closing = True
+        if self.sent_all or not self._told_all:
+            self._close()
+
+    def loseWriteConnection(self) -> None:
+        """There is no half of a stream to be closed: close it, but not from here."""
+        self._closing = True
+        self._connection.later(self.drained if self._told_all else self._close)
+
+    def abortConnection(self) -> None:
+        """Close now; what waits is lost."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.over:
+            return
+        if not self.sent_all:
+            self._connection.reset(self.number, INTERNAL_ERROR)
+        elif not self.complete:
+            self._connection.reset(self.number, NO_ERROR)  # its body is not wanted (RFC 9113, 8.1)
+        self._end(Failure(ConnectionDone()))
+
+    def _end(self, reason: Failure) -> None:
+        if self.over:
+            return
+        self.over = True
+        self._waiting, self._size = [], 0
+        for _, taken in self._come:
+            self._connection.taken(self.number, taken)
+        self._come = []
+        self._connection.left(self)
+        self.session.client.connectionLost(reason)
+        self._producer = None

@@ -1,0 +1,208 @@
+"""Is each stream of HTTP/2 a request like any other, and is nobody held up or flooded by another?"""
+
+from __future__ import annotations
+
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
+
+from proxyd.config.http import HttpSpec
+from proxyd.errors import Reason
+from proxyd.wire.http2frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR
+from tests.frontends.http.client2 import GET2, POST2, Http2Client
+from tests.frontends.http.front import GET, OK, TOLD, HttpCase
+
+ASKED = b"GET /x HTTP/1.1\r\nHost: example.com\r\n" + TOLD + b"Via: 2.0 proxyd\r\n\r\n"
+
+
+class Http2(HttpCase):
+    """A client of HTTP/2, and servers of HTTP/1.1."""
+
+    def test_requests(self) -> None:
+        """Requests reach servers as those of HTTP/1.1 do, and their answers come back; each has a record."""
+        self.listen()
+        client = Http2Client(self)
+        first, second = client.ask(), client.ask()
+        one, other = self.datapath.peers
+        self.assertEqual(self.heard(one), ASKED)
+        self.say(other, OK)
+        client.hear()
+        self.assertEqual((client.ended, client.bodies[second]), ([second], b"hello"))
+        self.assertEqual(
+            client.heads[second],
+            {":status": "200", "date": "then", "via": "1.1 proxyd", "content-length": "5"},
+        )
+        third = client.ask()
+        self.assertEqual(self.heard(other), ASKED * 2)  # its connection was kept
+        self.say(one, OK)
+        self.say(other, OK)
+        client.hear()
+        self.assertEqual(client.ended, [second, first, third])
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 3)
+        self.assertEqual([record.version for record in self.notebook.requests], ["2.0"] * 3)
+        client.peer.close()
+        self.network.flush()
+        self.assertEqual([record.requests for record in self.notebook.records], [3])
+        self.over()
+
+    def test_malformed(self) -> None:
+        """A request that nobody should read is answered 400, and the other streams go on."""
+        self.listen()
+        client = Http2Client(self)
+        good = client.ask()
+        bad = [client.ask(("connection", "close")), client.ask(("x", "a\r\nb: c")), client.ask(("X", "y"))]
+        bad.append(client.ask(head=[*GET2[:2], (":authority", "a b"), GET2[3]]))
+        self.say(self.server, OK)
+        client.hear()
+        self.pass_time(0)
+        client.hear()
+        self.assertEqual([client.heads[number][":status"] for number in bad], ["400"] * 4)
+        self.assertEqual(client.heads[good][":status"], "200")
+        self.assertEqual(len(self.datapath.peers), 1)
+        self.assertEqual(self.outcomes().count((400, Reason.REQUEST_MALFORMED)), 4)
+        client.peer.close()
+        self.over()
+
+    def test_floods(self) -> None:
+        """Who floods us is told so by GOAWAY, and its connection ends; no server is bothered more."""
+        reset = RstStreamFrame(1, error_code=8).serialize()
+        long = (1_000_000).to_bytes(3, "big") + bytes(6)
+        continued = HeadersFrame(3, b"").serialize() + ContinuationFrame(3, b"").serialize() * 100
+        bomb = HeadersFrame(3, b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 8000, flags=["END_HEADERS"])
+        for flood, codes in (
+            (PingFrame(0, b"12345678").serialize() * 1100, (ENHANCE_YOUR_CALM,)),
+            (SettingsFrame(0).serialize() * 1100, (ENHANCE_YOUR_CALM,)),
+            (DataFrame(1).serialize() * 1100, (ENHANCE_YOUR_CALM,)),
+            (reset * 300, (ENHANCE_YOUR_CALM,)),
+            (continued, (ENHANCE_YOUR_CALM,)),
+            (bomb.serialize(), (ENHANCE_YOUR_CALM,)),
+            (long, (FRAME_SIZE_ERROR,)),
+        ):
+            self.listen()
+            client = Http2Client(self)
+            client.ask(head=POST2, ends=False)
+            client.raw(flood)
+            self.assertIn(client.goaway, codes, flood[:20])
+            self.pass_time(2)
+            self.assertEqual(self.network.open(), [], flood[:20])
+            self.assertEqual(self.notebook.records[-1].reason, Reason.REQUEST_MALFORMED)
+            self.over()
+
+    def test_rapid_reset(self) -> None:
+        """Requests that are cancelled as soon as they are sent end the connection (CVE-2023-44487)."""
+        self.listen()
+        client = Http2Client(self)
+        asked = 0
+        while client.goaway is None and asked < 1000:
+            number = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(number, GET2, end_stream=True)
+            client.h2.reset_stream(number)
+            client.flush()
+            asked += 1
+        self.assertEqual((client.goaway, asked), (ENHANCE_YOUR_CALM, 200))
+        self.pass_time(2)
+        self.over()
+
+    def test_too_many_streams(self) -> None:
+        """A client is told that it may have 100 streams, and goes if it takes more."""
+        self.listen()
+        client = Http2Client(self)
+        self.assertEqual(client.h2.remote_settings.max_concurrent_streams, 100)
+        for _ in range(100):
+            client.ask()
+        extra = HeadersFrame(201, client.h2.encoder.encode(GET2), flags=["END_HEADERS", "END_STREAM"])
+        client.raw(extra.serialize())
+        self.assertIsNotNone(client.goaway)
+        self.pass_time(2)
+        self.over()
+
+    def test_drain(self) -> None:
+        """A listener that closes says GOAWAY, lets what is under way come to its end, and takes no more."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask()
+        server = self.server
+        self.factory.stopFactory()
+        self.network.flush()
+        late = HeadersFrame(3, client.h2.encoder.encode(GET2), flags=["END_HEADERS", "END_STREAM"])
+        self.say(client.peer, late.serialize())
+        self.assertFalse(client.peer.closed)
+        self.say(server, OK)
+        self.pass_time(0)
+        heard = self.heard(client.peer)
+        self.assertIn(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0", heard)  # GOAWAY, last stream 1, NO_ERROR
+        self.assertIn(b"\0\0\x04\x03\0\0\0\0\x03\0\0\0\x07", heard)  # REFUSED_STREAM
+        self.assertIn(b"hello", heard)
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)])
+        self.assertEqual((number, len(self.datapath.peers)), (1, 1))
+        self.over()
+        self.assertTrue(client.peer.closed)
+
+    def test_keepalive_timeout(self) -> None:
+        """A connection without requests ends, with GOAWAY, after keepalive_timeout."""
+        self.listen(http=HttpSpec(keepalive_timeout=5.0))
+        client = Http2Client(self)
+        client.ask()
+        self.say(self.server, OK)
+        client.hear()
+        for _ in range(8):
+            self.pass_time(1)
+        client.hear()
+        self.assertEqual(client.goaway, 0)
+        self.assertEqual([record.reason for record in self.notebook.records], [Reason.IDLE_TIMEOUT])
+        self.over()
+
+    def test_max_requests(self) -> None:
+        """After max_requests the client is told by GOAWAY to come again on another connection."""
+        self.listen(http=HttpSpec(max_requests=2))
+        client = Http2Client(self)
+        client.ask()
+        self.say(self.server, OK)
+        client.ask()
+        self.say(self.server, OK)
+        self.pass_time(0)
+        heard = self.heard(client.peer)
+        self.assertEqual(client.goaway, 0)
+        self.assertEqual(heard.count(b"hello"), 1)
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
+        self.over()
+
+    def test_client_leaves(self) -> None:
+        """A client that is gone takes all its requests with it."""
+        for how in ("close", "reset", "finish"):
+            self.listen()
+            client = Http2Client(self)
+            client.ask()
+            client.ask(head=POST2, ends=False)
+            servers = list(self.datapath.peers[-2:])
+            getattr(client.peer, how)()
+            self.pass_time(1)
+            self.assertEqual([server.closed for server in servers], [True, True], how)
+            self.over()
+
+    def test_only_at_the_beginning(self) -> None:
+        """The preface behind a request of HTTP/1.1 is no request, and gets 400."""
+        self.listen()
+        client = self.client(GET)
+        self.say(self.server, OK)
+        self.heard(client)
+        self.say(client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self.assertTrue(self.heard(client).startswith((b"HTTP/1.1 400", b"HTTP/1.1 505")))
+        client.close()
+        self.over()
+
+    def test_preface_in_pieces(self) -> None:
+        """The preface may come byte by byte."""
+        self.listen()
+        client = self.client()
+        for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":
+            self.say(client, bytes([byte]))
+        self.say(client, SettingsFrame(0).serialize())
+        self.assertIn(SettingsFrame(0, flags=["ACK"]).serialize(), self.heard(client))
+        client.close()
+        self.over()

@@ -1,0 +1,174 @@
+"""Is a stream of HTTP/2 what a session takes it for, and does nothing wait in it without a bound?"""
+
+from __future__ import annotations
+
+from proxyd.errors import Reason
+from tests.frontends.http.client2 import GET2, POST2, Http2Client
+from tests.frontends.http.front import OK, HttpCase
+
+
+class Streams(HttpCase):
+    """What passes one of them."""
+
+    def test_bodies(self) -> None:
+        """Bodies and trailers pass both ways, in chunks where their length is not known."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(("te", "trailers"), head=POST2, ends=False)
+        client.h2.send_data(number, b"abc")
+        client.h2.send_data(number, b"")
+        client.h2.send_headers(number, [("x-sum", "1")], end_stream=True)
+        client.flush()
+        self.assertTrue(self.heard(self.server).endswith(b"\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"))
+        self.say(
+            self.server,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nX-End: yes\r\n\r\n",
+        )
+        client.hear()
+        self.assertEqual((client.bodies[number], client.ended), (b"xyz", [number]))
+        self.assertEqual(client.trailers[number], [("x-end", "yes")])
+        self.assertNotIn("transfer-encoding", client.heads[number])
+        client.peer.close()
+        self.over()
+
+    def test_interim_and_head(self) -> None:
+        """100 (Continue) is passed on, and the answer to HEAD has a length and no body."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(("expect", "100-continue"), ("content-length", "2"), head=POST2, ends=False)
+        self.say(self.server, b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.hear()
+        self.assertEqual(client.interim, {number: "100"})
+        client.h2.send_data(number, b"ab", end_stream=True)
+        client.flush()
+        self.say(self.server, OK)
+        head = client.ask(head=[(":method", "HEAD"), *GET2[1:]])
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n")
+        client.hear()
+        self.assertEqual(client.ended, [number, head])
+        self.assertEqual((client.heads[head]["content-length"], client.bodies[head]), ("7", b""))
+        client.peer.close()
+        self.over()
+
+    def test_cancelled(self) -> None:
+        """RST_STREAM ends the server's side of that request alone."""
+        self.listen()
+        client = Http2Client(self)
+        first, second = client.ask(), client.ask()
+        one, other = self.datapath.peers
+        client.h2.reset_stream(first)
+        client.flush()
+        self.assertTrue(one.closed)
+        self.say(other, OK)
+        client.hear()
+        self.assertEqual(client.ended, [second])
+        self.assertEqual(self.outcomes(), [(0, Reason.CLIENT_RESET), (200, Reason.ANSWERED)])
+        client.peer.close()
+        self.over()
+
+    def test_server_cut(self) -> None:
+        """An answer that the server does not complete ends in RST_STREAM, so nobody takes it for whole."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask()
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        self.server.close()
+        client.hear()
+        self.assertEqual((client.ended, list(client.resets)), ([], [number]))
+        other = client.ask()
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [other])
+        client.peer.close()
+        self.over()
+
+    def test_slow_reader(self) -> None:
+        """Who does not read one stream has its server paused, and that alone."""
+        self.listen()
+        client = Http2Client(self, acknowledges=False)
+        client.h2.increment_flow_control_window(10_000_000)
+        slow = client.ask()
+        server = self.server
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000))
+        self.network.flush()
+        client.hear()
+        self.assertEqual(len(client.bodies[slow]), 65_535)
+        self.assertGreater(server.queued, 500_000)
+        quick = client.ask()
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [quick])
+        client.h2.increment_flow_control_window(1_000_000, slow)
+        client.flush()
+        for _ in range(100):
+            client.hear()
+        self.assertEqual((client.ended, len(client.bodies[slow])), ([quick, slow], 1_000_000))
+        client.peer.close()
+        self.over()
+
+    def test_zero_window(self) -> None:
+        """Who opens no window at all is cut after idle_timeout, stream by stream."""
+        self.listen(idle_timeout=10.0)
+        client = Http2Client(self)
+        client.h2.update_settings({4: 0})
+        client.flush()
+        number = client.ask()
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000))
+        for _ in range(40):
+            self.pass_time(1)
+        client.hear()
+        self.assertEqual((client.bodies[number], list(client.resets)), (b"", [number]))
+        self.assertEqual(self.outcomes(), [(200, Reason.CLIENT_STALLED)])
+        client.peer.close()
+        self.over()
+
+    def test_slow_server(self) -> None:
+        """The window of an upload opens when the server's side has taken it, and other streams go on."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(("content-length", "500000"), head=POST2, ends=False)
+        server = self.server
+        server.stop_reading()
+        sent = 0
+        for _ in range(200):
+            room = min(client.h2.local_flow_control_window(number), 16_384, 500_000 - sent)
+            if not room:
+                break
+            client.h2.send_data(number, bytes(room))
+            sent += room
+            client.flush()
+        self.assertLess(sent, 400_000)
+        other = client.ask()
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [other])
+        server.read_again()
+        for _ in range(200):
+            self.network.flush()
+            client.hear()
+            room = min(client.h2.local_flow_control_window(number), 16_384, 500_000 - sent)
+            client.h2.send_data(number, bytes(room), end_stream=sent + room == 500_000)
+            sent += room
+            client.flush()
+            if sent == 500_000:
+                break
+        self.assertEqual(len(self.heard(server).partition(b"\r\n\r\n")[2]), 500_000)
+        self.say(server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [other, number])
+        client.peer.close()
+        self.over()
+
+    def test_early_answer(self) -> None:
+        """A server that answers before it has the body has the rest called off by RST_STREAM."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(("content-length", "500000"), head=POST2, ends=False)
+        self.say(self.server, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        client.hear()
+        self.pass_time(0)
+        client.hear()
+        self.assertEqual((client.heads[number][":status"], client.bodies[number]), ("413", b"no"))
+        self.assertEqual(client.resets, {number: 0})
+        client.peer.close()
+        self.over()

@@ -1,0 +1,107 @@
+"""Is a head of HTTP/2 put into the words of HTTP/1.1, and refused where RFC 9113 says so?"""
+
+from __future__ import annotations
+
+from proxyd.wire.http1 import CHUNKED, Memory, parse_request
+from proxyd.wire.http2 import FIRST_LINE, PREFACE, Header, request_head, trailer_fields
+from proxyd.wire.httpfields import Lines, Unacceptable
+from tests.support.case import Case
+
+GET: list[Header] = [
+    (b":method", b"GET"),
+    (b":scheme", b"https"),
+    (b":authority", b"example.com"),
+    (b":path", b"/x?y"),
+]
+
+
+def without(name: bytes, *more: Header) -> list[Header]:
+    """The request without one of its fields, and with others."""
+    return [header for header in GET if header[0] != name] + list(more)
+
+
+class Heads(Case):
+    """What `request_head` makes of the fields."""
+
+    def test_preface(self) -> None:
+        """The first line of the preface is no request of HTTP/1.1, so nobody who speaks that can begin so."""
+        with self.assertRaises(Unacceptable):
+            parse_request(PREFACE[:FIRST_LINE], Memory(Lines()))
+
+    def test_rebuilt(self) -> None:
+        """It is a request of HTTP/1.1, for the same host and target, that ends its connection."""
+        found = request_head([*GET, (b"accept", b"*/*"), (b"te", b"trailers")], True)
+        self.assertEqual((found.method, found.chunked), (b"GET", False))
+        self.assertEqual(
+            found.head,
+            b"GET /x?y HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n"
+            b"accept: */*\r\nte: trailers\r\n\r\n",
+        )
+        request = parse_request(found.head, Memory(Lines()))
+        assert request is not None
+        self.assertEqual((request.said.length, request.said.persistent), (0, False))
+        self.assertTrue(request.said.trailers)
+
+    def test_bodies(self) -> None:
+        """A body is as long as it was said to be, or comes in chunks."""
+        for more, length in (([(b"content-length", b"3")], 3), ([], CHUNKED)):
+            request = parse_request(request_head([*GET, *more], False).head, Memory(Lines()))
+            assert request is not None
+            self.assertEqual(request.said.length, length)
+
+    def test_host(self) -> None:
+        """Host stands for an :authority that is missing, and must be the same as one that is there."""
+        found = request_head(without(b":authority", (b"host", b"a.example")), True)
+        self.assertIn(b"\r\nHost: a.example\r\n", found.head)
+        found = request_head([*GET, (b"host", b"Example.com")], True)
+        self.assertEqual(found.head.lower().count(b"host:"), 1)
+
+    def test_refused(self) -> None:
+        """What RFC 9113 calls malformed is refused, and what could become a second request before all."""
+        for headers, section in (
+            (without(b":method"), "9113 8.3.1"),
+            (without(b":scheme"), "9113 8.3.1"),
+            (without(b":path"), "9113 8.3.1"),
+            (without(b":authority"), "9113 8.3.1"),
+            (without(b":path", (b":path", b"")), "9113 8.3.1"),
+            (without(b":path", (b":path", b"x")), "9113 8.3.1"),
+            (without(b":path", (b":path", b"/ HTTP/1.1")), "9113 8.3.1"),
+            (without(b":method", (b":method", b"GET /y HTTP/1.1")), "9113 8.3.1"),
+            (without(b":method", (b":method", b"CONNECT")), "9110 9.1"),
+            (without(b":scheme", (b":scheme", b"ftp")), "9113 8.3.1"),
+            (without(b":path", (b":path", b"/\r\nX: y")), "9113 8.2.1"),
+            ([*GET, (b":path", b"/")], "9113 8.3"),
+            ([*GET, (b":status", b"200")], "9113 8.3"),
+            ([*GET, (b":protocol", b"websocket")], "9113 8.3"),
+            ([*GET[:3], (b"x", b"y"), GET[3]], "9113 8.3"),
+            ([*GET, (b"X", b"y")], "9113 8.2.1"),
+            ([*GET, (b"", b"y")], "9113 8.2.1"),
+            ([*GET, (b"x y", b"y")], "9113 8.2.1"),
+            ([*GET, (b"x:", b"y")], "9113 8.2.1"),
+            ([*GET, (b"x\r\ny", b"y")], "9113 8.2.1"),
+            ([*GET, (b"x", b"y\r\nz: 1")], "9113 8.2.1"),
+            ([*GET, (b"x", b"y\nz")], "9113 8.2.1"),
+            ([*GET, (b"x", b"y\0z")], "9113 8.2.1"),
+            ([*GET, (b"x", b" y")], "9113 8.2.1"),
+            ([*GET, (b"x", b"y\t")], "9113 8.2.1"),
+            ([*GET, (b"connection", b"close")], "9113 8.2.2"),
+            ([*GET, (b"proxy-connection", b"close")], "9113 8.2.2"),
+            ([*GET, (b"keep-alive", b"1")], "9113 8.2.2"),
+            ([*GET, (b"upgrade", b"x")], "9113 8.2.2"),
+            ([*GET, (b"transfer-encoding", b"chunked")], "9113 8.2.2"),
+            ([*GET, (b"te", b"gzip")], "9113 8.2.2"),
+            ([*GET, (b"host", b"other.example")], "9113 8.3.1"),
+            ([*GET, (b"host", b"example.com"), (b"host", b"example.com")], "9112 3.2"),
+            ([*GET, (b"content-length", b"3")], "9113 8.1.1"),
+        ):
+            with self.assertRaises(Unacceptable, msg=str(headers)) as caught:
+                request_head(headers, True)
+            self.assertEqual(caught.exception.section, section, headers)
+
+    def test_trailers(self) -> None:
+        """Trailers are fields, and never what would have to be known before."""
+        found = trailer_fields([(b"x-sum", b"1")])
+        self.assertEqual(found[0][2], b"x-sum: 1\r\n")
+        for header in ((b":path", b"/"), (b"content-length", b"1"), (b"host", b"x"), (b"x", b"a\r\nb")):
+            with self.assertRaises(Unacceptable, msg=str(header)):
+                trailer_fields([header])
