@@ -18,6 +18,7 @@ start.  `startService` begins to serve.  `stopService` goes in this order:
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from OpenSSL.SSL import Context
@@ -521,7 +522,7 @@ def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
         held=len(frontend.exit),
         live=tuple(
             (session.picked.pool, session.picked.name, session.client.received, session.server.received)
-            for session in frontend.sessions
+            for session in chain(frontend.sessions, frontend.streams)
             if session.picked is not None and session.connect_seconds is not None
         ),
     )

@@ -79,6 +79,7 @@ class ProxyFactory(ServerFactory):
         self.complaints = Complaints(spec.name, seconds)
         self.exit = Exit(spec.refuse, wheel)
         self.sessions: set[Session] = set()
+        self.streams: set[Session] = set()  # those that are of a stream within one of these connections
 
     def buildProtocol(self, addr: IAddress) -> Any:  # type: ignore[override]
         # Endpoints of Twisted's accept by themselves; for all others `sends_away` was asked.

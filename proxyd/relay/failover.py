@@ -7,7 +7,7 @@ looked for among all that are open, when that happens; so one costs nothing whil
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Callable, Iterator, Sequence
 
 from proxyd.config.failover import CLOSE_BACKUPS
@@ -68,7 +68,7 @@ class Failover:
         """The sessions that have reached a server of the pool; those that still dial go elsewhere anyway."""
         for frontend in self._frontends:
             if pool in frontend.spec.pools:
-                for session in frontend.sessions:
+                for session in chain(frontend.sessions, frontend.streams):
                     if session.connect_seconds is not None and session.picked is not None:
                         if session.picked.pool == pool:
                             yield session

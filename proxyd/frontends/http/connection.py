@@ -178,6 +178,7 @@ class HttpConnection(Session):
     def serve_stream(self, stream: Stream, outer: HttpConnection) -> None:
         """Be of one stream, with one request, of a connection that speaks HTTP/2."""
         self.outer = outer
+        self.http.streams.add(self)
         self.client.transport = stream
         self.client.connected = True
         self.opening, self.pool = outer.opening, outer.pool
@@ -352,6 +353,7 @@ class HttpConnection(Session):
         if self.outer is None:
             super().ended(reason, detail)
         else:
+            self.http.streams.discard(self)
             self.outer.total_out += self.total_out
 
     def record(self, reason: Reason, detail: str) -> Record:

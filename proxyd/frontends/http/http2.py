@@ -13,7 +13,7 @@ can make us do is bounded by `proxyd.wire.http2frames`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -36,7 +36,8 @@ from zope.interface import implementer
 
 from proxyd.errors import Reason
 from proxyd.frontends.http.stream import Stream
-from proxyd.relay.streams import buffered
+from proxyd.relay.streams import CHUNK, buffered
+from proxyd.wire.http1 import Answer, Memory
 from proxyd.wire.http2 import PREFACE, Head, request_head, trailer_fields
 from proxyd.wire.http2frames import Flood, Frames
 from proxyd.wire.httpfields import Unacceptable
@@ -66,10 +67,18 @@ class Http2:
         spec = self.http.spec.http
         self._frames = Frames(len(PREFACE), spec.max_header, self.http.seconds())
         self._streams: dict[int, Stream] = {}
+        # Who asks again says mostly the same, and is told the same.
+        self._asked: Sequence[Sequence[bytes]] = ()
+        self._asked_head: Optional[Head] = None
+        self.memory = Memory(self.http.lines)  # of answers
+        self.told: Optional[Answer] = None
+        self.headers_told: Sequence[HeaderTuple] = ()
         self._last = 0  # the stream that was begun last
         self._since = self.http.seconds()  # when the last one ended
         self._hearing = False
         self._full = False
+        self._soon = False  # what is staged will be sent
+        self._staged = 0  # bytes of bodies
         self._leaving = False
         self._gone = False
         # What h2 itself would say of a head would end all streams: `proxyd.wire.http2` judges it.
@@ -153,11 +162,11 @@ class Http2:
         self._last = number
         wrong = None
         try:
-            head = request_head(headers, ended)
+            head = self._head(headers, ended)
         except Unacceptable as found:
             head, wrong = Head(b"GET", b"", False), found
         session = self.http.session(self.outer.address)
-        stream = Stream(self, number, session, head.method, self.http.lines)
+        stream = Stream(self, number, session, head.method)
         stream.complete = ended
         self._streams[number] = stream
         session.serve_stream(stream, self.outer)
@@ -168,6 +177,16 @@ class Http2:
         self.outer.requests += 1
         if self.outer.requests >= self.http.spec.http.max_requests:
             self.retire()
+
+    def _head(self, headers: Sequence[Sequence[bytes]], ended: bool) -> Head:
+        """`request_head`, which is not asked again for what it was asked last."""
+        if not ended:
+            return request_head(headers, False)
+        if self._asked_head is None or headers != self._asked:
+            self._asked_head = None
+            self._asked_head = request_head(headers, True)
+            self._asked = headers
+        return self._asked_head
 
     def _end_with(self, stream: Stream, headers: Sequence[Sequence[bytes]]) -> None:
         try:
@@ -199,10 +218,9 @@ class Http2:
     def data(self, number: int, data: bytes, ends: bool) -> None:
         """Send some of a body, for which there is room."""
         self._try(self._h2.send_data, number, data, ends)
-        if not self._gone:
-            self.transport.write(
-                self._h2.data_to_send()
-            )  # at once, since that tells whether there is more room
+        self._staged += len(data)
+        if self._staged >= CHUNK:
+            self._write()  # which tells whether there is more room
 
     def reset(self, number: int, code: int) -> None:
         """End a stream."""
@@ -219,11 +237,21 @@ class Http2:
             pass
 
     def send(self) -> None:
-        """Send what is to be sent."""
-        if not (self._hearing or self._gone):
-            data = self._h2.data_to_send()
-            if data:
-                self.transport.write(data)
+        """Send what is staged; where there are several streams, with what they have to say in this turn."""
+        if self._hearing or self._gone or self._soon:
+            return
+        if len(self._streams) > 1:
+            self._soon = True
+            self.later(self._write)
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        self._soon = False
+        self._staged = 0
+        data = b"" if self._gone else self._h2.data_to_send()
+        if data:
+            self.transport.write(data)
 
     def later(self, what: Callable[[], None]) -> None:
         """Call it, but not from here."""
@@ -293,6 +321,7 @@ class Http2:
         """End in order."""
         if self._gone:
             return
+        self._write()
         if not self._leaving:
             self.transport.write(GoAwayFrame(0, last_stream_id=self._last).serialize())
         self._gone = True

@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 
 from proxyd.relay.streams import CHUNK, ssl_connection
 from proxyd.wire.chunked import Chunks, chunk, last
-from proxyd.wire.http1 import CHUNKED, Answer, Memory, parse_answer
-from proxyd.wire.httpfields import SET_COOKIE, Field, Lines
+from proxyd.wire.http1 import CHUNKED, Answer, parse_answer
+from proxyd.wire.httpfields import SET_COOKIE, Field
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.http2 import Http2
@@ -34,14 +34,11 @@ NO_ERROR, INTERNAL_ERROR = 0x0, 0x2  # RFC 9113, 7
 class Stream:
     """One request of a connection, and its answer: the transport of its session's client."""
 
-    def __init__(
-        self, connection: Http2, number: int, session: HttpSession, method: bytes, lines: Lines
-    ) -> None:
+    def __init__(self, connection: Http2, number: int, session: HttpSession, method: bytes) -> None:
         self._connection = connection
         self.number = number
         self.session = session
         self._method = method
-        self._memory = Memory(lines)
         # From the client.
         self._chunked = False
         self._paused = False
@@ -141,7 +138,7 @@ class Stream:
         if self.over or not data:
             return
         while data and self._answer is None:
-            answer = parse_answer(data, self._memory, self._method, ANY, ANY)
+            answer = parse_answer(data, self._connection.memory, self._method, ANY, ANY)
             assert answer is not None, "a head in pieces"
             data = data[answer.took :]
             self._tell(answer)
@@ -166,22 +163,18 @@ class Stream:
         self._connection.send()
 
     def _tell(self, answer: Answer) -> None:
-        said = answer.said
-        headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % answer.status)]
-        for name, value, _, kind in said.fields:
-            headers.append(
-                NeverIndexedHeaderTuple(name, value) if kind == SET_COOKIE else HeaderTuple(name, value)
-            )
+        said, connection = answer.said, self._connection
+        if connection.told is not answer:
+            connection.told, connection.headers_told = answer, _headers(answer)
+        headers = connection.headers_told
         if answer.status < 200:
-            self._connection.headers(self.number, headers, False)
+            connection.headers(self.number, headers, False)
             return
-        if said.declared is not None:
-            headers.append(HeaderTuple(b"content-length", b"%d" % said.declared))
         self._answer = answer
         self._chunks = Chunks() if said.length == CHUNKED else None
         self._left = said.length
         self._told_all = self.sent_all = not said.length
-        self._connection.headers(self.number, headers, self.sent_all)
+        connection.headers(self.number, headers, self.sent_all)
 
     def flush(self) -> None:
         """Send what the windows have room for."""
@@ -250,3 +243,14 @@ class Stream:
         self._connection.left(self)
         self.session.client.connectionLost(reason)
         self._producer = None
+
+
+def _headers(answer: Answer) -> list[HeaderTuple]:
+    """The head of an answer as HTTP/2 has it."""
+    headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % answer.status)]
+    for name, value, _, kind in answer.said.fields:
+        never = kind == SET_COOKIE  # to be put into a table, where it could be guessed at (RFC 7541, 7.1)
+        headers.append(NeverIndexedHeaderTuple(name, value) if never else HeaderTuple(name, value))
+    if answer.said.declared is not None:
+        headers.append(HeaderTuple(b"content-length", b"%d" % answer.said.declared))
+    return headers

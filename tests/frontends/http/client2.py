@@ -64,6 +64,8 @@ class Http2Client:
     def hear(self) -> None:
         """Read what has come."""
         while True:
+            self.case.network.flush()
+            self.case.clock.advance(0)
             for event in self.h2.receive_data(self.case.heard(self.peer)):
                 self._note(event)
             data = self.h2.data_to_send()
