@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from proxyd.errors import Reason
 from proxyd.frontends.http.stream import Stream
-from proxyd.relay.streams import CHUNK, buffered
+from proxyd.relay.streams import CHUNK, buffered, unsent
 from proxyd.wire.http1 import Answer, Memory
 from proxyd.wire.http2 import PREFACE, Head, request_head, trailer_fields
 from proxyd.wire.http2frames import Flood, Frames
@@ -112,6 +112,8 @@ class Http2:
 
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""
+        if self._gone:
+            return
         try:
             self._frames.feed(data, self.http.seconds())
             events = self._h2.receive_data(data)
@@ -295,6 +297,8 @@ class Http2:
     def overdue(self) -> float:
         """In how many seconds to look again; 0 if it has ended."""
         spec, outer = self.http.spec, self.outer
+        if self._gone:
+            return self._see_off()
         if self._streams:
             return self.http.look  # each has deadlines of its own
         left = spec.http.keepalive_timeout * outer.wheel.patience - (self.http.seconds() - self._since)
@@ -326,7 +330,26 @@ class Http2:
             self.transport.write(GoAwayFrame(0, last_stream_id=self._last).serialize())
         self._gone = True
         self._cancel("it has said GOAWAY")
-        self.outer.close_client(True)
+        self._since = self.http.seconds()
+        self.transport.unregisterProducer()
+        left = self._see_off()
+        if left:
+            self.outer.wheel.hasten(self.outer, left)
+
+    def _see_off(self) -> float:
+        """
+        Close when all has arrived; 0 if that is done, else in how many seconds to look again.
+
+        Closed before, with windows of the client's unread, the socket would be reset, and the rest be lost.
+        """
+        outer = self.outer
+        if not unsent(self.transport):
+            outer.part(b"")
+        elif self.http.seconds() - self._since > self.http.spec.idle_timeout * outer.wheel.patience:
+            outer.cut(Reason.CLIENT_STALLED)
+        else:
+            return outer.wheel.tick
+        return 0.0
 
     def _break_off(self, detail: str) -> None:
         """The client has broken the protocol: tell it, and end."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
+from proxyd.config.servertls import CLIENT
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
@@ -129,3 +130,9 @@ class Kept:
         idle = self._idle.get(upstream.server)
         if idle is not None and upstream in idle:
             idle.remove(upstream)
+
+
+def serves_all(pool: Pool, server: Optional[Server]) -> bool:
+    """Whether a connection to a server is the same whoever it is for: none was told of the client on it."""
+    told = server is not None and server.tls is not None and server.tls.sni == CLIENT
+    return pool.spec.proxy_protocol is None and not told

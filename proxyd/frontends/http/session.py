@@ -30,9 +30,9 @@ from twisted.logger import Logger
 from zope.interface import classImplements
 
 from proxyd.config.balance import FIRST_BYTE
-from proxyd.config.servertls import CLIENT
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.frontends.http.connection import ASKED, FULL, HEAD, IDLE, OPENING, HttpConnection
+from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
@@ -420,7 +420,7 @@ class HttpSession(HttpConnection):
         self.conclude(Reason.ANSWERED, "")
         if self.picked is not None and self.picked.failures:
             pool.worked(self.picked, self._began)
-        keep = reusable and complete and answer.said.persistent and _serves_all(pool, self.picked)
+        keep = reusable and complete and answer.said.persistent and serves_all(pool, self.picked)
         self.let_go(keep and not self.server.finished, answer.said.patience)
         if delivery.closes or not complete:
             self.close_client(complete)
@@ -578,12 +578,6 @@ class HttpSession(HttpConnection):
             self._tried.append(picked)
         self._story = self._reach(picked if stale and not picked.full else None)
         self._go_on(None)
-
-
-def _serves_all(pool: Pool, server: Optional[Server]) -> bool:
-    """Whether a connection to a server is the same whoever it is for: none was told of the client on it."""
-    told = server is not None and server.tls is not None and server.tls.sni == CLIENT
-    return pool.spec.proxy_protocol is None and not told
 
 
 class Drained:
