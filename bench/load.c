@@ -4,7 +4,8 @@
  * One process with one epoll is both the clients and the servers, so that both fit on the one core that the
  * proxy leaves them.  Bytes are counted and not looked at: what is received is discarded in the kernel
  * (MSG_TRUNC, tcp(7)), what is echoed is only as long as what came.  The first byte of a connection says what
- * its server does: 'e' echoes, 'k' sinks, 's' sends without end; a TLS handshake is sunk, too.  'G' and 'P' begin
+ * its server does: 'e' echoes, 'k' sinks, 's' sends without end, 'd' answers each message with `reply` bytes; a TLS
+ * handshake is sunk, too.  'G' and 'P' begin
  * requests of HTTP: GET /N is answered with N bytes, PUT sinks its body, and an upgrade makes an echo of it.
  *
  * Clients bind to changing addresses of 127.0.0.0/8 and servers listen on several of them, because every
@@ -17,10 +18,10 @@
  * answered by one line of JSON:
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
- *           [downloads=N] [pace=BYTES] [size=BYTES] [tls=1] [secure=1] [resume=1] [pulse=N]
+ *           [downloads=N] [pace=BYTES] [size=BYTES] [reply=BYTES] [tls=1] [secure=1] [resume=1] [pulse=N]
  *           [http=1] [put=1] [upgrade=1]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
- *       wait for its echo, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
+ *       wait for its echo, or for `reply` bytes, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
  *       Connectors connect, do so once, and close, and `rate` does that so often a second; uploads and
  *       downloads move bytes without end, each at most `pace` a second.  PID is whose processor time is told,
  *       and for how long it waited for its core because another process had it.
@@ -108,6 +109,7 @@ static int rest;                 /* how many of these there are */
 static uint64_t interval;        /* nanoseconds from one exchange of an exchanger to the next; 0 is none */
 static struct sockaddr_in target;
 static size_t message = 64;
+static size_t reply;            /* bytes for each message; 0 is as many as it has, which are its own */
 static unsigned pace;            /* bytes a second of a bulk transfer; 0 is as fast as it goes */
 static bool tls;                 /* uploads begin with a ClientHello */
 static SSL_CTX *secure;          /* with which clients speak TLS; NULL is not at all */
@@ -121,7 +123,7 @@ static uint64_t exchanges, connects, opened, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
 static uint32_t *latencies;
 static size_t sampled, room;
-static char echo_bytes[BULK], sink_bytes[BULK], scratch[SINK + 1];
+static char echo_bytes[BULK], sink_bytes[BULK], want_bytes[BULK], scratch[SINK + 1];
 static char command[1024];
 static size_t command_length;
 static bool command_ready, finished;
@@ -348,6 +350,11 @@ static void serve(struct conn *c, uint32_t events)
             if (!push(c, echo_bytes, EPOLLIN))
                 serve_no_more(c);
             return;
+        } else if (c->service == 'd') {
+            c->unsent += got ? reply : 0;  /* a message comes whole: it is one record, or one segment */
+            if (!push(c, sink_bytes, EPOLLIN))
+                serve_no_more(c);
+            return;
         } else if (c->service == 's' && got) {
             slow_down(c->fd);
             watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
@@ -358,7 +365,7 @@ static void serve(struct conn *c, uint32_t events)
         if (c->service == 'e') {
             if (!push(c, echo_bytes, EPOLLIN))
                 serve_no_more(c);
-        } else if (c->service == 'h') {
+        } else if (c->service == 'h' || c->service == 'd') {
             if (!push(c, sink_bytes, EPOLLIN))
                 serve_no_more(c);
         } else if (send(c->fd, sink_bytes, BULK, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
@@ -413,8 +420,9 @@ static bool begin(struct conn *c)
     c->began = now();
     if (http && c->service != 'e')
         return ask(c);
-    c->unsent = c->awaited = message;
-    return push(c, echo_bytes, EPOLLIN);
+    c->unsent = message;
+    c->awaited = reply ? reply : message;
+    return push(c, reply ? want_bytes : echo_bytes, EPOLLIN);
 }
 
 static void open_client(enum kind kind)
@@ -516,7 +524,7 @@ static bool upload_tls(struct conn *c)
 /* A client that speaks TLS. */
 static void attend_tls(struct conn *c, uint32_t events)
 {
-    const char *bytes = c->kind == DOWNLOAD ? "s" : echo_bytes;
+    const char *bytes = c->kind == DOWNLOAD ? "s" : reply ? want_bytes : echo_bytes;
     if (c->blocked && events & EPOLLOUT) {
         c->blocked = false;
         watch(c, EPOLL_CTL_MOD, EPOLLIN);
@@ -543,10 +551,10 @@ static void attend_tls(struct conn *c, uint32_t events)
                 failed(c);
             return;
         }
-        if (c->kind == DOWNLOAD) {
+        if (c->kind == DOWNLOAD || reply)
             bytes_down += (uint64_t)got;
+        if (c->kind == DOWNLOAD)
             continue;
-        }
         c->awaited -= (size_t)got < c->awaited ? (size_t)got : c->awaited;
         if (!c->awaited && !c->unsent) {
             answered(c);
@@ -578,7 +586,7 @@ static void attend(struct conn *c, uint32_t events)
                 failed(c);
                 return;
             }
-        } else if (!push(c, c->kind == DOWNLOAD ? "s" : c->service == 'a' ? sink_bytes : echo_bytes, EPOLLIN)) {
+        } else if (!push(c, c->kind == DOWNLOAD ? "s" : c->service == 'a' ? sink_bytes : reply ? want_bytes : echo_bytes, EPOLLIN)) {
             failed(c);
             return;
         }
@@ -754,6 +762,7 @@ static void prepare(void)
     prepare_tls();
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
+    reply = (size_t)option("reply", 0);
     if (put)
         snprintf(asking, sizeof asking, "PUT / HTTP/1.1\r\nHost: bench\r\nUser-Agent: load\r\nContent-Length: %zu\r\n\r\n", message);
     else
@@ -864,6 +873,7 @@ int main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     memset(echo_bytes, 'e', sizeof echo_bytes);
     memset(sink_bytes, 'k', sizeof sink_bytes);
+    memset(want_bytes, 'd', sizeof want_bytes);
     clients.next = clients.previous = &clients;
     poller = epoll_create1(EPOLL_CLOEXEC);
     listen_on_all();
