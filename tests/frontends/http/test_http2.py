@@ -143,6 +143,50 @@ class Http2(HttpCase):
         self.over()
         self.assertTrue(client.peer.closed)
 
+    def test_last_answer_arrives(self) -> None:
+        """A connection that ends is closed when all has arrived: a reset would destroy what has not."""
+        self.listen()
+        client = Http2Client(self, window=4096, sending=4096)
+        client.ask()
+        client.peer.stop_reading()
+        self.factory.stopFactory()
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000)
+        self.pass_time(5)
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)])
+        self.assertLess(client.peer.received.count(b"x"), 10_000)
+        client.peer.read_again()
+        self.network.flush()
+        self.assertGreaterEqual(client.peer.received.count(b"x"), 30_000)
+        self.assertEqual(len(self.factory.sessions), 1)
+        self.over()
+
+    def test_last_answer_is_not_taken(self) -> None:
+        """Who never takes it is cut after idle_timeout."""
+        self.listen(idle_timeout=10.0)
+        client = Http2Client(self, window=4096, sending=4096)
+        client.ask()
+        client.peer.stop_reading()
+        self.factory.stopFactory()
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000)
+        self.pass_time(13)
+        self.assertEqual([record.reason for record in self.notebook.records], [Reason.CLIENT_STALLED])
+        self.over()
+
+    def test_streams_are_known(self) -> None:
+        """What closes the connections of a server finds the requests that it has by HTTP/2."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask()
+        (stream,) = self.factory.streams
+        self.assertEqual((stream.picked, stream.connect_seconds), (self.pool.servers[0], 0.0))
+        stream.cut(Reason.SERVER_DOWN, "check failed")
+        client.hear()
+        self.assertEqual(list(client.resets), [number])
+        self.assertEqual(self.outcomes(), [(0, Reason.SERVER_DOWN)])
+        self.assertEqual(self.factory.streams, set())
+        client.peer.close()
+        self.over()
+
     def test_keepalive_timeout(self) -> None:
         """A connection without requests ends, with GOAWAY, after keepalive_timeout."""
         self.listen(http=HttpSpec(keepalive_timeout=5.0))
