@@ -42,11 +42,12 @@ class Stream:
         # From the client.
         self._chunked = False
         self._paused = False
-        self._come: list[tuple[bytes, int]] = []  # unread, and what each takes of the window; it bounds them
+        self._come = bytearray()  # unread, as much as the window has room for
+        self._come_taken = 0  # of that
+        self._end_came: Optional[bytes] = None  # unread, too
         self.complete = False  # it has said all
         # To the client.
-        self._waiting: list[bytes] = []
-        self._size = 0  # of what waits
+        self._waiting = bytearray()
         self._chunks: Optional[Chunks] = None
         self._left = 0
         self._answer: Optional[Answer] = None
@@ -67,20 +68,26 @@ class Stream:
 
     def came(self, data: bytes, taken: int) -> None:
         """Some of its body; ``taken`` is its share of the window."""
-        self._give(chunk(data) if self._chunked and data else data, taken)
+        if self.over:
+            self._connection.taken(self.number, taken)
+        elif self._paused:
+            self._come += data
+            self._come_taken += taken
+        else:
+            self._give(data, taken)
 
     def ended(self, trailers: Sequence[Field] = ()) -> None:
         """Its end."""
         self.complete = True
-        if self._chunked:
-            self._give(last(list(trailers)), 0)
+        if self._chunked and not self.over:
+            if self._paused:
+                self._end_came = last(list(trailers))
+            else:
+                self.session.client.dataReceived(last(list(trailers)))
 
     def _give(self, data: bytes, taken: int) -> None:
-        if self._paused or self._come:
-            self._come.append((data, taken))
-            return
-        if data and not self.over:
-            self.session.client.dataReceived(data)
+        if data:
+            self.session.client.dataReceived(chunk(data) if self._chunked else data)
         self._connection.taken(self.number, taken)
 
     def cancelled(self, detail: str) -> None:
@@ -105,7 +112,7 @@ class Stream:
 
     def buffered(self) -> int:
         """How much waits for the client's window."""
-        return self._size
+        return len(self._waiting)
 
     def unacknowledged(self) -> int:
         """Nothing that could be known of a stream alone."""
@@ -116,11 +123,14 @@ class Stream:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        while self._come and not self._paused and not self.over:
-            data, taken = self._come.pop(0)
-            if data:
-                self.session.client.dataReceived(data)
-            self._connection.taken(self.number, taken)
+        if self._come_taken:
+            data, taken = bytes(self._come), self._come_taken
+            self._come.clear()
+            self._come_taken = 0
+            self._give(data, taken)
+        if self._end_came is not None and not self._paused and not self.over:
+            end, self._end_came = self._end_came, None
+            self.session.client.dataReceived(end)
         self._connection.send()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -153,11 +163,9 @@ class Stream:
             found = data[: self._left]
             self._left -= len(found)
             self._told_all = not self._left
-        if found:
-            self._waiting.append(found)
-            self._size += len(found)
+        self._waiting += found
         self.flush()
-        if self._size > CHUNK and self._producer is not None and not self._pausing:
+        if len(self._waiting) > CHUNK and self._producer is not None and not self._pausing:
             self._pausing = True
             self._producer.pauseProducing()
         self._connection.send()
@@ -183,12 +191,8 @@ class Stream:
             room = connection.room(self.number)
             if room <= 0:
                 return
-            first = self._waiting[0]
-            if len(first) <= room:
-                del self._waiting[0]
-            else:
-                first, self._waiting[0] = first[:room], first[room:]
-            self._size -= len(first)
+            first = bytes(self._waiting[:room])
+            del self._waiting[:room]
             ends = self._told_all and not self._waiting and not self._trailers
             self.sent_all = ends
             connection.data(self.number, first, ends)
@@ -204,7 +208,7 @@ class Stream:
         """Some may have left: let the server go on, or end if that was all."""
         if self._closing and not self.over and self.sent_all:
             self._close()
-        elif self._pausing and self._producer is not None and self._size <= CHUNK // 2:
+        elif self._pausing and self._producer is not None and len(self._waiting) <= CHUNK // 2:
             self._pausing = False
             self._producer.resumeProducing()
 
@@ -236,10 +240,9 @@ class Stream:
         if self.over:
             return
         self.over = True
-        self._waiting, self._size = [], 0
-        for _, taken in self._come:
-            self._connection.taken(self.number, taken)
-        self._come = []
+        self._waiting.clear()
+        self._connection.taken(self.number, self._come_taken)
+        self._come.clear()
         self._connection.left(self)
         self.session.client.connectionLost(reason)
         self._producer = None

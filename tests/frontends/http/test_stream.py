@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hyperframe.frame import DataFrame
+
 from proxyd.errors import Reason
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
-from tests.frontends.http.front import OK, HttpCase
+from tests.frontends.http.front import GET, OK, HttpCase
 
 
 class Streams(HttpCase):
@@ -172,3 +174,38 @@ class Streams(HttpCase):
         self.assertEqual(client.resets, {number: 0})
         client.peer.close()
         self.over()
+
+    def test_small_pieces(self) -> None:
+        """A body in the smallest of pieces, for a server that takes none, waits as one."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(head=POST2, ends=False)
+        (session,) = self.factory.streams
+        session.client.transport.pauseProducing()
+        for _ in range(3000):
+            client.h2.send_data(number, b"z")
+        client.h2.end_stream(number)
+        client.flush()
+        self.assertTrue(self.heard(self.server).endswith(b"\r\n\r\n"))
+        session.client.transport.resumeProducing()
+        self.assertEqual(self.heard(self.server), b"bb8\r\n" + b"z" * 3000 + b"\r\n0\r\n\r\n")
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [number])
+        client.peer.close()
+        self.over()
+
+    def test_length(self) -> None:
+        """A body that is not as long as was said reaches no server whole, and nothing of it is a request."""
+        for body, ends in ((b"abc", True), (b"abcdef" + GET, False)):
+            self.listen()
+            client = Http2Client(self)
+            number = client.ask(("content-length", "5"), head=POST2, ends=False)
+            server = self.server
+            client.raw(DataFrame(number, body, flags=["END_STREAM"] if ends else []).serialize())
+            self.assertIsNotNone(client.goaway)
+            self.assertNotIn(b"GET /x", self.heard(server))
+            self.assertTrue(server.closed)
+            self.assertEqual(self.outcomes()[-1], (0, Reason.REQUEST_MALFORMED))
+            self.pass_time(2)
+            self.over()
