@@ -325,7 +325,7 @@ class Session(Pair):
         tried, timeout = list(before), pool.spec.connect_timeout
         failed: Optional[DialFailed] = None
         server: Optional[Server]
-        while len(tried) <= (pool.spec.retries if self.most_retries < 0 else self.most_retries):
+        while self.may_try(pool, tried):
             server, first = first, None
             if server is None:
                 server = (
@@ -353,7 +353,7 @@ class Session(Pair):
                     self._learn(pool)
                 return
             except DialFailed as this:
-                failed = self.put(this)
+                failed = self.told(this)
             except CancelledError:
                 if self.reason is not None:
                     raise
@@ -369,11 +369,13 @@ class Session(Pair):
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
 
-    def put(self, failed: DialFailed) -> DialFailed:
-        """The same; if it is the certificate, with what is wrong with that."""
-        if failed.reason is not Reason.CONNECT_TLS or self.server_tls is None or not self.server_tls.problem:
-            return failed
-        return DialFailed(failed.reason, self.server_tls.problem)
+    def may_try(self, pool: Pool, tried: Sequence[Server]) -> bool:
+        """Whether one more server may be tried, where these have failed."""
+        return len(tried) <= (pool.spec.retries if self.most_retries < 0 else self.most_retries)
+
+    def told(self, failed: DialFailed) -> DialFailed:
+        """The same failure; of TLS with the server, with what is wrong with its certificate."""
+        return failed if self.server_tls is None else self.server_tls.told(failed)
 
     def _late(self, timeout: float) -> DialFailed:
         """A server that took longer than it may."""

@@ -92,7 +92,7 @@ async def _log_in(session: Session, asked: bool) -> Step:
     try:
         return await _agree(session, MysqlOffer(session.factory.spec.offers_tls, asked))
     except DialFailed as failed:
-        told = session.put(failed)
+        told = session.told(failed)
         pool, server = session.pool, session.picked
         if told.reason is Reason.CONNECT_TLS and pool is not None and server is not None:
             session.blame(pool, server, told, session.started)

@@ -104,10 +104,10 @@ class RoutedSession(HttpSession):
             self.reject(wrong)
             return None
         except (Undecided, TimeoutError) as why:
-            self.say(500, Reason.ROUTE_UNDECIDED, str(why), not self.goes_on())
+            self.say(500, Reason.ROUTE_UNDECIDED, str(why))
             return None
         except Refused as refused:
-            self.say(503, refused.reason, refused.detail, not self.goes_on())
+            self.say(503, refused.reason, refused.detail)
             return None
         self._await(verdict, course, asked, request)
         return None
@@ -143,7 +143,7 @@ class RoutedSession(HttpSession):
                 log.failure("Who asks could not be found out.", failure=result)
                 detail = str(why)
             self.http.complaints.about(Reason.AUTH_FAILED, f"[route {course.spec.name}] {detail}")
-            self.say(503, Reason.AUTH_FAILED, detail, not self.goes_on())
+            self.say(503, Reason.AUTH_FAILED, detail)
 
         verdict.addBoth(came)
 
@@ -154,13 +154,13 @@ class RoutedSession(HttpSession):
         except Unacceptable as wrong:
             self.reject(wrong)
         except TimeoutError as why:
-            self.say(500, Reason.ROUTE_UNDECIDED, str(why), not self.goes_on())
+            self.say(500, Reason.ROUTE_UNDECIDED, str(why))
         return None
 
     def _judged(self, verdict: Verdict, course: Course, asked: Asked, request: Request) -> Optional[bytes]:
         """It is known who asks."""
         if verdict.status:
-            self.say(verdict.status, Reason.UNAUTHORIZED, "", not self.goes_on(), verdict.words)
+            self.say(verdict.status, Reason.UNAUTHORIZED, "", instead=verdict.words)
             return None
         self.user = verdict.user
         return self._onward(course, asked, request, verdict.fields)
@@ -207,7 +207,7 @@ class RoutedSession(HttpSession):
         """No route fits: the listener's pool is for those."""
         self.pool = self.http.pool
         if self.pool is None:
-            self.say(404, Reason.NO_ROUTE, "no route fits, and the listener has no pool", not self.goes_on())
+            self.say(404, Reason.NO_ROUTE, "no route fits, and the listener has no pool")
             return None
         assert self._forwarding is not None
         return self._forwarding.head(request, self.client.transport, asked.target.whole)
@@ -230,22 +230,20 @@ class RoutedSession(HttpSession):
             return True
         status = 503 if refusal.reason is Reason.ROUTE_FULL else 429
         self.http.complaints.about(refusal.reason, f"[route {course.spec.name}] {refusal.detail}")
-        self.say(status, refusal.reason, refusal.detail, not self.goes_on())
+        self.say(status, refusal.reason, refusal.detail)
         return False
 
     def _end_here(self, course: Course, asked: Asked) -> None:
         """No server is asked."""
         action = course.spec.action
-        closes = not self.goes_on()
         if action.redirect is not None:
             if not asked.host and HOST in action.redirect.location.names:
                 raise Unacceptable(400, "no Host", "9112 3.2")
             place = location(action.redirect, asked).encode("ascii")
-            self.say(
-                action.redirect.status, Reason.ANSWERED, "", closes, Words(fields=(b"Location: " + place,))
-            )
+            words = Words(fields=(b"Location: " + place,))
+            self.say(action.redirect.status, Reason.ANSWERED, "", instead=words)
         elif action.respond is not None:
-            self.say(action.respond.status, Reason.ANSWERED, "", closes, course.words)
+            self.say(action.respond.status, Reason.ANSWERED, "", instead=course.words)
 
     def _words(self) -> Mapping[str, str]:
         """What the places in the fields stand for."""

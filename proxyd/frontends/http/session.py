@@ -334,15 +334,7 @@ class HttpSession(HttpConnection):
         self._answer = answer
         self._out = b""
         self._status = answer.status
-        keep = (
-            request.said.persistent
-            and not self._up_left
-            and not self.http.draining
-            and not (self.client.finished and not self.client.held)
-            and self.requests < self.http.spec.http.max_requests
-            and not 0 < self.ends_at <= self._since
-        )
-        head = delivery.head(answer, request, keep, picked, self.edit())
+        head = delivery.head(answer, request, self._goes_on(), picked, self.edit())
         length, took = answer.said.length, answer.took
         client = self.client.transport
         if length >= 0 and len(data) - took >= length:
@@ -492,20 +484,26 @@ class HttpSession(HttpConnection):
     def fail(self, reason: Reason, detail: str) -> None:
         """There will be no answer from a server: the client gets a page."""
         status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
-        self.say(status, reason, detail, closes=not self.goes_on())
+        self.say(status, reason, detail)
 
-    def goes_on(self) -> bool:
-        """Whether the connection may go on behind an answer of ours."""
+    def _goes_on(self) -> bool:
+        """Whether the connection may go on behind the answer."""
         assert self._request is not None
+        http = self.http
         return (
             self._request.said.persistent
             and not self._up_left
-            and not self.http.draining
+            and not http.draining
             and not (self.client.finished and not self.client.held)
+            and self.requests < http.spec.http.max_requests
+            and not 0 < self.ends_at <= http.seconds()
         )
 
-    def say(self, status: int, reason: Reason, detail: str, closes: bool, instead: Words = PAGE) -> None:
-        """Answer the request ourselves."""
+    def say(
+        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
+    ) -> None:
+        """Answer the request ourselves, and close if that is asked for, or cannot be helped."""
+        closes = closes or not self._goes_on()
         of_head = self._request is not None and self._request.method == b"HEAD"
         words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
         self._status = status
@@ -560,14 +558,7 @@ class HttpSession(HttpConnection):
         stale = upstream.requests > 0
         if not stale:
             pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), self.http.seconds())
-        if (
-            not out
-            or said
-            or (
-                not stale
-                and len(self._tried) >= (pool.spec.retries if self.most_retries < 0 else self.most_retries)
-            )
-        ):
+        if not out or said or not (stale or self.may_try(pool, (*self._tried, picked))):
             self.fail(Reason.NO_ANSWER, detail)
             return
         if self._first_byte is not None:

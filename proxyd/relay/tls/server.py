@@ -21,7 +21,7 @@ from zope.interface import classImplements
 from proxyd.config.address import TcpAddress
 from proxyd.config.pool import PoolSpec
 from proxyd.config.servertls import CLIENT, NO_SNI, ServerTlsSpec, is_ip_address
-from proxyd.errors import Problem
+from proxyd.errors import DialFailed, Problem, Reason
 from proxyd.interfaces import ITLSClient
 from proxyd.policy.server import Server
 from proxyd.relay.tls.certificate import public_key
@@ -210,6 +210,11 @@ class Handshake:
     def problem(self) -> str:
         """What is wrong with the certificate that was shown last; empty if nothing is."""
         return self._latest.problem if self._latest is not None else ""
+
+    def told(self, failed: DialFailed) -> DialFailed:
+        """The same failure; if it is the certificate, with what is wrong with that."""
+        wrong = self.problem if failed.reason is Reason.CONNECT_TLS else ""
+        return DialFailed(failed.reason, wrong) if wrong else failed
 
     def established(self, ssl: Asking) -> None:
         """The handshake stands, in which the server has been judged (`ITLSClient`)."""

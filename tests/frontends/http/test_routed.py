@@ -239,6 +239,15 @@ class Answers(RoutedCase):
         self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 599 \r\n"))
         self.over()
 
+    def test_many_requests(self) -> None:
+        """A connection has no more requests than max_requests, whoever answers them."""
+        self.routes(route("r", "", respond=RespondSpec(403)), http=HttpSpec(max_requests=2))
+        client = self.client(self.get())
+        self.assertNotIn(b"Connection: close\r\n", self.heard(client))
+        self.say(client, self.get())
+        self.assertIn(b"Connection: close\r\n", self.heard(client))
+        self.over()
+
     def test_with_a_body(self) -> None:
         """The body of a request that is answered at once is not waited for: the connection closes."""
         self.routes(route("r", "", respond=RespondSpec(403)))
