@@ -40,7 +40,6 @@ from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.routing import Routing
-from proxyd.frontends.tcp import tcp_frontend
 from proxyd.interfaces import (
     CountersSnapshot,
     IDatapath,
@@ -171,7 +170,7 @@ class ProxyService(Service):
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
         self._list_files = ListFiles(reactor, random, self._lists.files)
-        self._server_tls_files = ServerTlsFiles(reactor, random, self._server_tls)
+        self._server_tls_files = ServerTlsFiles(reactor, random, self._in_thread, self._server_tls)
         self._failover = Failover(reactor, self.frontends)
         for pool in self.pools.values():
             pool.watch(self._failover.changed)
@@ -203,7 +202,7 @@ class ProxyService(Service):
                 self._server_tls,
             )
             if spec.protocol != HTTP:
-                frontends.append(tcp_frontend(*given))
+                frontends.append(ProxyFactory(*given))
             elif not spec.routes:
                 frontends.append(HttpFactory(*given))
             else:
@@ -342,8 +341,11 @@ class ProxyService(Service):
             datapath.close()
 
     def _all_listeners(self) -> list[AnyListener]:
-        own = self._admin_listeners + self._metrics_listeners + self._demo_listeners + self._acme_listeners
-        return self.listeners + own
+        return self.listeners + self._own_listeners()
+
+    def _own_listeners(self) -> list[AnyListener]:
+        """Those whose clients are not led to a pool."""
+        return self._admin_listeners + self._metrics_listeners + self._demo_listeners + self._acme_listeners
 
     def startService(self) -> None:
         super().startService()
@@ -366,7 +368,7 @@ class ProxyService(Service):
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
         carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds)
         carry_over_bans(self._state, self.bans, self._reactor.seconds())
-        for listener in self._all_listeners()[len(self.listeners) :]:
+        for listener in self._own_listeners():
             listener.startListening()
         self._acme.start()
         self._state.start()

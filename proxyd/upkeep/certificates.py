@@ -23,13 +23,11 @@ from proxyd.policy.acme import Answers
 from proxyd.relay.tls.certificate import Certificate, Trouble, day
 from proxyd.relay.tls.files import State
 from proxyd.relay.tls.termination import Termination
-from proxyd.upkeep.periodic import Periodic
+from proxyd.upkeep.periodic import InThread, Periodic
 
 LOOK_SECONDS = 3.0
 
 PATIENCE = 30.0  # seconds until a trouble that may pass is one
-
-InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
 log = Logger()
 

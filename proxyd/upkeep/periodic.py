@@ -18,6 +18,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+InThread = Callable[[Callable[[], Any]], Deferred[Any]]  # has work that takes long done elsewhere
+
 
 class Periodic:
     """

@@ -34,6 +34,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from proxyd.errors import StartError
+from proxyd.upkeep.periodic import InThread
 
 GATHER_SECONDS = 1.0
 REFRESH_SECONDS = 60.0
@@ -42,7 +43,6 @@ FORMAT = "proxyd state 1"
 MODE = 0o600  # addresses of clients may be in it
 
 Dump = Callable[[], Any]
-InThread = Callable[[Callable[[], None]], "Deferred[None]"]
 
 
 @define

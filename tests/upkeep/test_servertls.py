@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
@@ -38,7 +39,7 @@ class ServerTlsFilesTests(Case):
             ServerSpec("c", TcpAddress("h", 1), tls=ServerTlsSpec(verify=False)),
         )
         self.tls = ServerTls([PoolSpec("p", servers)], self.clock.seconds)
-        self.files = ServerTlsFiles(self.clock, lambda: 0.0, self.tls)
+        self.files = ServerTlsFiles(self.clock, lambda: 0.0, maybeDeferred, self.tls)
 
     def spec(self, **files: str) -> ServerTlsSpec:
         paths = {name: str(self.folder / file) for name, file in files.items()}
@@ -125,7 +126,7 @@ class ServerTlsFilesTests(Case):
 
     def test_no_files(self) -> None:
         """Where there are no files nobody looks."""
-        files = ServerTlsFiles(self.clock, lambda: 0.0, ServerTls([], self.clock.seconds))
+        files = ServerTlsFiles(self.clock, lambda: 0.0, maybeDeferred, ServerTls([], self.clock.seconds))
         self.assertEqual(files.load(), [])
         files.start()
         self.assertEqual(self.clock.getDelayedCalls(), [])

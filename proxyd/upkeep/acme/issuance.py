@@ -8,9 +8,8 @@ what is served as it was.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Optional, Sequence
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -27,6 +26,7 @@ from proxyd.upkeep.acme.keys import (
     pem_of,
     request_for,
 )
+from proxyd.upkeep.periodic import InThread
 from proxyd.wire import acme
 from proxyd.wire.acme import INVALID, PENDING, PROCESSING, READY, VALID, Authorization, Order
 
@@ -39,8 +39,6 @@ LONGEST_LOOK = 15.0
 UNKNOWN_ACCOUNT = "accountDoesNotExist"
 LATER = ("", BAD_NONCE, "rateLimited", "serverInternal")  # of which an order is not the cause
 NO_REPLACING = ("alreadyReplaced", "malformed", "unauthorized")  # why that may be refused (RFC 9773, 5)
-
-InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 
 class Issuance:

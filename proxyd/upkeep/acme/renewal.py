@@ -27,9 +27,10 @@ from proxyd.policy.acme import Answers, late, renew_at
 from proxyd.policy.attempts import Attempts
 from proxyd.upkeep.acme.client import AcmeClient, AcmeFailed
 from proxyd.upkeep.acme.folder import AcmeFolder
-from proxyd.upkeep.acme.issuance import InThread, Issuance
+from proxyd.upkeep.acme.issuance import Issuance
 from proxyd.upkeep.acme.keys import Held
 from proxyd.upkeep.fetch import Fetched, fetch
+from proxyd.upkeep.periodic import InThread
 from proxyd.upkeep.probes.conversation import Unable
 from proxyd.upkeep.probes.tls import creator
 from proxyd.upkeep.statefile import StateFolder
