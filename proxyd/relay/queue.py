@@ -13,10 +13,10 @@ from proxyd.policy.queue import Ticket
 from proxyd.policy.server import Server
 
 if TYPE_CHECKING:
-    from proxyd.relay.session import Session
+    from proxyd.relay.reaching import Reaching
 
 
-async def pick_in_turn(session: Session, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+async def pick_in_turn(session: Reaching, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
     """Pick a server where they may be full: wait as long as they are, or others are before us."""
     if pool.has_to_wait(tried):
         await _wait_for_room(session, pool, tried)
@@ -27,7 +27,7 @@ async def pick_in_turn(session: Session, pool: Pool, tried: Sequence[Server]) ->
     return server
 
 
-async def _wait_for_room(session: Session, pool: Pool, tried: Sequence[Server]) -> None:
+async def _wait_for_room(session: Reaching, pool: Pool, tried: Sequence[Server]) -> None:
     """Wait in the pool's queue until it is our turn, which is to be taken before the next wait."""
     factory, queue, waited = session.factory, pool.queue, session.queue_seconds
     assert queue is not None

@@ -8,7 +8,6 @@ over.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Optional
 
 from twisted.internet.defer import CancelledError
@@ -19,8 +18,8 @@ from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
-from proxyd.frontends.http.sides import HttpServer, HttpTLSServer, Upstream
-from proxyd.interfaces import Record, RequestRecord
+from proxyd.frontends.http.sides import HttpServer, HttpTLSServer
+from proxyd.interfaces import Record
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
@@ -44,8 +43,6 @@ HEAD = 2  # a head has begun
 ASKED = 3  # a request is under way
 FULL = 4  # it has not taken its last answer yet
 STREAMS = 5  # it speaks HTTP/2, and each request has a session of its own
-
-_text = lru_cache(maxsize=1024)(str)  # of addresses of servers
 
 log = Logger(__name__)
 
@@ -208,92 +205,15 @@ class HttpConnection(Session):
         """The client has sent what nobody should read."""
         raise NotImplementedError
 
-    # When a request is over.
-
     def conclude(self, reason: Reason, detail: str) -> None:
         """The request is over: tell of it, and be ready for another."""
-        http, request, picked, opening = self.http, self._request, self.picked, self.opening
-        client, server = self.client, self.server
-        now = http.seconds()
-        if self._first_byte is not None:
-            self._first_byte.ended()
-        if self._streaming:
-            self._streaming = False
-            if client.connected:
-                client.transport.unregisterProducer()
-        bytes_in = client.received - len(client.held)
-        client.received = len(client.held)
-        self.total_in += bytes_in
-        self.total_out += server.received
-        first, said = self._first, request.said if request is not None else None
-        # By place, which takes half as long as by name.
-        record = RequestRecord(
-            self._began,
-            http.spec.name,
-            self._came_from,
-            reason,
-            now - self._began,
-            request.method if request is not None else b"",
-            request.host if request is not None else b"",
-            request.target if request is not None else b"",
-            said.minor if said is not None else 1,
-            self._status,
-            said.fields if said is not None else (),
-            self.pool.name if self.pool is not None else "",
-            picked.name if picked is not None else "",
-            _text(self.server_address) if picked is not None else "",
-            self.connect_seconds,
-            self.queue_seconds,
-            None if first is None else first - self._began,
-            bytes_in,
-            server.received,
-            self.retries,
-            detail,
-            "" if opening is None or opening.via is None else address_text(opening.via),
-            self.route,
-            self.user,
-            self.outer is not None,
-        )
-        self._request = self._answer = self._first = self._up = self._down = None
-        self._out = b""
-        self._up_left = self._down_left = self._status = self.retries = 0
-        self._since = now
-        self.connect_seconds = self.queue_seconds = None
-        self._may_reuse = True
-        if self._tried:
-            self._tried = []
-        http.answered(record)
-
-    def let_go(self, keep: bool, patience: Optional[int] = None) -> None:
-        """Part with the server: keep its connection for others, or close it; its slot is free."""
-        upstream, picked, pool = self.server, self.picked, self.pool
-        self.server = self._nobody
-        self.picked = None
-        if isinstance(upstream, Upstream) and upstream.connected:
-            if self._uploading:
-                self._uploading = False
-                upstream.transport.unregisterProducer()
-            if keep:
-                assert pool is not None
-                if upstream.paused:
-                    upstream.resumeProducing()
-                self.http.kept.keep(upstream, pool, self._since, patience)
-            else:
-                upstream.held = b""
-                self.http.kept.drop(upstream, abort=True)
-        if self._slot and picked is not None and pool is not None:
-            self._slot = False
-            if pool.closed(picked, upstream.received):
-                pool.admit(self.http.seconds())
+        raise NotImplementedError
 
     def close_client(self, complete: bool) -> None:
-        """Close in order; what a client still sends must not make a reset of it, and destroy the answer."""
-        self.client.transport.unregisterProducer()
-        if complete and not self.client.held:
-            self.parting = True  # and cut at the next look, which is armed, should it not take what is left
-            self.client.transport.loseConnection()
-        else:
-            self.part(b"")
+        """Close in order, without a reset that would destroy the answer."""
+        raise NotImplementedError
+
+    # How the connection ends.
 
     def retire(self) -> None:
         """The listener is closing: go at once if nothing is under way, else behind the answer."""
@@ -301,8 +221,6 @@ class HttpConnection(Session):
             self.http2.retire()
         elif self._phase in (IDLE, FULL) and not (self.parting or self.client.held):
             self.close_client(True)
-
-    # How the sides end.
 
     def side_finished(self, side: Side) -> None:
         if side.peer is not None or self._phase == OPENING or self.parting:

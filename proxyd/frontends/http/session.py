@@ -11,8 +11,8 @@ hears request after request:
 3. `_ask`: the rebuilt head leaves (`request`), and the body follows, no faster than the server takes it.
 4. `server_said`: bytes of the server.  The head is parsed and rebuilt, and the body goes the way of
    `answer.Delivery`.
-5. `_answered`: the record; the server's slot is free, its connection is kept (`kept`) or closed; the next
-   request.
+5. `_answered` (of `HttpOutcome`, which has all ends): the record; the server's slot is free, its connection
+   is kept (`kept`) or closed; the next request.
 
 What fails before the client has a byte of an answer may be tried again (`_try_again`), or gets a page
 (`fail`); what fails later is cut.  One request is under way at a time: what a client sends behind it waits
@@ -25,21 +25,18 @@ from __future__ import annotations
 from typing import Any, Awaitable, Optional
 
 from twisted.internet.defer import CancelledError, succeed
-from twisted.internet.interfaces import IPullProducer
 from twisted.logger import Logger
-from zope.interface import classImplements
 
 from proxyd.config.balance import FIRST_BYTE
 from proxyd.errors import DialFailed, Reason, Refused
-from proxyd.frontends.http.connection import ASKED, FULL, HEAD, IDLE, OPENING, HttpConnection
-from proxyd.frontends.http.kept import serves_all
-from proxyd.frontends.http.pages import PAGE, Edit, Words, page
+from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
+from proxyd.frontends.http.outcome import HttpOutcome
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.firstbyte import FirstByte
 from proxyd.relay.pair import HELD
-from proxyd.relay.streams import buffered, send_portion
+from proxyd.relay.streams import send_portion
 from proxyd.wire.chunked import Chunks, chunk, last
 from proxyd.wire.http1 import (
     CHUNKED,
@@ -47,7 +44,6 @@ from proxyd.wire.http1 import (
     UNTIL_CLOSE,
     Answer,
     Request,
-    may_be_skipped,
     parse_answer,
     parse_request,
 )
@@ -55,23 +51,10 @@ from proxyd.wire.httpfields import Unacceptable
 
 LONG = 32 * 1024  # bytes of a body that are left, for which it is worth it to have the datapath move them
 
-# What a client is told of those who could not be reached, and of those who could not be waited for.
-_BAD_GATEWAY = frozenset(
-    {
-        Reason.CONNECT_REFUSED,
-        Reason.CONNECT_FAILED,
-        Reason.CONNECT_TLS,
-        Reason.NAME_FAILED,
-        Reason.NO_ANSWER,
-        Reason.ANSWER_MALFORMED,
-    }
-)
-_GATEWAY_TIMEOUT = frozenset({Reason.CONNECT_TIMEOUT, Reason.ANSWER_TIMEOUT})
-
 log = Logger(__name__)
 
 
-class HttpSession(HttpConnection):
+class HttpSession(HttpOutcome):
     """One client's connection, and one request after another on it."""
 
     __slots__ = ()
@@ -401,133 +384,7 @@ class HttpSession(HttpConnection):
         self.looks, self.seen = 0, None
         self.join()
 
-    # 5. The answer is complete.
-
-    def _answered(self, reusable: bool) -> None:
-        """Tell of the request, let the server go, and hear the next one."""
-        answer, request, delivery, pool = self._answer, self._request, self._delivery, self.pool
-        assert answer is not None and request is not None and delivery is not None and pool is not None
-        complete = not self._up_left
-        reusable = reusable and not may_be_skipped(request)
-        self.conclude(Reason.ANSWERED, "")
-        if self.picked is not None and self.picked.failures:
-            pool.worked(self.picked, self._began)
-        keep = reusable and complete and answer.said.persistent and serves_all(pool, self.picked)
-        self.let_go(keep and not self.server.finished, answer.said.patience)
-        if delivery.closes or not complete:
-            self.close_client(complete)
-        else:
-            self._go_idle()
-
-    def _go_idle(self) -> None:
-        """Hear the next request, when the client has taken enough of the last answer."""
-        if buffered(self.client.transport):
-            self._wait_until_taken()
-            return
-        self._phase = IDLE
-        if self.client.held or self.client.finished:
-            self.hear_next()
-
-    def _wait_until_taken(self) -> None:
-        """A client that asks and asks, and does not read, must not make us hold its answers."""
-        self._phase = FULL
-        self.client.transport.pauseProducing()
-        self.client.transport.registerProducer(Drained(self), False)
-
-    def taken(self) -> None:
-        """The client may have taken what it was sent."""
-        if self._phase == FULL and not self.parting and self.client.connected:
-            if not buffered(self.client.transport):
-                self.client.transport.unregisterProducer()
-                self._phase = IDLE
-                self._since = self.http.seconds()
-                self.hear_next()
-
-    def _said(self) -> None:
-        """The client was told something of ours, a moment ago."""
-        if self._phase == FULL and not self.parting and self.client.connected:
-            if buffered(self.client.transport):
-                self._wait_until_taken()
-            else:
-                self._phase = IDLE
-                self.hear_next()
-
-    def hear_next(self) -> None:
-        """Go on with what the client has said meanwhile."""
-        client = self.client
-        held, client.held = client.held, b""
-        if not client.finished:
-            client.resumeProducing()
-        if held:
-            self._hear(held)
-        elif client.finished:
-            client.transport.loseConnection()
-
-    def edit(self) -> Optional[Edit]:
-        """What is changed in the fields of an answer, whoever makes it; None if nothing is."""
-        return None
-
-    # What goes wrong.
-
-    def reject(self, wrong: Unacceptable) -> None:
-        """The client has sent what nobody should read."""
-        reason = Reason.BODY_TOO_LARGE if wrong.status == 413 else Reason.REQUEST_MALFORMED
-        self.reason, self.detail = reason, str(wrong)
-        if self._request is None:
-            self._began = self.http.seconds()
-            self.requests += 1
-        if self._answer is not None:
-            self._give_up(reason, str(wrong))
-        else:
-            self.say(wrong.status, reason, str(wrong), closes=True)
-
-    def fail(self, reason: Reason, detail: str) -> None:
-        """There will be no answer from a server: the client gets a page."""
-        status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
-        self.say(status, reason, detail)
-
-    def _goes_on(self) -> bool:
-        """Whether the connection may go on behind the answer."""
-        assert self._request is not None
-        http = self.http
-        return (
-            self._request.said.persistent
-            and not self._up_left
-            and not http.draining
-            and not (self.client.finished and not self.client.held)
-            and self.requests < http.spec.http.max_requests
-            and not 0 < self.ends_at <= http.seconds()
-        )
-
-    def say(
-        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
-    ) -> None:
-        """Answer the request ourselves, and close if that is asked for, or cannot be helped."""
-        closes = closes or not self._goes_on()
-        of_head = self._request is not None and self._request.method == b"HEAD"
-        words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
-        self._status = status
-        self.conclude(reason, detail)
-        self.let_go(False)
-        if closes:
-            self.part(words)
-        else:
-            self.client.transport.write(words)
-            # Not from here: a client that asks for a thousand pages at once would be as many calls deep.
-            self._phase = FULL
-            self.wheel.clock.callLater(0, self._said)
-
-    def _give_up(self, reason: Reason, detail: str) -> None:
-        """The answer has begun, and cannot be completed: all that can be done is to close."""
-        closes_at_end = self._answer is not None and self._delivery is not None and not self._delivery.chunked
-        endless = closes_at_end and self._down_left == UNTIL_CLOSE
-        self.conclude(reason, detail)
-        self.let_go(False)
-        if endless:
-            self.reason, self.detail = self.reason or reason, self.detail or detail
-            self.client.transport.abortConnection()  # an end in order would look like that of the answer
-        else:
-            self.cut(reason, detail)
+    # The server ends.
 
     def server_gone(self, detail: str) -> None:
         """The server has closed its side, or is lost, while its answer is awaited, or in the midst of it."""
@@ -569,19 +426,3 @@ class HttpSession(HttpConnection):
             self._tried.append(picked)
         self._story = self._reach(picked if stale and not picked.full else None)
         self._go_on(None)
-
-
-class Drained:
-    """Tells a session when its client has taken all: a pull producer, which is asked for more just then."""
-
-    def __init__(self, session: HttpSession) -> None:
-        self._session = session
-
-    def resumeProducing(self) -> None:
-        self._session.taken()
-
-    def stopProducing(self) -> None:
-        """The client is lost, which its side is told too."""
-
-
-classImplements(Drained, IPullProducer)

@@ -1,0 +1,279 @@
+"""
+How does a request end, and when is the next one heard?
+
+Each ends once: with an answer of its server (`_answered`), with one of ours (`say`), or cut (`_give_up`).
+Then it is told of (`conclude`), and its server is let go (`let_go`): the slot is free, the connection kept
+for others or closed.  The next request is heard when the client has taken what it was sent.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Optional
+
+from twisted.internet.interfaces import IPullProducer
+from zope.interface import classImplements
+
+from proxyd.errors import Reason
+from proxyd.frontends.http.connection import FULL, IDLE, HttpConnection
+from proxyd.frontends.http.kept import serves_all
+from proxyd.frontends.http.pages import PAGE, Edit, Words, page
+from proxyd.frontends.http.sides import Upstream
+from proxyd.interfaces import RequestRecord
+from proxyd.relay.streams import address_text, buffered
+from proxyd.wire.http1 import UNTIL_CLOSE, may_be_skipped
+from proxyd.wire.httpfields import Unacceptable
+
+_text = lru_cache(maxsize=1024)(str)  # of addresses of servers
+
+# What a client is told of those who could not be reached, and of those who could not be waited for.
+_BAD_GATEWAY = frozenset(
+    {
+        Reason.CONNECT_REFUSED,
+        Reason.CONNECT_FAILED,
+        Reason.CONNECT_TLS,
+        Reason.NAME_FAILED,
+        Reason.NO_ANSWER,
+        Reason.ANSWER_MALFORMED,
+    }
+)
+_GATEWAY_TIMEOUT = frozenset({Reason.CONNECT_TIMEOUT, Reason.ANSWER_TIMEOUT})
+
+
+class HttpOutcome(HttpConnection):
+    """One client's connection, as far as its requests end."""
+
+    __slots__ = ()
+
+    def _answered(self, reusable: bool) -> None:
+        """Tell of the request, let the server go, and hear the next one."""
+        answer, request, delivery, pool = self._answer, self._request, self._delivery, self.pool
+        assert answer is not None and request is not None and delivery is not None and pool is not None
+        complete = not self._up_left
+        reusable = reusable and not may_be_skipped(request)
+        self.conclude(Reason.ANSWERED, "")
+        if self.picked is not None and self.picked.failures:
+            pool.worked(self.picked, self._began)
+        keep = reusable and complete and answer.said.persistent and serves_all(pool, self.picked)
+        self.let_go(keep and not self.server.finished, answer.said.patience)
+        if delivery.closes or not complete:
+            self.close_client(complete)
+        else:
+            self._go_idle()
+
+    def conclude(self, reason: Reason, detail: str) -> None:
+        """The request is over: tell of it, and be ready for another."""
+        http, request, picked, opening = self.http, self._request, self.picked, self.opening
+        client, server = self.client, self.server
+        now = http.seconds()
+        if self._first_byte is not None:
+            self._first_byte.ended()
+        if self._streaming:
+            self._streaming = False
+            if client.connected:
+                client.transport.unregisterProducer()
+        bytes_in = client.received - len(client.held)
+        client.received = len(client.held)
+        self.total_in += bytes_in
+        self.total_out += server.received
+        first, said = self._first, request.said if request is not None else None
+        # By place, which takes half as long as by name.
+        record = RequestRecord(
+            self._began,
+            http.spec.name,
+            self._came_from,
+            reason,
+            now - self._began,
+            request.method if request is not None else b"",
+            request.host if request is not None else b"",
+            request.target if request is not None else b"",
+            said.minor if said is not None else 1,
+            self._status,
+            said.fields if said is not None else (),
+            self.pool.name if self.pool is not None else "",
+            picked.name if picked is not None else "",
+            _text(self.server_address) if picked is not None else "",
+            self.connect_seconds,
+            self.queue_seconds,
+            None if first is None else first - self._began,
+            bytes_in,
+            server.received,
+            self.retries,
+            detail,
+            "" if opening is None or opening.via is None else address_text(opening.via),
+            self.route,
+            self.user,
+            self.outer is not None,
+        )
+        self._request = self._answer = self._first = self._up = self._down = None
+        self._out = b""
+        self._up_left = self._down_left = self._status = self.retries = 0
+        self._since = now
+        self.connect_seconds = self.queue_seconds = None
+        self._may_reuse = True
+        if self._tried:
+            self._tried = []
+        http.answered(record)
+
+    def let_go(self, keep: bool, patience: Optional[int] = None) -> None:
+        """Part with the server: keep its connection for others, or close it; its slot is free."""
+        upstream, picked, pool = self.server, self.picked, self.pool
+        self.server = self._nobody
+        self.picked = None
+        if isinstance(upstream, Upstream) and upstream.connected:
+            if self._uploading:
+                self._uploading = False
+                upstream.transport.unregisterProducer()
+            if keep:
+                assert pool is not None
+                if upstream.paused:
+                    upstream.resumeProducing()
+                self.http.kept.keep(upstream, pool, self._since, patience)
+            else:
+                upstream.held = b""
+                self.http.kept.drop(upstream, abort=True)
+        if self._slot and picked is not None and pool is not None:
+            self._slot = False
+            if pool.closed(picked, upstream.received):
+                pool.admit(self.http.seconds())
+
+    def _hear(self, data: bytes) -> None:
+        """These bytes begin a request."""
+        raise NotImplementedError
+
+    # What goes wrong.
+
+    def reject(self, wrong: Unacceptable) -> None:
+        """The client has sent what nobody should read."""
+        reason = Reason.BODY_TOO_LARGE if wrong.status == 413 else Reason.REQUEST_MALFORMED
+        self.reason, self.detail = reason, str(wrong)
+        if self._request is None:
+            self._began = self.http.seconds()
+            self.requests += 1
+        if self._answer is not None:
+            self._give_up(reason, str(wrong))
+        else:
+            self.say(wrong.status, reason, str(wrong), closes=True)
+
+    def fail(self, reason: Reason, detail: str) -> None:
+        """There will be no answer from a server: the client gets a page."""
+        status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
+        self.say(status, reason, detail)
+
+    def say(
+        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
+    ) -> None:
+        """Answer the request ourselves, and close if that is asked for, or cannot be helped."""
+        closes = closes or not self._goes_on()
+        of_head = self._request is not None and self._request.method == b"HEAD"
+        words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
+        self._status = status
+        self.conclude(reason, detail)
+        self.let_go(False)
+        if closes:
+            self.part(words)
+        else:
+            self.client.transport.write(words)
+            # Not from here: a client that asks for a thousand pages at once would be as many calls deep.
+            self._phase = FULL
+            self.wheel.clock.callLater(0, self._said)
+
+    def _goes_on(self) -> bool:
+        """Whether the connection may go on behind the answer."""
+        assert self._request is not None
+        http = self.http
+        return (
+            self._request.said.persistent
+            and not self._up_left
+            and not http.draining
+            and not (self.client.finished and not self.client.held)
+            and self.requests < http.spec.http.max_requests
+            and not 0 < self.ends_at <= http.seconds()
+        )
+
+    def _give_up(self, reason: Reason, detail: str) -> None:
+        """The answer has begun, and cannot be completed: all that can be done is to close."""
+        closes_at_end = self._answer is not None and self._delivery is not None and not self._delivery.chunked
+        endless = closes_at_end and self._down_left == UNTIL_CLOSE
+        self.conclude(reason, detail)
+        self.let_go(False)
+        if endless:
+            self.reason, self.detail = self.reason or reason, self.detail or detail
+            self.client.transport.abortConnection()  # an end in order would look like that of the answer
+        else:
+            self.cut(reason, detail)
+
+    # Whose turn it is.
+
+    def _go_idle(self) -> None:
+        """Hear the next request, when the client has taken enough of the last answer."""
+        if buffered(self.client.transport):
+            self._wait_until_taken()
+            return
+        self._phase = IDLE
+        if self.client.held or self.client.finished:
+            self.hear_next()
+
+    def _wait_until_taken(self) -> None:
+        """A client that asks and asks, and does not read, must not make us hold its answers."""
+        self._phase = FULL
+        self.client.transport.pauseProducing()
+        self.client.transport.registerProducer(Drained(self), False)
+
+    def taken(self) -> None:
+        """The client may have taken what it was sent."""
+        if self._phase == FULL and not self.parting and self.client.connected:
+            if not buffered(self.client.transport):
+                self.client.transport.unregisterProducer()
+                self._phase = IDLE
+                self._since = self.http.seconds()
+                self.hear_next()
+
+    def _said(self) -> None:
+        """The client was told something of ours, a moment ago."""
+        if self._phase == FULL and not self.parting and self.client.connected:
+            if buffered(self.client.transport):
+                self._wait_until_taken()
+            else:
+                self._phase = IDLE
+                self.hear_next()
+
+    def hear_next(self) -> None:
+        """Go on with what the client has said meanwhile."""
+        client = self.client
+        held, client.held = client.held, b""
+        if not client.finished:
+            client.resumeProducing()
+        if held:
+            self._hear(held)
+        elif client.finished:
+            client.transport.loseConnection()
+
+    def close_client(self, complete: bool) -> None:
+        """Close in order; what a client still sends must not make a reset of it, and destroy the answer."""
+        self.client.transport.unregisterProducer()
+        if complete and not self.client.held:
+            self.parting = True  # and cut at the next look, which is armed, should it not take what is left
+            self.client.transport.loseConnection()
+        else:
+            self.part(b"")
+
+    def edit(self) -> Optional[Edit]:
+        """What is changed in the fields of an answer, whoever makes it; None if nothing is."""
+        return None
+
+
+class Drained:
+    """Tells a session when its client has taken all: a pull producer, which is asked for more just then."""
+
+    def __init__(self, session: HttpOutcome) -> None:
+        self._session = session
+
+    def resumeProducing(self) -> None:
+        self._session.taken()
+
+    def stopProducing(self) -> None:
+        """The client is lost, which its side is told too."""
+
+
+classImplements(Drained, IPullProducer)
