@@ -8,7 +8,7 @@ receives goes straight to the other's socket, with no call of a protocol; counte
 losses take the same way as everywhere.
 
 A pump that is busy splices: after two full reads in a row the bytes of that direction stay in the kernel
-(`pipes`), until traffic is small again.  What waits to be sent is ``_queue``, and then what is in the pipe.
+(`splice`), until traffic is small again.  What waits to be sent is ``_queue``, and then what is in the pipe.
 
 Calls from outside never call back: `write` and `abortConnection` return first, and what they find out is
 told in the loop.  Exceptions save most connections a trip through it: `loseConnection` when our FIN has left,
@@ -27,8 +27,9 @@ from zope.interface import classImplements
 
 from proxyd.relay.lane.loop import ERROR, GONE, IN, OUT, SCRATCH, Loop
 from proxyd.relay.lane.pipes import Pipe
-from proxyd.relay.lane.portion import BUSY_READS, SMALL_SPLICES, SPLICE_FLAGS, Portion
+from proxyd.relay.lane.portion import Portion
 from proxyd.relay.lane.sockets import ABORTED, DONE, RESET_ON_CLOSE, ConnectedSocket, lost
+from proxyd.relay.lane.splice import BUSY_READS, begin_to_splice, empty, splice
 from proxyd.relay.streams import CHUNK, queued_by_kernel
 
 JOINED_WRITES = 64  # small writes that are sent as one
@@ -196,8 +197,8 @@ class LaneConnection(ConnectedSocket):
             else:
                 self._portion.move()
         elif peer._pipe is not None:
-            self._splice(peer, peer._pipe)
-        elif self._full_reads < BUSY_READS or not self._begin_splice(peer):
+            splice(self, peer, peer._pipe)
+        elif self._full_reads < BUSY_READS or not begin_to_splice(self, peer):
             self._copy(peer)
 
     def _deliver(self) -> None:
@@ -258,7 +259,7 @@ class LaneConnection(ConnectedSocket):
                 self._full_reads += 1
                 if self._full_reads == BUSY_READS:
                     self._small = 0
-                if self._full_reads >= BUSY_READS and self._begin_splice(peer):
+                if self._full_reads >= BUSY_READS and begin_to_splice(self, peer):
                     return
             left -= count
             if left <= 0:
@@ -303,72 +304,7 @@ class LaneConnection(ConnectedSocket):
         if code:
             self._lose(lost(OSError(code, os.strerror(code))))
 
-    # Splicing
-
-    def _begin_splice(self, peer: LaneConnection) -> bool:
-        """Go on through a pipe, if there is one to be had."""
-        pipe = self._loop.pipes.take() if peer.can_be_spliced() else None
-        if pipe is None:
-            return False
-        peer._pipe = pipe
-        self._splice(peer, pipe)
-        return True
-
-    def _splice(self, peer: LaneConnection, pipe: Pipe) -> None:
-        """Move what there is to the peer through its pipe, which is empty."""
-        left = most = min(pipe.size, self._loop.burst)
-        fd = self._socket.fileno()
-        while self._reading:
-            try:
-                count = os.splice(fd, pipe.into, most, flags=SPLICE_FLAGS)  # type: ignore[attr-defined]
-            except BlockingIOError:
-                peer._end_splice()  # others may need the pipe before there is more to splice
-                if self._gone:
-                    self._full_reads = 0  # nothing is spliced across an urgent byte
-                    self._loop.again(self)
-                else:
-                    self._readable = False
-                return
-            except OSError as error:
-                self._lose(lost(error))
-                return
-            if not count:
-                peer._end_splice()
-                self._end()
-                return
-            self.protocol.received += count
-            pipe.filled += count
-            peer._drain(pipe)
-            if pipe.filled:
-                peer._pause_producer()
-                return
-            self._small = 0 if count >= SCRATCH else self._small + 1
-            if self._small >= SMALL_SPLICES:
-                self._full_reads = 0
-                peer._end_splice()
-                self._loop.again(self)
-                return
-            left -= count
-            if left <= 0:
-                self._loop.again(self)
-                return
-
-    def _drain(self, pipe: Pipe) -> None:
-        """Send what is in the pipe."""
-        if self._buffered or self._blocked:
-            return
-        fd = self._socket.fileno()
-        while pipe.filled:
-            try:
-                pipe.filled -= os.splice(  # type: ignore[attr-defined]
-                    pipe.out, fd, pipe.filled, flags=SPLICE_FLAGS
-                )
-            except BlockingIOError:
-                self._blocked = True
-                return
-            except OSError as error:
-                self._break(error)
-                return
+    # Pumping
 
     def _end_splice(self) -> None:
         """Give the pipe back; what is in it is lost with it."""
@@ -445,9 +381,10 @@ class LaneConnection(ConnectedSocket):
                 return
             del queue[0]
         self._queue = None
-        if self._pipe is not None and self._pipe.filled:
-            self._drain(self._pipe)
-            if self._pipe is None or self._pipe.filled:
+        pipe = self._pipe
+        if pipe is not None and pipe.filled:
+            empty(pipe, self)
+            if pipe.filled:
                 return
         if self.producer is not None and (self.producerPaused or not self.streamingProducer):
             self.producerPaused = False

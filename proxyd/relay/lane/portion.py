@@ -12,12 +12,7 @@ from typing import Any
 
 from proxyd.relay.lane.loop import SCRATCH
 from proxyd.relay.lane.sockets import lost
-
-BUSY_READS = 2  # full reads in a row after which a direction is spliced
-
-SMALL_SPLICES = 4  # splices in a row of less than a scratch after which it is copied again
-
-SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+from proxyd.relay.lane.splice import BUSY_READS, SPLICE_FLAGS, empty
 
 
 class Portion:
@@ -80,7 +75,7 @@ class Portion:
         pipe = sink._pipe
         if pipe is not None:
             pipe.filled += count
-            sink._drain(pipe)
+            empty(pipe, sink)
             if pipe.filled:
                 sink._pause_producer()
             return
