@@ -1,0 +1,71 @@
+"""Does a page with assets, requests of its script and a WebSocket work in a real browser?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+from tests.functional.test_requests import HTTP, KEEP
+from tests.functional.test_termination import ROOT, TerminationCase
+from tests.support.browser import BODY, IMAGES, MESSAGES, site, visit
+from tests.support.daemon import Daemon
+from tests.support.services import gunicorn, nginx_http
+from tests.support.stage import PYTHONPATH
+
+NAME = "www.example"
+TYPES = "text/html html; text/css css; text/javascript js; image/png png;"
+
+
+class Browser(TerminationCase):
+    """Chromium, and a daemon that leads it to nginx for files, to gunicorn, and to a server of WebSockets."""
+
+    async def site(self, listener: str = "") -> Daemon:
+        """The daemon."""
+        web = await nginx_http(self.stage, f"root files; types {{ {TYPES} }}")
+        app, sockets, front = await gunicorn(self.stage), self.stage.tcp(), self.stage.tcp()
+        site(self.stage.subfolder("nginx/files"))
+        echo = self.stage.spawn(
+            sys.executable, "-m", "tests.support.webclients", "echo", sockets.host, str(sockets.port),
+            environment={"PYTHONPATH": PYTHONPATH},
+        )  # fmt: skip
+        await echo.says(rb"ready")
+        pools = {"files": web.place, "app": app.place, "sockets": sockets}
+        return await self.start(
+            f"[listener front]\nbind = {front.bind}\n{HTTP}\npool = files\n{listener}\n"
+            + "[route app]\nlistener = front\npath = /echo\npool = app\n"
+            + "[route sockets]\nlistener = front\npath = /socket\npool = sockets\n"
+            + "".join(f"[pool {name}]\nserver a = {place}\n{KEEP}\n" for name, place in pools.items()),
+            front,
+        )
+
+    def works(self, seen: Any, scheme: str, protocol: str) -> None:
+        """All came, by this protocol, and was right."""
+        base = f"{scheme}://{NAME}"
+        names = ["/", "/style.css", "/color.css", "/script.js", "/echo"]
+        names += [f"/image{number}.png" for number in range(IMAGES)]
+        found = {one["url"]: one for one in seen["responses"]}
+        self.assertEqual(set(found), {base + name for name in names})
+        self.assertEqual({(one["status"], one["protocol"]) for one in found.values()}, {(200, protocol)})
+        self.assertEqual(seen["failed"], [])
+        self.assertEqual([seen["sent"], seen["received"]], [list(MESSAGES)] * 2)
+        page = json.loads(seen["page"])
+        self.assertEqual(page["digest"], hashlib.sha256(BODY.encode()).hexdigest())
+        self.assertEqual(page["images"], [len("image0")] * IMAGES)
+        self.assertEqual((page["color"], page["clean"]), ("rgb(1, 2, 3)", True))
+        self.assertEqual(page["heard"], list(MESSAGES))
+
+    async def test_page(self) -> None:
+        """By HTTP/1.1 the page comes whole, its script is answered, and its WebSocket echoes."""
+        daemon = await self.site()
+        self.works(await visit(self.stage, f"http://{NAME}/", daemon.front), "http", "http/1.1")
+
+    async def test_page_over_tls(self) -> None:
+        """Over TLS the same comes by HTTP/2, all on one connection."""
+        issued = ROOT.issue(NAME)
+        self.put(issued, "www.pem")
+        daemon = await self.site(f"tls = {self.certs}")
+        seen = await visit(self.stage, f"https://{NAME}/", daemon.front, [issued])
+        self.works(seen, "https", "h2")
+        self.assertEqual(len({one["connectionId"] for one in seen["responses"]}), 1)
