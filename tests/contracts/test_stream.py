@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from zope.interface.verify import verifyObject
 
+from proxyd.relay.streams import unread
 from tests.contracts.stream import PlainRecorder, Producer, Pulled, StreamCase
 from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, TCP6World, UnixWorld, World
 from tests.support.peer import Ended
@@ -65,6 +66,29 @@ class CommonContract:
         self.protocol.on_data = lambda data: None
         self.transport.resumeProducing()
         await self.receives(PLENTY)
+
+    async def test_it_can_be_asked_what_is_unread(self: Any) -> None:
+        """Bytes, an end and a loss that nobody has read yet are seen, also where the stream is paused."""
+        for leaves in ("finish", "close", "reset"):
+            await self.connect()
+            self.peer.send(b"one")
+            await self.receives(3)
+            await self.world.turns()
+            asked = unread(self.transport)
+            self.assertFalse(asked())
+            self.transport.pauseProducing()
+            self.peer.send(b"another")
+            while not asked():
+                await self.world.moment()
+            self.assertEqual(bytes(self.protocol.data), b"one")
+            self.transport.resumeProducing()
+            await self.receives(10)
+            self.assertFalse(asked())
+            self.transport.pauseProducing()
+            getattr(self.peer, leaves)()
+            while not asked():
+                await self.world.moment()
+            self.assertEqual(self.protocol.events, [])
 
     # Producers
 

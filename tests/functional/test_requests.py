@@ -320,14 +320,16 @@ class Smuggling(DaemonCase):
         await self.follow(Echo(self.stage, careless=True))
 
     async def test_hostile_server(self) -> None:
-        """What a server says without having been asked is nobody's answer."""
+        """What a server says without having been asked is nobody's answer, even if it is read late."""
         hostile = Hostile(self.stage, answers())
         daemon = await self.relay(hostile.place, listener=HTTP, pool=KEEP)
 
         def ask() -> int:
             other = Client(daemon.front, "127.0.0.3")
-            for number in range(len(hostile.splits)):
+            for number, split in enumerate(hostile.splits):
                 provoke(daemon.front, hostile, other, number)
+                if split.later:
+                    provoke(daemon.front, hostile, other, number, daemon.child.pid)
             other.close()
             return hostile.accepted
 

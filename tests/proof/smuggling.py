@@ -6,7 +6,8 @@ nginx, Apache and a permissive server: whole, behind another request, in pieces,
 with a marker follows it, and another client asks meanwhile through the same kept connections.  Everybody must
 get the own answer, and the servers' logs must have those requests alone.  One that leaves bodies unread, and
 takes them for requests, must not reach another client with what it answers.  Then a hostile server answers in
-every way of `tests.support.splitting`, and nobody must get what another one was told.
+every way of `tests.support.splitting`, and nobody must get what another one was told, nor what it says while
+the daemon is stopped and another one's request waits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Callable
 from twisted.internet.threads import deferToThread
 
 from tests.proof._footing import footprint, prove, unchanged
-from tests.support.daemon import relay
+from tests.support.daemon import Daemon, relay
 from tests.support.markers import WAYS, Client, attack, provoke
 from tests.support.origins import Echo, Hostile, requests_in
 from tests.support.services import apache, nginx_http
@@ -92,11 +93,13 @@ def heard(echo: Echo) -> Counter[str]:
     return Counter(target.decode() for target, _ in found)
 
 
-def provoke_all(front: Place, hostile: Hostile) -> None:
-    """Have the hostile server answer in every way."""
-    other = Client(front, "127.0.0.3")
-    for number in range(len(hostile.splits)):
-        provoke(front, hostile, other, number)
+def provoke_all(daemon: Daemon, hostile: Hostile) -> None:
+    """Have the hostile server answer in every way, and say more when nothing, or a request, is unread."""
+    other = Client(daemon.front, "127.0.0.3")
+    for number, split in enumerate(hostile.splits):
+        provoke(daemon.front, hostile, other, number)
+        if split.later:
+            provoke(daemon.front, hostile, other, number, daemon.child.pid)
     other.close()
 
 
@@ -130,10 +133,10 @@ async def proof(stage: Stage) -> str:
 
     hostile = Hostile(stage, answers(SEED))
     daemon = await relay(stage, hostile.place, listener=LISTENER, pool="idle_connection_timeout = 1s")
-    await deferToThread(provoke_all, daemon.front, hostile)
+    await deferToThread(provoke_all, daemon, hostile)
     before = await footprint(daemon)
     for _ in range(ROUNDS):
-        await deferToThread(provoke_all, daemon.front, hostile)
+        await deferToThread(provoke_all, daemon, hostile)
     kept = await unchanged(daemon, before)
     return (
         f"{len(corpus(SEED))} attacks and {len(lawful(SEED))} that are right in {len(WAYS)} ways: "

@@ -8,6 +8,8 @@ must have the marker of its own request.  `provoke` does the same while a hostil
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from random import Random
 from time import sleep
@@ -169,8 +171,13 @@ def attack(
     return answered
 
 
-def provoke(front: Place, hostile: Hostile, other: Client, number: int) -> None:
-    """Ask for this evil answer, and see that others get their own."""
+def provoke(front: Place, hostile: Hostile, other: Client, number: int, daemon: int = 0) -> None:
+    """
+    Ask for this evil answer, and see that others get their own.
+
+    With the process id of the daemon, that one is stopped meanwhile: it finds another client's request, and
+    what the server has said later, when both have come, in this order.
+    """
     split = hostile.splits[number]
     hostile.said.clear()
     hostile.kept.clear()
@@ -181,10 +188,18 @@ def provoke(front: Place, hostile: Hostile, other: Client, number: int) -> None:
         first = client.hear(split.method)
     except TimeoutError:
         first = None
-    hostile.kept.set()
-    assert hostile.said.wait(10), split
     others, own = b"/other/%d" % number, b"/own/%d" % number
-    other.send(get(others))
+    if daemon:
+        os.kill(daemon, signal.SIGSTOP)
+        other.send(get(others))
+    try:
+        hostile.kept.set()
+        assert hostile.said.wait(10), split
+    finally:
+        if daemon:
+            os.kill(daemon, signal.SIGCONT)
+    if not daemon:
+        other.send(get(others))
     other.gets_own(others)
     if first is not None:
         client.patience(10.0)

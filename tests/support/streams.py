@@ -248,6 +248,10 @@ class FakeStream:
         """How many bytes written to the stream have not reached the peer."""
         return self.buffered() + self.unacknowledged()
 
+    def unread(self) -> Callable[[], object]:
+        """Asks whether anything has come that was not read yet."""
+        return lambda: self._in.readable
+
     # ITCPTransport
 
     def write(self, data: bytes) -> None:

@@ -3,7 +3,8 @@ Which connections to servers wait for the next request?
 
 The one that was kept last is taken first, so that those not needed grow old together.  A server that says
 something, or closes, while nobody has asked it anything loses the connection: what it says could be taken
-for the answer to the next request.  One entry on the wheel looks after all of them.
+for the answer to the next request.  That may be known to the kernel alone when the request is there, so it is
+asked, too.  One entry on the wheel looks after all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.streams import unread
 
 EARLIER = 1  # seconds before the server would close it: what is under way then would meet a closed door
 
@@ -41,9 +43,14 @@ class Kept:
         while idle:
             upstream = idle.pop()
             moved = upstream.address is not server.address and upstream.address != server.address
-            if now < upstream.until and not moved:
+            if now >= upstream.until or moved:
+                self.drop(upstream)
+                continue
+            asked = upstream.unread
+            if asked is not None and not asked():
                 return upstream
-            self.drop(upstream)
+            # What waits unread came before the request, so it would be taken for its answer.
+            self.drop(upstream, abort=True)
         return None
 
     def keep(self, upstream: Upstream, pool: Pool, now: float, patience: Optional[int] = None) -> None:
@@ -64,6 +71,8 @@ class Kept:
         upstream.requests += 1
         limit = pool.spec.idle_connection_timeout
         upstream.since, upstream.until = now, now + limit
+        if upstream.unread is None:
+            upstream.unread = unread(upstream.transport)
         if patience is not None and patience - EARLIER < limit:
             upstream.until = now + patience - EARLIER
         idle.append(upstream)

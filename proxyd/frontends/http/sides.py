@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Optional
 
 from twisted.internet.interfaces import IHandshakeListener
 from zope.interface import classImplements
@@ -49,10 +49,10 @@ class Upstream(ProxyClient):
 
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
     was dialed, ``requests`` how many it has carried before, ``since`` when it was kept and ``until`` when
-    it may be used.
+    it may be used.  ``unread``, of one that was kept, asks whether anything has come meanwhile.
     """
 
-    __slots__ = ("address", "memory", "requests", "server", "since", "until")
+    __slots__ = ("address", "memory", "requests", "server", "since", "unread", "until")
 
     def __init__(self, pair: Pair, server: Server, lines: Lines) -> None:
         super().__init__(pair)
@@ -61,6 +61,7 @@ class Upstream(ProxyClient):
         self.memory = Memory(lines)
         self.requests = 0
         self.since = self.until = 0.0
+        self.unread: Optional[Callable[[], object]] = None
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import Any, Callable
 
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from proxyd.relay.streams import address_of, keep_alive
+from proxyd.relay.streams import address_of, keep_alive, unread_of_socket
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 
@@ -46,6 +46,10 @@ class ConnectedSocket:
 
     def getHost(self) -> Any:
         return address_of(self._socket.getsockname())
+
+    def unread(self) -> Callable[[], object]:
+        """Asks whether anything has come that was not read yet."""
+        return unread_of_socket(self._socket.fileno())
 
     def getTcpNoDelay(self) -> bool:
         return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))

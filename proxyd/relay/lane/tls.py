@@ -233,6 +233,10 @@ class TLSConnection(LaneConnection):
     def can_be_spliced(self) -> bool:
         return False
 
+    def unread(self) -> Callable[[], object]:
+        of_socket, pending = super().unread(), self.ssl.pending
+        return lambda: pending() or of_socket()
+
     def _has_more(self) -> bool:
         """Whether the kernel has something of which OpenSSL does not know yet."""
         ioctl(self._socket.fileno(), FIONREAD, _waiting)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from proxyd.config.address import TcpAddress
 from tests.frontends.http.front import ANSWERED, GET, OK, HttpCase
 
+POST = GET.replace(b"GET", b"POST")
+
 
 class Kept(HttpCase):
     """Connections that wait for the next request."""
@@ -89,6 +91,21 @@ class Kept(HttpCase):
         self.say(self.server, OK)
         self.assertEqual(self.heard(client), ANSWERED)
         self.over()
+
+    def test_unasked_and_unread(self) -> None:
+        """What the server said before the request is not its answer, be it read late; nor is its end."""
+        for says in (lambda peer: peer.send(OK), lambda peer: peer.close(), lambda peer: peer.reset()):
+            self.listen()
+            client = self.client(GET)
+            self.say(self.server, OK)
+            self.assertEqual((self.heard(client), self.kept()), (ANSWERED, 1))
+            dialed = len(self.datapath.peers)
+            says(self.server)
+            client.send(POST)  # which is never sent twice; and is read before what the server has said
+            self.say(self.server, OK.replace(b"hello", b"howdy"))
+            self.assertEqual(self.heard(client), ANSWERED.replace(b"hello", b"howdy"))
+            self.assertEqual(len(self.datapath.peers), dialed + 1)
+            self.over()
 
     def test_moved(self) -> None:
         """Where a server's address has changed, what leads to the old one is not used."""
