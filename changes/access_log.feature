@@ -1,2 +1,6 @@
 `access_log` writes a line for each connection, as text or as JSON: who, where to, how long, how much, and
 why it ended.
+
+`format='{client} "{method} {target}" {status}'` writes the lines of requests in a format of your own, and
+`connections=` those of connections. Lines of requests have TLS: `tls=`, `sni=`, `alpn=` and `cn=`; `/resumed`
+behind `tls` is a session that was taken up.

@@ -27,9 +27,10 @@ class Record:
 
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
-    ``tls`` is the version and the cipher of TLS that ended here, and ``client_cn`` whose certificate the
-    client has shown there; ``server_tls`` is the same of TLS with the server, and ``/resumed`` if a session
-    was taken up.  ``unique_id`` is what the server was told that this connection is called, if it was.
+    ``tls`` is the version and the cipher of TLS that ended here, and ``/resumed`` if a session was taken up;
+    ``alpn`` what was agreed on there, and ``client_cn`` whose certificate the client has shown.
+    ``server_tls`` is the same of TLS with the server.  ``unique_id`` is what the server was told that this
+    connection is called, if it was.
     ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
     (`proxyd.wire.tcpinfo`), if that is wanted.
     ``requests`` is how many it brought, None if it did not speak HTTP to us; what became of these, and which
@@ -60,6 +61,7 @@ class Record:
     server_tcp: Optional[Mapping[str, float]] = None
     queue_seconds: Optional[float] = None
     requests: Optional[int] = None
+    alpn: str = ""
 
 
 @define  # as above
@@ -69,10 +71,10 @@ class RequestRecord:
     `Record`.
 
     ``target`` is as the client has sent it, ``fields`` are those that it has sent for servers: of each its
-    name in lower case and its value first.  What could not be read of a request is b"".  ``status`` is what
-    the client was answered, 0 if nothing.  ``first_byte_seconds`` is when the server's answer began; it and
-    the others are counted from when the head of the request was there.  ``user`` is who has asked, if a
-    password has shown it.
+    name in lower case and its value first; ``answer_fields`` are those of the server's answer.  What could
+    not be read of a request is b"".  ``status`` is what the client was answered, 0 if nothing.
+    ``first_byte_seconds`` is when the server's answer began; it and the others are counted from when the
+    head of the request was there.  ``user`` is who has asked, if a password has shown it.
     """
 
     started: float
@@ -100,6 +102,11 @@ class RequestRecord:
     route: str = ""
     user: str = ""
     http2: bool = False
+    tls: str = ""
+    sni: str = ""
+    alpn: str = ""
+    client_cn: str = ""
+    answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
 
     @property
     def version(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from string import Formatter
 from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import fields_dict, frozen
@@ -18,6 +17,7 @@ from proxyd.config.forms import Pattern
 from proxyd.config.limits import Rate, RateSpec
 from proxyd.config.options import Count, Duration, Fail, Form, Option, unknown
 from proxyd.config.reader import Word
+from proxyd.config.template import Template, template
 from proxyd.config.words import Invalid, quoted
 
 SCHEME, HOST, PATH, QUERY, URI = "scheme", "host", "path", "query", "uri"
@@ -44,27 +44,6 @@ _OURS = frozenset(
     "connection content-length date expect forwarded http2-settings keep-alive proxy-connection te trailer "
     "transfer-encoding upgrade via x-forwarded-for x-forwarded-proto".split()
 )
-
-
-@frozen
-class Template:
-    """
-    Text with places for what is known of a request: of each part what stands before it, and its name or "".
-    """
-
-    parts: tuple[tuple[str, str], ...]
-
-    def __str__(self) -> str:
-        """As it is written."""
-        return "".join(
-            text.replace("{", "{{").replace("}", "}}") + (f"{{{name}}}" if name else "")
-            for text, name in self.parts
-        )
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The places that there are."""
-        return frozenset(name for _, name in self.parts if name)
 
 
 @frozen
@@ -127,21 +106,6 @@ class ActionSpec:
     max_body: int = 0
     response_timeout: float = 0.0
     retries: int = -1
-
-
-def template(text: str, known: Sequence[str]) -> Template:
-    """The text with its places.  Raises `Invalid`."""
-    parts = []
-    try:
-        for before, name, shape, conversion in Formatter().parse(text):
-            if name is not None and (shape or conversion or name not in known):
-                raise Invalid(f"{{{name}}}: {unknown(name, known)}")
-            parts.append((before, name or ""))
-    except ValueError:
-        raise Invalid(
-            f"{quoted(text)} has a brace that is not closed; a brace itself is written twice"
-        ) from None
-    return Template(tuple(parts))
 
 
 class Redirect(Form):

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Optional, Sequence
+from typing import ClassVar, Optional, Sequence, Union
 
 from attrs import frozen
 
 from proxyd.config import shedding
 from proxyd.config.address import Bind, Folder, UnixBind, file_path
 from proxyd.config.bind import BindForm, PrivateBind
-from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters
+from proxyd.config.logformat import ConnectionFormat, RequestFormat
+from proxyd.config.options import Count, Duration, Fail, Form, Option, parameters
 from proxyd.config.reader import Word
 from proxyd.config.resolvers import Resolvers, ResolversSpec
 from proxyd.config.shedding import ShedSpec
+from proxyd.config.template import Template
 
-FORMATS = ("text", "json", "combined")
 TWISTD = "twistd"
 
 
 @frozen
 class AccessLogSpec:
-    """Where a line for each connection and each request goes: a file, or (no path) the log of twistd."""
+    """
+    Where a line for each connection and each request goes: a file, or (no path) the log of twistd.
+
+    A ``format`` of one's own is that of requests; ``connections`` is that of connections, if it is another.
+    """
 
     path: str = ""
-    format: str = "text"
+    format: Union[str, Template] = "text"
+    connections: Optional[Template] = None
 
 
 @frozen
@@ -46,7 +52,21 @@ class AccessLog(Form):
 
     shape: ClassVar[str] = "a file's path, or `twistd` for the log of twistd; then the parameter below"
     parameters: ClassVar[tuple[Option, ...]] = (
-        Option("format", Choice(FORMATS), "How a line is written.", "format=json", default="text"),
+        Option(
+            "format",
+            RequestFormat(),
+            "How a line is written. `combined` is Apache's format of that name; it, and a format of your "
+            "own, have lines for requests alone.",
+            "format='{client} \"{method} {target}\" {status} {total}'",
+            default="text",
+        ),
+        Option(
+            "connections",
+            ConnectionFormat(),
+            "How the line of a connection is written that brought no request of HTTP.",
+            "connections='{time} {client} {reason}'",
+            otherwise="as `format` says",
+        ),
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Optional[AccessLogSpec]:
@@ -63,8 +83,8 @@ OPTIONS = (
     Option(
         "access_log",
         AccessLog(),
-        "Write one line for each connection that has ended, and one for each request of HTTP. `combined` is "
-        "Apache's format of that name, and has requests alone.",
+        "Write one line for each connection that has ended, and one for each request of HTTP; a connection "
+        "with requests has none of its own.",
         "access_log = /var/log/proxyd/access.log format=json",
         otherwise="no access log",
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Iterator, Sequence
 
 from proxyd.config.document import KINDS, Kind
+from proxyd.config.logformat import OF_CONNECTIONS, OF_REQUESTS
 from proxyd.config.options import Option
 
 INTRODUCTION = """\
@@ -65,10 +66,32 @@ Of a server: `10.0.0.1:5432`, `db.example.com:5432`, `[2001:db8::1]:5432`, `unix
 `srv:_postgresql._tcp.example.com`, whose SRV records give hosts, ports, weights and priorities.
 """
 
+PLACES = """\
+## Places in a line of the access log
+
+In a format of your own ([`access_log`](#access_log)) these stand for what is known of a request or a
+connection. What is not known is `-`. No client can fake a line: what stands between double quotes of the
+format is escaped as in a string of JSON, and anywhere else a value is written as such a string, with its
+quotes, if it holds a blank, a quote, `=`, a backslash, what is not visible ASCII, or a character that stands
+beside its place. A brace itself is written twice. At most 500 letters of a value are written.
+
+| place | only of a | what stands there |
+|---|---|---|"""
+
 
 def render() -> str:
     """The text of docs/options.md."""
-    return "\n".join([INTRODUCTION, *(line for name, kind in KINDS.items() for line in _kind(name, kind))])
+    sections = (line for name, kind in KINDS.items() for line in _kind(name, kind))
+    return "\n".join([INTRODUCTION, *_places(), *sections])
+
+
+def _places() -> Iterator[str]:
+    yield PLACES
+    for name, doc in {**OF_REQUESTS, **OF_CONNECTIONS}.items():
+        only = "" if name in OF_REQUESTS and name in OF_CONNECTIONS else "request"
+        only = "connection" if name not in OF_REQUESTS else only
+        yield f"| `{{{name}}}` | {only} | {doc} |"
+    yield ""
 
 
 def _kind(name: str, kind: Kind) -> Iterator[str]:

@@ -5,8 +5,8 @@ A text line is a time and then ``name=value``, always all of them and in this or
 here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
-    via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113 in=517 out=20480 retries=0
-    server_tls=- client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
+    via=- sni=- route=- id=- tls=- alpn=- cn=- queue=- connect=0.000312 total=1.204113 in=517 out=20480
+    retries=0 server_tls=- client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-
 
 ==============  ============================================================================
 the time        when the connection was accepted (UTC); lines are written when it has ended
@@ -16,14 +16,16 @@ the time        when the connection was accepted (UTC); lines are written when i
 ``sni``         the name that the client asks for in TLS, if that was read or ends here
 ``route``       the route that was taken
 ``id``          what the server was told that this connection is called (PROXY protocol)
-``tls``         the version and the cipher of TLS that ended here, as ``TLSv1.3/TLS_AES_128_GCM_SHA256``
+``tls``         the version and the cipher of TLS that ended here, as ``TLSv1.3/TLS_AES_128_GCM_SHA256``,
+                and ``/resumed`` if a session was taken up
+``alpn``        the protocol that was agreed on there
 ``cn``          the common name in the certificate of the client there
 ``queue``       how long the client waited until a server had room, seconds; ``-`` if it had not to
 ``connect``     how long the connect to the server took, seconds; ``-`` when none succeeded
 ``total``       how long the connection lasted, seconds
 ``in, out``     bytes received from the client, and from the server
 ``retries``     servers that were tried in vain
-``server_tls``  the same of TLS with the server as ``tls``, and ``/resumed`` if a session was taken up
+``server_tls``  the same of TLS with the server as ``tls``
 ``…_tcp``       what the kernel knew of the two sides at the end, with ``tcp_info = yes``:
                 ``rtt:0.000312,mss:1448,retransmits:0`` and more (`proxyd.wire.tcpinfo`)
 ``reason``      why it ended, a code of `proxyd.errors.Reason`
@@ -42,18 +44,20 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Callable, Mapping, Optional
+from typing import Callable, Optional
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import classImplements
 
 from proxyd.config.daemon import AccessLogSpec
+from proxyd.config.template import Template
 from proxyd.errors import Reason
 from proxyd.interfaces import IObserver, Record, RequestRecord
 from proxyd.ops import requestlog
 from proxyd.ops.logfile import LogFile
-from proxyd.ops.words import LONGEST_VALUE, moment, rounded, word
+from proxyd.ops.logformat import line_of
+from proxyd.ops.words import LONGEST_VALUE, kernel, moment, rounded, word
 
 log = Logger(__name__)
 
@@ -90,9 +94,9 @@ def _opening(record: Record) -> str:
     if via or sni or route or unique_id or tls:
         return (
             f" via={word(via)} sni={word(sni)} route={_name(route)} id={word(unique_id)}"
-            f" tls={_name(tls)} cn={word(record.client_cn)}"
+            f" tls={_name(tls)} alpn={_name(record.alpn)} cn={word(record.client_cn)}"
         )
-    return " via=- sni=- route=- id=- tls=- cn=-"
+    return " via=- sni=- route=- id=- tls=- alpn=- cn=-"
 
 
 def _tcp(record: Record) -> str:
@@ -100,16 +104,7 @@ def _tcp(record: Record) -> str:
     client, server = record.client_tcp, record.server_tcp
     if client is None and server is None:
         return " client_tcp=- server_tcp=-"
-    return f" client_tcp={_known(client)} server_tcp={_known(server)}"
-
-
-def _known(info: Optional[Mapping[str, float]]) -> str:
-    if info is None:
-        return "-"
-    return ",".join(
-        f"{name}:{value:.6f}" if isinstance(value, float) else f"{name}:{value}"
-        for name, value in info.items()
-    )
+    return f" client_tcp={kernel(client)} server_tcp={kernel(server)}"
 
 
 def json_line(record: Record) -> str:
@@ -128,6 +123,7 @@ def json_line(record: Record) -> str:
                 "route": record.route[:LONGEST_VALUE],
                 "unique_id": record.unique_id[:LONGEST_VALUE],
                 "tls": record.tls[:LONGEST_VALUE],
+                "alpn": record.alpn[:LONGEST_VALUE],
                 "client_cn": record.client_cn[:LONGEST_VALUE],
                 "queue_seconds": rounded(record.queue_seconds),
                 "connect_seconds": rounded(record.connect_seconds),
@@ -155,8 +151,15 @@ class AccessLog:
     """Writes a line for each connection that has ended, and each request, to a file or to twistd's log."""
 
     def __init__(self, spec: AccessLogSpec, clock: IReactorTime) -> None:
-        self._line = FORMATS.get(spec.format)
-        self._request_line = requestlog.FORMATS[spec.format]
+        self._request_line: Callable[[RequestRecord], str]
+        self._line: Optional[Callable[[Record], str]] = None
+        if isinstance(spec.format, Template):
+            self._request_line = line_of(spec.format)
+        else:
+            self._request_line = requestlog.FORMATS[spec.format]
+            self._line = FORMATS.get(spec.format)
+        if spec.connections is not None:
+            self._line = line_of(spec.connections)
         self._file = LogFile(spec.path, clock) if spec.path else None
         self._append = self._tell_twistd if self._file is None else self._file.append
 

@@ -4,15 +4,16 @@ What was asked, and what was answered?  A line of the access log for each reques
 A text line is like that of a connection (`proxyd.ops.accesslog`; one line, folded here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com target=/index.html
-    version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- user=- queue=-
-    connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0 reason=answered
-    fault=nobody detail=-
+    version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- user=- tls=- sni=- alpn=-
+    cn=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0
+    reason=answered fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the head of the request was there (UTC); the lines are written when it is over
 ``method``    and ``host``, ``target``, ``version``: what was asked; ``-`` what could not be read
 ``status``    what the client was answered, 0 if it got no answer
 ``user``      who has asked, if a password has shown it
+``tls``       and ``sni``, ``alpn``, ``cn``: of the connection that it came on
 ``connect``   how long the connect to the server took, seconds; 0 on a connection that was kept
 ``first…``    how long it took until the server's answer began, seconds
 ``total``     how long it took until the answer was complete, seconds
@@ -27,13 +28,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from functools import lru_cache
 from typing import Callable, Sequence
 
 from proxyd.errors import Reason
 from proxyd.interfaces import RequestRecord
-from proxyd.ops.words import LONGEST_VALUE, moment, rounded, word
+from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, moment, rounded, word
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -42,10 +42,6 @@ _ending = {reason.code: f" reason={reason.code} fault={reason.fault.value}" for 
 _plain = re.compile(rb"[!#-<>-\[\]-~]{2,500}").fullmatch  # as in `proxyd.ops.words`; one byte could be a dash
 
 _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
-
-_LAST = 253_402_300_799  # the last second of the year 9999
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def text_line(record: RequestRecord) -> str:
@@ -56,7 +52,7 @@ def text_line(record: RequestRecord) -> str:
         f"{_asked(record.method, record.host)} target={_target(record.target)}"
         f" version={record.version} status={record.status}"
         f"{_server(record.pool, record.server, record.server_address)}"
-        f"{_way(record.via, record.route, record.user)}"
+        f"{_way(record.via, record.route, record.user)}{_tls(record)}"
         f" queue={'-' if queue is None else f'{queue:.6f}'}"
         f" connect={'-' if connect is None else f'{connect:.6f}' if connect else '0.000000'}"
         f" first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} total={record.total_seconds:.6f}"
@@ -88,6 +84,15 @@ def _way(via: str, route: str, user: str) -> str:
     return f" via={word(via)} route={word(route)} user={word(user)}"
 
 
+def _tls(record: RequestRecord) -> str:
+    if record.tls or record.sni:
+        return (
+            f" tls={word(record.tls)} sni={word(record.sni)} alpn={word(record.alpn)}"
+            f" cn={word(record.client_cn)}"
+        )
+    return " tls=- sni=- alpn=- cn=-"
+
+
 def _target(target: bytes) -> str:
     return target.decode("ascii") if _plain(target) else _said(target)
 
@@ -113,6 +118,10 @@ def json_line(record: RequestRecord) -> str:
                 "via": record.via[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],
                 "user": record.user[:LONGEST_VALUE],
+                "tls": record.tls[:LONGEST_VALUE],
+                "sni": record.sni[:LONGEST_VALUE],
+                "alpn": record.alpn[:LONGEST_VALUE],
+                "client_cn": record.client_cn[:LONGEST_VALUE],
                 "queue_seconds": rounded(record.queue_seconds),
                 "connect_seconds": rounded(record.connect_seconds),
                 "first_byte_seconds": rounded(record.first_byte_seconds),
@@ -131,13 +140,13 @@ def json_line(record: RequestRecord) -> str:
 
 def combined_line(record: RequestRecord) -> str:
     """The record in Apache's combined format, with its newline; ASCII."""
-    host = record.client.rpartition(":")[0].strip("[]") or record.client
+    host = address_alone(record.client)
     asked = "-"
     if record.method:
         asked = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/{record.version}"
     referer, agent = _field(record.fields, b"referer"), _field(record.fields, b"user-agent")
     return (
-        f'{host} - {word(record.user)} [{_clock(int(record.started))}] "{asked}" {record.status}'
+        f'{host} - {word(record.user)} [{clock(int(record.started))}] "{asked}" {record.status}'
         f" {record.bytes_out}"
         f' "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"\n'
     )
@@ -173,9 +182,3 @@ def _escaped(value: bytes) -> str:
 def _escape(match: re.Match[str]) -> str:
     letter = match.group()
     return f"\\{letter}" if letter in '"\\' else f"\\x{ord(letter):02x}"
-
-
-@lru_cache(maxsize=4)
-def _clock(second: int) -> str:
-    at = time.gmtime(max(0, min(second, _LAST)))
-    return f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04d}:{time.strftime('%H:%M:%S', at)} +0000"

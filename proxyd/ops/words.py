@@ -7,9 +7,13 @@ import re
 import time
 from functools import lru_cache
 from math import isfinite
-from typing import Optional
+from typing import Mapping, Optional
 
 LONGEST_VALUE = 500  # a detail is some other program's text
+
+_LAST = 253_402_300_799  # the last second of the year 9999
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _plain = re.compile(r"(?!-\Z)[!#-<>-\[\]-~]{1,500}").fullmatch  # visible, without " = and backslash
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
@@ -27,6 +31,30 @@ def moment(epoch_seconds: float) -> Optional[str]:
         return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
     except (ValueError, OverflowError, OSError):
         return None
+
+
+@lru_cache(maxsize=4)
+def clock(epoch_second: int) -> str:
+    """The time as Apache's common format has it, in UTC."""
+    at = time.gmtime(max(0, min(epoch_second, _LAST)))
+    return f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year:04d}:{time.strftime('%H:%M:%S', at)} +0000"
+
+
+def address_alone(client: str) -> str:
+    """The address of a client without its port."""
+    if client.startswith("unix:"):
+        return client
+    return client.rpartition(":")[0].strip("[]") or client
+
+
+def kernel(info: Optional[Mapping[str, float]]) -> str:
+    """What the kernel knows of a connection."""
+    if info is None:
+        return "-"
+    return ",".join(
+        f"{name}:{value:.6f}" if isinstance(value, float) else f"{name}:{value}"
+        for name, value in info.items()
+    )
 
 
 def word(text: str) -> str:

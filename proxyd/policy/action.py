@@ -19,8 +19,8 @@ from proxyd.config.action import (
     EditSpec,
     RedirectSpec,
     RewriteSpec,
-    Template,
 )
+from proxyd.config.template import Template
 from proxyd.policy.asked import Asked, host_of
 from proxyd.wire.httpfields import END_TO_END, Field, parse_field
 from proxyd.wire.target import Target, parse_target

@@ -26,6 +26,8 @@ from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Malformed, Reason, Refused
 from proxyd.policy.arrival import Arrival
 from proxyd.relay.tls.certificate import common_name
+from proxyd.relay.tls.context import was_resumed
+from proxyd.relay.tls.words import RESUMED
 from proxyd.wire import clienthello, proxyprotocol, rdp
 from proxyd.wire.proxyprotocol import End, ProxyHeader
 from proxyd.wire.rdp import ConnectionRequest
@@ -61,6 +63,11 @@ class Opening:
     hop: bool = False
     tls: str = ""
     client_cn: str = ""
+
+
+def agreed_on(opening: Opening) -> str:
+    """The protocol that was agreed on by ALPN in TLS that ended here, "" if none was."""
+    return opening.alpn[0].decode("latin-1") if opening.ended and opening.alpn else ""
 
 
 def arrival_of(opening: Opening) -> Arrival:
@@ -179,6 +186,8 @@ def note_tls(opening: Opening, ssl: Connection) -> None:
     agreed = ssl.get_alpn_proto_negotiated()
     opening.alpn = (agreed,) if agreed else ()
     opening.tls = f"{ssl.get_protocol_version_name()}/{ssl.get_cipher_name()}"
+    if was_resumed(ssl):
+        opening.tls += RESUMED
     if ssl.get_certificate() is None:
         # It goes on with a session of another name, for which no certificate is sent.
         raise Refused(Reason.TLS_HANDSHAKE, "TLS: there is no certificate for the name that it asks for")

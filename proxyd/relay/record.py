@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from proxyd.errors import Reason
 from proxyd.interfaces import Record
+from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def record_of(session: Session, reason: Reason, detail: str) -> Record:
         record.sni = opening.sni
         record.route = opening.route
         record.tls, record.client_cn = opening.tls, opening.client_cn
+        record.alpn = agreed_on(opening)
     if session.server_tls is not None:
         record.server_tls = session.server_tls.agreed
     if factory.notes_tcp:

@@ -10,9 +10,9 @@ from proxyd.config.action import (
     RedirectSpec,
     RespondSpec,
     RewriteSpec,
-    template,
 )
 from proxyd.config.limits import RateSpec
+from proxyd.config.template import template
 from tests.config.test_condition import HttpCase
 
 

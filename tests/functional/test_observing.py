@@ -77,7 +77,7 @@ class Observed(DaemonCase):
             (daemon.folder / "text.log").read_text(),
             re.compile(
                 r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z listener=front client=127\.0\.0\.1:\d+"
-                r" pool=servers server=a address=\S+ via=- sni=- route=- id=- tls=- cn=- queue=-"
+                r" pool=servers server=a address=\S+ via=- sni=- route=- id=- tls=- alpn=- cn=- queue=-"
                 r" connect=\d+\.\d{6}"
                 r" total=\d+\.\d{6} in=18 out=21 retries=0 server_tls=- client_tcp=- server_tcp=-"
                 r" reason=client_finished fault=nobody detail=-\n\Z"

@@ -141,6 +141,31 @@ class Requests(DaemonCase):
         daemon = await self.relay(*(each.place for each in servers), pool=f"balance = roundrobin\n{KEEP}")
         self.assertEqual(await self.curl(f"http://{daemon.front}/?[1-9]"), b"abc" * 3)
 
+    async def test_own_log(self) -> None:
+        """The access log as the operator wants it, of requests and of connections that brought none."""
+        server = await nginx_http(self.stage, "add_header X-Colour 'deep blue'; return 200 hello;")
+        (self.stage.folder / "web.pem").write_bytes(key_and_certificate("localhost"))
+        daemon = await self.relay(
+            server.place,
+            listener=f"{HTTP}\ntls = {self.stage.folder}/web.pem",
+            proxyd='access_log = access.log format=\'{tls}|{alpn}|{sni}|{path}|"{request.user-agent}"|'
+            "{status}|{response.x-colour}|{fault}' connections='nothing from {client_address}, {reason}'",
+        )
+        await self.curl(
+            *("--insecure", "--http1.1", "--connect-to", f"a.example:443:{daemon.front}"),
+            *("--user-agent", 'a "tester"', "https://a.example/x|y?z"),
+        )
+        SocketPeer(
+            self.stage.reactor, socket.create_connection((daemon.front.host, daemon.front.port))
+        ).close()
+        await self.stage.until(lambda: daemon.access_log.read_bytes().count(b"\n") == 2, "lines")
+        lines = daemon.access_log.read_text().splitlines()
+        self.assertRegex(
+            lines[0],
+            r'TLSv1.3/\w+\|http/1.1\|a.example\|"/x\|y"\|"a \\"tester\\""\|200\|"deep blue"\|nobody',
+        )
+        self.assertRegex(lines[1], r"nothing from 127.0.0.1, \w+")
+
     async def test_combined_log(self) -> None:
         """The access log as most tools read it."""
         server = await nginx_http(self.stage, "return 200 hello;")

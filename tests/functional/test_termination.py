@@ -342,6 +342,8 @@ class Renewal(TerminationCase):
         stands.transport.write(REQUEST)
         await stands.says(ANSWER.strip())
         self.assertEqual(await stands.ends(), 0)
+        records = await daemon.records(7)
+        self.assertEqual(sum(record["tls"].endswith("/resumed") for record in records), 2)
         metrics = await daemon.metrics()
         self.assertEqual(metrics['proxyd_certificate_reloads_total{listener="front",result="taken"}'], 1)
         file = str(self.certs / "a.pem")

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
-from proxyd.config import daemon
+from proxyd.config import logformat
 from proxyd.config.daemon import AccessLogSpec
 from proxyd.errors import Reason, StartError
 from proxyd.interfaces import IObserver, Record
@@ -64,8 +64,8 @@ class TextLine(Case):
         self.assertEqual(
             text_line(record()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a"
-            " address=10.0.0.1:80 via=- sni=- route=- id=- tls=- cn=- queue=- connect=0.000312 total=1.204113"
-            " in=517 out=20480 retries=0"
+            " address=10.0.0.1:80 via=- sni=- route=- id=- tls=- alpn=- cn=- queue=- connect=0.000312"
+            " total=1.204113 in=517 out=20480 retries=0"
             " server_tls=- client_tcp=- server_tcp=- reason=client_finished fault=nobody detail=-\n",
         )
 
@@ -73,7 +73,7 @@ class TextLine(Case):
         """A connection that reached no server has dashes where the server would be."""
         line = text_line(refused(pool="", retries=2, detail="all 3 servers are down"))
         self.assertIn(
-            " pool=- server=- address=- via=- sni=- route=- id=- tls=- cn=- queue=- connect=- ", line
+            " pool=- server=- address=- via=- sni=- route=- id=- tls=- alpn=- cn=- queue=- connect=- ", line
         )
         self.assertIn(
             ' reason=no_server fault=server detail="all 3 servers are down"\n',
@@ -84,7 +84,7 @@ class TextLine(Case):
         """Who told of the client, the name it asked for, its route, and what the server calls it."""
         told = record(via="10.1.1.1:9", sni="a b", route="api", unique_id="0f")
         self.assertIn(
-            ' via=10.1.1.1:9 sni="a b" route=api id=0f tls=- cn=- queue=- connect=', text_line(told)
+            ' via=10.1.1.1:9 sni="a b" route=api id=0f tls=- alpn=- cn=- queue=- connect=', text_line(told)
         )
         for name in ("via", "sni", "route", "unique_id"):
             found = fields(text_line(record(**{name: "x"})))
@@ -94,8 +94,10 @@ class TextLine(Case):
 
     def test_tls_that_ended_here(self) -> None:
         """Its version, its cipher, and who the client is by its certificate."""
-        told = record(tls="TLSv1.3/TLS_AES_128_GCM_SHA256", client_cn="Jo Doe")
-        self.assertIn(' id=- tls=TLSv1.3/TLS_AES_128_GCM_SHA256 cn="Jo Doe" queue=- ', text_line(told))
+        told = record(tls="TLSv1.3/TLS_AES_128_GCM_SHA256", alpn="h2", client_cn="Jo Doe")
+        self.assertIn(
+            ' id=- tls=TLSv1.3/TLS_AES_128_GCM_SHA256 alpn=h2 cn="Jo Doe" queue=- ', text_line(told)
+        )
         self.assertEqual(json.loads(json_line(told))["client_cn"], "Jo Doe")
 
     def test_tls_with_the_server(self) -> None:
@@ -155,6 +157,7 @@ class JsonLine(Case):
                 "unique_id": "",
                 "tls": "",
                 "client_cn": "",
+                "alpn": "",
                 "server_tls": "",
                 "queue_seconds": None,
                 "connect_seconds": 0.000312,
@@ -229,12 +232,12 @@ class WholeAccessLog(Case):
 
     def test_formats(self) -> None:
         """Every format that the configuration allows can be written."""
-        self.assertEqual({*FORMATS, "combined"}, set(daemon.FORMATS))
-        self.assertEqual(set(requestlog.FORMATS), set(daemon.FORMATS))
+        self.assertEqual({*FORMATS, "combined"}, set(logformat.NAMED))
+        self.assertEqual(set(requestlog.FORMATS), set(logformat.NAMED))
 
     def test_requests(self) -> None:
         """Requests have lines of their own, and the connection that brought them has none."""
-        for name in daemon.FORMATS:
+        for name in logformat.NAMED:
             path, clock = self.mktemp(), Clock()
             log = AccessLog(AccessLogSpec(path, name), clock)
             log.open()

@@ -13,8 +13,8 @@ from proxyd.config.action import (
     EditSpec,
     RedirectSpec,
     RewriteSpec,
-    template,
 )
+from proxyd.config.template import template
 from proxyd.policy.action import Editor, Rewriter, fill, location, words_of
 from proxyd.wire.httpfields import Unacceptable, parse_field
 from proxyd.wire.target import Target, parse_target

@@ -15,13 +15,13 @@ from proxyd.config.action import (
     RedirectSpec,
     RespondSpec,
     RewriteSpec,
-    template,
 )
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.condition import ConditionSpec, Values
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients
 from proxyd.config.route import RouteSpec
+from proxyd.config.template import template
 from proxyd.errors import Malformed, Reason
 from proxyd.policy.explainrequest import Led, SupposedRequest, led, supposed_request
 from proxyd.policy.lists import Lists

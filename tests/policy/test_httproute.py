@@ -7,10 +7,11 @@ import random
 from fnmatch import fnmatchcase
 from typing import Any, Sequence
 
-from proxyd.config.action import OF_THE_REQUEST, ActionSpec, RedirectSpec, template
+from proxyd.config.action import OF_THE_REQUEST, ActionSpec, RedirectSpec
 from proxyd.config.condition import ConditionSpec, Values
 from proxyd.config.lists import Clients, ListSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.template import template
 from proxyd.policy.asked import Asked
 from proxyd.policy.httproute import HttpRoutes, Undecided
 from proxyd.policy.lists import Lists

@@ -20,6 +20,7 @@ from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page
 from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
+from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered
 from proxyd.wire.http1 import UNTIL_CLOSE, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
@@ -105,6 +106,11 @@ class HttpOutcome(HttpConnection):
             self.user,
             self.outer is not None,
         )
+        if self._answer is not None:
+            record.answer_fields = self._answer.said.fields
+        if opening is not None:
+            record.tls, record.sni, record.client_cn = opening.tls, opening.sni, opening.client_cn
+            record.alpn = agreed_on(opening)
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""
         self._up_left = self._down_left = self._status = self.retries = 0

@@ -57,6 +57,11 @@ class ClientAuthorities:
     revoked: tuple[x509.CertificateRevocationList, ...] = ()
 
 
+def was_resumed(ssl: SSL.Connection) -> bool:
+    """Whether a session was taken up in the handshake; pyOpenSSL asks OpenSSL for much, but not for this."""
+    return bool(SSL._lib.SSL_session_reused(ssl._ssl))  # type: ignore[attr-defined]
+
+
 def make_context(
     spec: TlsSpec,
     session_id: bytes,

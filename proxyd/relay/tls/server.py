@@ -27,6 +27,7 @@ from proxyd.policy.server import Server
 from proxyd.relay.tls.certificate import public_key
 from proxyd.relay.tls.files import Pem, read_pem
 from proxyd.relay.tls.verification import Asking, judge
+from proxyd.relay.tls.words import RESUMED
 
 Key = tuple[str, str]  # the name that is verified, and the one that is asked for
 
@@ -220,7 +221,7 @@ class Handshake:
         """The handshake stands, in which the server has been judged (`ITLSClient`)."""
         self.agreed = f"{ssl.get_protocol_version_name()}/{ssl.get_cipher_name()}"
         if not ssl.judged:
-            self.agreed += "/resumed"
+            self.agreed += RESUMED
 
     def failed(self, detail: str) -> None:
         """The handshake has failed: what was agreed on with this server before is of no use."""

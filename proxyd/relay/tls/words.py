@@ -13,6 +13,8 @@ import re
 
 from OpenSSL.SSL import Error, SysCallError
 
+RESUMED = "/resumed"  # behind version and cipher of a connection in which a session was taken up
+
 CUT_SHORT = "TLS: it ended without close_notify"
 
 _ALERT = re.compile(r"\S+ alert (.+)")  # after the version, which is called otherwise by each OpenSSL

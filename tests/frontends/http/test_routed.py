@@ -15,7 +15,6 @@ from proxyd.config.action import (
     RedirectSpec,
     RespondSpec,
     RewriteSpec,
-    template,
 )
 from proxyd.config.address import TcpAddress
 from proxyd.config.condition import ConditionSpec
@@ -25,6 +24,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients, record_of
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.template import template
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.auth import Verdict
 from proxyd.frontends.http.factory import HttpFactory
