@@ -1,0 +1,103 @@
+"""
+Which stored answer is one to this request?
+
+An answer is known by what its server was asked: the URL in one form, the way that the request took, and,
+where the answer says so, fields of the request (Vary).  Whatever else of a request could change an answer
+does not reach the server where its answer may be stored (`guarded`), so that nobody makes one for others.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Iterable, Sequence
+
+from proxyd.wire.httpfields import FORWARDED, Field
+
+KEEP, SORT, DROP = "keep", "sort", "drop"  # what becomes of a query
+
+_PORTS = {b"http": b":80", b"https": b":443"}
+
+# Lists whose order and case mean nothing, or so little that no server goes by it.
+_LISTS = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
+
+# Frameworks make another target, host or method of these; no client needs them.
+_MISLEADING = re.compile(
+    rb"\r\n(?:X-Original-URL|X-Original-Host|X-Rewrite-URL|X-Host|X-Forwarded-Scheme|X-Forwarded-Protocol"
+    rb"|X-HTTP-Method|X-HTTP-Method-Override|X-Method-Override|X-HTTP-Host-Override|Forwarded-Host"
+    rb"|X-Forwarded-Ssl|X-Url-Scheme|Front-End-Https): [^\r]*",
+    re.IGNORECASE,
+)
+
+# Of what a proxy before us tells, this is of the client alone, whose address no answer should go by.
+_OF_CLIENTS = frozenset({b"x-forwarded-for", b"x-real-ip"})
+
+_PLACES = re.compile(rb"(?:host|proto)=(?:\"[^\"]*\"|[^;,\" \t]*)", re.IGNORECASE)
+
+
+def url(secure: bool, host: bytes, target: bytes) -> bytes:
+    """The URL of a request in the form in which it is looked for (RFC 9110, 4.2.3)."""
+    scheme = b"https" if secure else b"http"
+    host = host.lower()
+    if host.endswith(_PORTS[scheme]):
+        host = host[: -len(_PORTS[scheme])]
+    return b"%s://%s%s" % (scheme, host, target)
+
+
+def normal_query(target: bytes, how: str, ignored: Sequence[str] = ()) -> bytes:
+    """A target whose query has its parameters in order or not at all, and none of those that are ignored."""
+    path, mark, query = target.partition(b"?")
+    if not mark or how == DROP:
+        return path
+    if ignored:
+        kept = [
+            pair
+            for pair in query.split(b"&")
+            if not any(fnmatchcase(pair.partition(b"=")[0].decode("latin-1"), name) for name in ignored)
+        ]
+        if not kept:
+            return path
+    else:
+        kept = query.split(b"&")
+    if how == SORT:
+        kept.sort()
+    return path + b"?" + b"&".join(kept)
+
+
+def way(name: str, fields: Iterable[Field], trusted: bool) -> bytes:
+    """
+    Which way a request takes: ``name`` is that of its route or pool.
+
+    What a trusted proxy says of where its client has asked is a part of it, as servers go by that.
+    """
+    told = b""
+    if trusted:
+        for field in fields:
+            if field[3] != FORWARDED or field[0] in _OF_CLIENTS:
+                continue
+            value = b";".join(_PLACES.findall(field[1])) if field[0] == b"forwarded" else field[1]
+            if value:
+                told += b"\n%s: %s" % (field[0], value)
+    return name.encode("utf-8") + told
+
+
+def guarded(head: bytes) -> bytes:
+    """The head of a request, as it goes to a server, without what could lead that server astray."""
+    return _MISLEADING.sub(b"", head)
+
+
+def chosen_by(names: Iterable[bytes], fields: Sequence[Field]) -> tuple[bytes, ...]:
+    """What a request says in the fields of these names, so that it may be compared (RFC 9111, 4.1)."""
+    return tuple([_normal(name, [field[1] for field in fields if field[0] == name]) for name in names])
+
+
+def _normal(name: bytes, found: Sequence[bytes]) -> bytes:
+    """The values of one field as one; one that is not there is like none other."""
+    if not found:
+        return b"-"
+    if len(found) == 1 and b"," not in found[0] and name not in _LISTS:
+        return b"=" + found[0]
+    parts = [part.strip(b" \t") for value in found for part in value.split(b",")]
+    if name in _LISTS:
+        parts = sorted({re.sub(rb"[ \t]", b"", part).lower() for part in parts if part})
+    return b"=" + b",".join(parts)

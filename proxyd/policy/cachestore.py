@@ -1,0 +1,195 @@
+"""
+What is stored, and how is it found again?
+
+A `Store` knows answers by their URLs.  For one URL there may be several: by the way that requests take, and
+by what they say in the fields that an answer names in Vary.  The sizes of all of them stay within a budget
+(`eviction`); they are found by their tags, too, so that what belongs together can be purged together.
+"""
+
+from __future__ import annotations
+
+from typing import Hashable, Iterator, Optional, Sequence
+
+from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.eviction import Evictable, S3Fifo
+from proxyd.policy.freshness import Terms, values
+from proxyd.wire.httpfields import Field
+
+VARIANTS = 32  # of one URL; a server that says Vary: User-Agent has no end of them
+TAGS = 100  # of one answer, the others are not heeded
+LONGEST_TAG = 256  # bytes
+
+OVERHEAD = 1500  # bytes that an answer takes beside its head and body, as measured
+
+PURGED_IN_A_STEP = 5000  # URLs that are looked at
+
+
+class Stored(Evictable):
+    """
+    One answer: ``names`` are the fields of requests that it goes by, ``chosen`` what they say.
+
+    ``live`` says that it is the store's still; who holds on to one that is not may go on sending it.
+    ``told`` and ``told_at`` are whose who sends it.
+    """
+
+    __slots__ = (
+        "body",
+        "chosen",
+        "fields",
+        "live",
+        "names",
+        "reason",
+        "status",
+        "tags",
+        "terms",
+        "told",
+        "told_at",
+        "url",
+        "way",
+    )
+
+    def __init__(
+        self,
+        url: bytes,
+        way: bytes,
+        names: tuple[bytes, ...],
+        chosen: tuple[bytes, ...],
+        status: int,
+        reason: bytes,
+        fields: Sequence[Field],
+        body: bytes,
+        terms: Terms,
+    ) -> None:
+        head = sum(len(field[2]) for field in fields)
+        super().__init__(len(body) + 2 * head + 2 * len(url) + OVERHEAD)
+        self.url = url
+        self.way = way
+        self.names = names
+        self.chosen = chosen
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.body = body
+        self.terms = terms
+        self.tags = tags_of(fields)
+        self.live = False
+        self.told: object = None
+        self.told_at = -1
+
+    @property
+    def name(self) -> Hashable:
+        return self.url, self.way, self.chosen
+
+    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
+        """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
+        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
+
+    def renewed(self, fields: Sequence[Field], terms: Terms) -> Stored:
+        """The same after its server has said that it is still good."""
+        return Stored(
+            self.url, self.way, self.names, self.chosen, self.status, self.reason, fields, self.body, terms
+        )
+
+
+def tags_of(fields: Sequence[Field]) -> frozenset[bytes]:
+    """What an answer is called by, beside its URL: Surrogate-Key (Fastly) and Cache-Tag (Cloudflare)."""
+    found = [each for line in values(fields, b"surrogate-key") for each in line.split()]
+    found += [each.strip(b" \t") for line in values(fields, b"cache-tag") for each in line.split(b",")]
+    return frozenset([each for each in found if 0 < len(each) <= LONGEST_TAG][:TAGS])
+
+
+class Store:
+    """Answers in memory, whose sizes together are ``budget`` bytes at most."""
+
+    def __init__(self, budget: int) -> None:
+        self._kept: S3Fifo[Stored] = S3Fifo(budget)
+        self._by_url: dict[bytes, list[Stored]] = {}
+        self._by_tag: dict[bytes, set[Stored]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def used(self) -> int:
+        """The bytes of all that is stored."""
+        return self._kept.used
+
+    @property
+    def evicted(self) -> int:
+        """How many answers have gone for want of room, ever."""
+        return self._kept.evicted
+
+    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Stored]:
+        """The answer to a request that says this, if there is one; the newest, if there are several."""
+        for stored in self._by_url.get(url, ()):
+            if stored.answers(way, fields):
+                stored.touch()
+                return stored
+        return None
+
+    def put(self, stored: Stored) -> None:
+        """Keep it, in the place of the one that was an answer to the same."""
+        proven = False
+        for other in self._by_url.get(stored.url, ()):
+            if other.way == stored.way and other.names == stored.names and other.chosen == stored.chosen:
+                proven = other.in_main or other.hits > 1
+                self.drop(other)
+                break
+        variants = self._by_url.setdefault(stored.url, [])
+        if len(variants) >= VARIANTS:
+            self.drop(variants[-1])
+        variants.insert(0, stored)
+        for tag in stored.tags:
+            self._by_tag.setdefault(tag, set()).add(stored)
+        stored.live = True
+        for gone in self._kept.add(stored, proven):
+            self._forget(gone)
+
+    def renew(self, stored: Stored, fields: Sequence[Field], terms: Terms) -> Stored:
+        """Keep it with other fields, and on other terms."""
+        made = stored.renewed(fields, terms)
+        self.put(made)
+        return made
+
+    def drop(self, stored: Stored) -> None:
+        """It is not to be used any more."""
+        if stored.live:
+            self._kept.remove(stored)
+            self._forget(stored)
+
+    def purge_url(self, url: bytes) -> int:
+        """Drop the answers for a URL; how many there were."""
+        found = list(self._by_url.get(url, ()))
+        for stored in found:
+            self.drop(stored)
+        return len(found)
+
+    def purge_tag(self, tag: bytes) -> int:
+        """Drop the answers with a tag; how many there were."""
+        found = list(self._by_tag.get(tag, ()))
+        for stored in found:
+            self.drop(stored)
+        return len(found)
+
+    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
+        """Drop the answers whose URLs begin with this, in steps; how many there were, so far."""
+        count = 0
+        urls = list(self._by_url)
+        for place in range(0, len(urls), PURGED_IN_A_STEP):
+            for url in urls[place : place + PURGED_IN_A_STEP]:
+                if url.startswith(prefix):
+                    count += self.purge_url(url)
+            yield count
+
+    def _forget(self, stored: Stored) -> None:
+        stored.live = False
+        stored.told = None
+        variants = self._by_url[stored.url]
+        variants.remove(stored)
+        if not variants:
+            del self._by_url[stored.url]
+        for tag in stored.tags:
+            tagged = self._by_tag[tag]
+            tagged.discard(stored)
+            if not tagged:
+                del self._by_tag[tag]

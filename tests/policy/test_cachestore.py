@@ -1,0 +1,139 @@
+"""What is stored, and how is it found again?"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from proxyd.policy import cachestore
+from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Store, Stored, tags_of
+from proxyd.policy.freshness import Terms
+from proxyd.wire.httpfields import Field, parse_field
+from tests.support.case import Case
+
+TERMS = Terms(60.0, 0.0)
+
+
+def fields(*lines: bytes) -> list[Field]:
+    return [parse_field(line) for line in lines]
+
+
+def made(
+    url: bytes = b"http://a/", body: bytes = b"x", *lines: bytes, way: bytes = b"p", **by: bytes
+) -> Stored:
+    """An answer; ``by`` are the fields of the request that it goes by."""
+    names = tuple(sorted(name.encode() for name in by))
+    asked = fields(*(name.encode() + b": " + value for name, value in by.items()))
+    return Stored(url, way, names, chosen_by(names, asked), 200, b"OK", fields(*lines), body, TERMS)
+
+
+class Stores(Case):
+    def setUp(self) -> None:
+        self.store = Store(1 << 20)
+
+    def body(self, url: bytes = b"http://a/", *lines: bytes, way: bytes = b"p") -> Any:
+        found = self.store.find(url, way, fields(*lines))
+        return found.body if found is not None else None
+
+    def test_found(self) -> None:
+        """By its URL and its way, and no other."""
+        self.store.put(made())
+        self.assertEqual(self.body(), b"x")
+        self.assertIsNone(self.body(b"http://b/"))
+        self.assertIsNone(self.body(way=b"q"))
+
+    def test_variants(self) -> None:
+        """By what its Vary names; the newest, if several are answers."""
+        self.store.put(made(body=b"one", x=b"1"))
+        self.store.put(made(body=b"two", x=b"2"))
+        self.assertEqual(self.body(b"http://a/", b"X: 1"), b"one")
+        self.assertEqual(self.body(b"http://a/", b"X: 2"), b"two")
+        self.assertIsNone(self.body(b"http://a/", b"X: 3"))
+        self.assertIsNone(self.body())
+        self.store.put(made(body=b"any"))
+        self.assertEqual(self.body(b"http://a/", b"X: 1"), b"any")
+
+    def test_the_new_one_replaces_the_old(self) -> None:
+        """Of two answers to the same the later one stays, and the room of the other is free."""
+        old, new = made(body=b"old"), made(body=b"new")
+        self.store.put(old)
+        self.store.put(new)
+        self.assertEqual(self.body(), b"new")
+        self.assertEqual((old.live, new.live, len(self.store)), (False, True, 1))
+        self.assertEqual(self.store.used, new.size)
+
+    def test_size(self) -> None:
+        """Nothing is free: an empty answer takes room, too."""
+        self.assertGreater(made(body=b"").size, OVERHEAD)
+        self.assertEqual(made(body=bytes(5000)).size - made(body=b"").size, 5000)
+
+    def test_bounded_variants(self) -> None:
+        """A server that goes by what is never the same does not fill the table of one URL; the oldest go."""
+        for number in range(3 * VARIANTS):
+            self.store.put(made(x=b"%d" % number))
+        self.assertEqual(len(self.store), VARIANTS)
+        self.assertIsNone(self.body(b"http://a/", b"X: 0"))
+        self.assertIsNotNone(self.body(b"http://a/", b"X: %d" % (3 * VARIANTS - 1)))
+
+    def test_renewed(self) -> None:
+        """What is still good has new fields and terms, and the body is the same object."""
+        old = made(body=b"body")
+        self.store.put(old)
+        new = self.store.renew(old, fields(b"X: 2"), Terms(99.0, 1.0))
+        found = self.store.find(b"http://a/", b"p", [])
+        self.assertIs(found, new)
+        self.assertIs(new.body, old.body)
+        self.assertEqual((new.terms.lifetime, len(self.store)), (99.0, 1))
+
+    def test_tags(self) -> None:
+        """Surrogate-Key has blanks between them, Cache-Tag commas."""
+        self.assertEqual(
+            tags_of(fields(b"Surrogate-Key: a b", b"Cache-Tag: c, d e")),
+            frozenset([b"a", b"b", b"c", b"d e"]),
+        )
+        self.assertEqual(tags_of(fields(b"Cache-Tag: " + b"x" * 300)), frozenset())
+        self.assertEqual(
+            len(tags_of(fields(b"Surrogate-Key: " + b" ".join(b"%d" % n for n in range(999))))), 100
+        )
+
+    def test_purged(self) -> None:
+        """By URL, by tag, and by the beginning of the URL."""
+        for number in range(6):
+            tag = b"Surrogate-Key: all n%d" % (number % 2)
+            self.store.put(made(b"http://a/%d" % number, b"x", tag))
+            self.store.put(made(b"http://a/%d" % number, b"x", tag, x=b"1"))
+        self.assertEqual(self.store.purge_url(b"http://a/0"), 2)
+        self.assertEqual(self.store.purge_url(b"http://a/0"), 0)
+        self.assertEqual(self.store.purge_tag(b"n1"), 6)
+        self.assertEqual(self.store.purge_tag(b"none"), 0)
+        self.patch(cachestore, "PURGED_IN_A_STEP", 1)
+        self.assertEqual(list(self.store.purge_prefix(b"http://a/2")), [2, 2])
+        self.assertEqual(list(self.store.purge_prefix(b"http://"))[-1], 2)
+        self.assertEqual((len(self.store), self.store.used), (0, 0))
+        self.assertEqual((self.store._by_url, self.store._by_tag), ({}, {}))
+
+    def test_tables_agree(self) -> None:
+        """Whatever is put, found, dropped and purged, nothing is left in one table that is not in all."""
+        random = Random(6)
+        store = Store(40 * OVERHEAD)
+        held: list[Stored] = []
+        for _ in range(5000):
+            what, url = random.random(), b"http://a/%d" % random.randrange(40)
+            if what < 0.6:
+                stored = made(url, b"x" * random.randrange(3000), b"Cache-Tag: %d" % random.randrange(9))
+                store.put(stored)
+                held.append(stored)
+            elif what < 0.9:
+                store.find(url, b"p", [])
+            elif what < 0.95:
+                store.purge_tag(b"%d" % random.randrange(9))
+            elif held:
+                store.drop(random.choice(held))
+            self.assertLessEqual(store.used, 40 * OVERHEAD)
+        live = {stored for stored in held if stored.live}
+        self.assertEqual(len(store), len(live))
+        self.assertEqual(store.used, sum(stored.size for stored in live))
+        self.assertEqual({each for variants in store._by_url.values() for each in variants}, live)
+        self.assertEqual({each for tagged in store._by_tag.values() for each in tagged}, live)
+        self.assertGreater(store.evicted, 0)
