@@ -6,7 +6,7 @@ has passive ones), and a line for each connection in a file of its own.  Each is
 
 On the same port of another address each passes TLS on, and reads the name in it; of a third address TLS ends,
 with the same certificate; of a fourth HTTP is spoken: each tells servers of the client, passes bodies on
-as they come, and keeps connections to them.
+as they come, and keeps connections to them; and of a fifth HTTP/2.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ MOST = 4000  # connections; HAProxy wants the descriptors for all of them when i
 
 TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
 HTTP_HOST = "127.0.0.4"  # where HTTP is spoken, in the same way
+
+H2_HOST = "127.0.0.5"  # where HTTP/2 is, without TLS
 
 KEPT = 64  # connections to each server that wait for a request, as many as the load has clients
 
@@ -184,7 +186,8 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         f"[listener tls]\nbind = tcp:{port}:interface={TLS_HOST}\npool = servers\ntls = passthrough\n"
         f"[listener secure]\nbind = tcp:{port}:interface={SECURE_HOST}\npool = servers\n"
         f"tls = {folder / CERTIFICATE}\n"
-        f"[listener http]\nbind = tcp:{port}:interface={HTTP_HOST}\npool = servers\nprotocol = http\n"
+        f"[listener http]\nbind = tcp:{port}:interface={HTTP_HOST} tcp:{port}:interface={H2_HOST}\n"
+        "pool = servers\nprotocol = http\n"
         "max_requests = 1000000\n"
         f"[pool servers]\ncheck = tcp\nmax_idle_connections = {KEPT}\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
@@ -221,7 +224,7 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
         f"frontend secure\n  bind {SECURE_HOST}:{port} ssl crt {folder / CERTIFICATE}\n"
         "  default_backend servers\n"
         f"frontend http\n  mode http\n  option httplog\n  option forwardfor\n  bind {HTTP_HOST}:{port}\n"
-        "  default_backend http\n"
+        f"  bind {H2_HOST}:{port} proto h2\n  default_backend http\n"
         "backend http\n  mode http\n  balance roundrobin\n  http-reuse always\n"
         + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
         + "backend servers\n  balance roundrobin\n"
@@ -279,7 +282,8 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
         )
         + f"  upstream servers {{\n{upstream}    keepalive {KEPT};\n    keepalive_requests 1000000;\n  }}\n"
         "  map $http_upgrade $connection_upgrade {\n    default upgrade;\n    '' '';\n  }\n"
-        f"  server {{\n    listen {HTTP_HOST}:{port};\n    location / {{\n      proxy_pass http://servers;\n"
+        f"  server {{\n    listen {HTTP_HOST}:{port};\n"
+        f"    listen {H2_HOST}:{port} http2;\n    location / {{\n      proxy_pass http://servers;\n"
         "      proxy_http_version 1.1;\n      proxy_request_buffering off;\n"
         "      proxy_set_header Host $http_host;\n"
         "      proxy_set_header Connection $connection_upgrade;\n"

@@ -12,6 +12,7 @@ from typing import Callable, Mapping, Optional
 
 import attrs
 
+from bench import h2load
 from bench.load import Load, Result
 from bench.proxies import Proxy
 
@@ -45,6 +46,7 @@ class Row:
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
     beside: Mapping[str, int] = {}  # a load on the same proxy that this one is compared with
+    streams: Mapping[str, int] = {}  # of HTTP/2, by `h2load` instead of our own load
     checked: int = 0  # servers that are only checked; compared with the same load on a proxy without them
 
     @property
@@ -54,6 +56,8 @@ class Row:
 
     def measure(self, load: Load, proxy: Proxy, seconds: float, warmup: float) -> Result:
         """Load a proxy; ``seconds`` count, after those to warm up."""
+        if self.streams:
+            return h2load.measure(proxy, seconds, warmup, **self.streams)
         if self.fresh:
             return measure_memory(load, proxy, self.load)
         how = {"port": proxy.port, "pid": proxy.pid, "seconds": seconds, "warmup": warmup}
@@ -269,6 +273,12 @@ ROWS = {
             exchanges(0.9),
             {"exchangers": 64, "http": 1, "upgrade": 1},
         ),
+        Row(
+            "h2",
+            "HTTP/2: GET of 1 KB on 10 connections with 10 streams each",
+            requests("exchanges", 0.15),
+            streams={"clients": 10, "streams": 10, "size": 1024},
+        ),
         Row("memory", f"{IDLE:,} idle connections", memory(1.5), fresh=True),
         Row(
             "underbulk",
@@ -339,7 +349,7 @@ ROWS = {
 }
 
 GROUPS = {
-    "http": ("httpkeep", "httpclose", "http100k", "http10m", "httpput", "websocket"),
+    "http": ("httpkeep", "httpclose", "http100k", "http10m", "httpput", "websocket", "h2"),
     "bulk": ("upload", "download", "passthrough"),
     "tls": ("tlssmall", "tlsdownload", "tlsupload", "tlsconnect", "tlsresume", "tlsmemory"),
     "p99": ("underbulk", "underpaced", "underflood"),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from typing import Any
+
+from twisted.internet.threads import deferToThread
 
 from tests.functional.test_requests import HTTP, KEEP, sha256
 from tests.functional.test_termination import ROOT, TerminationCase
+from tests.support import smuggling, smuggling2
 from tests.support.daemon import Daemon, DaemonCase
+from tests.support.markers import Client
+from tests.support.markers2 import attack
+from tests.support.origins import Echo, requests_in
 from tests.support.services import nginx
 from tests.support.stage import Place, program
 
@@ -16,14 +23,18 @@ LARGE = 20 * 1024 * 1024
 PRIOR = "--http2-prior-knowledge"
 
 
-class Http2(DaemonCase):
-    """curl and h2load, and nginx, which is asked by HTTP/1.1."""
+class Http2Case(DaemonCase):
+    """Clients of HTTP/2, and servers that are asked by HTTP/1.1."""
 
     async def curl(self, *arguments: Any) -> bytes:
         return await self.stage.check(program("curl", "curl"), "--silent", "--show-error", *arguments)
 
     async def relay(self, *servers: Place, **how: Any) -> Daemon:
         return await super().relay(*servers, **{"listener": HTTP, "pool": KEEP, **how})
+
+
+class Http2(Http2Case):
+    """curl and h2load, and nginx."""
 
     async def goes_both_ways(self, front: Place) -> None:
         """Send a large body through a daemon at ``front`` and fetch it again."""
@@ -78,3 +89,30 @@ class OverTls(TerminationCase):
         out = await self.curl(daemon.front, "a.example", "--http1.1", "--include")
         self.assertIn("HTTP/1.1 200", out)
         self.assertEqual([one["version"] for one in await daemon.records(2)], ["2.0", "1.1"])
+
+
+class Smuggling(Http2Case):
+    """No stream answers, or makes, another one's request."""
+
+    async def test_permissive_server(self) -> None:
+        """What one that takes anything gets is what was answered, each with one framing."""
+        echo = Echo(self.stage)
+        daemon = await self.relay(echo.place, listener=HTTP, pool=KEEP)
+        cases = [(one, False) for one in smuggling2.corpus()] + [(one, True) for one in smuggling2.lawful()]
+
+        def ask() -> Counter[bytes]:
+            answered: Counter[bytes] = Counter()
+            other = Client(daemon.front, "127.0.0.3")
+            for number, (one, lawful) in enumerate(cases):
+                answered.update(attack(daemon.front, other, one, number, "whole", lawful))
+            for number, old in enumerate(smuggling.corpus(), len(cases)):
+                one = smuggling2.translated(old)
+                answered.update(attack(daemon.front, other, one, number, "whole", None))
+            other.close()
+            return answered
+
+        answered = await deferToThread(ask)
+        await daemon.leaves_nothing()
+        seen = Counter(target for data in echo.heard for target, _ in requests_in(bytes(data)))
+        self.assertEqual([target for target in seen if b"smuggled" in target], [])
+        self.assertEqual([target for target in answered if seen[target] < answered[target]], [])

@@ -3,11 +3,12 @@ Does no connection's bytes answer another one's request?
 
 Each attack of `tests.support.smuggling`, and each request there that is right but could mislead, is sent to
 nginx, Apache and a permissive server: whole, behind another request, in pieces, and with pauses; a request
-with a marker follows it, and another client asks meanwhile through the same kept connections.  Everybody must
-get the own answer, and the servers' logs must have those requests alone.  One that leaves bodies unread, and
-takes them for requests, must not reach another client with what it answers.  Then a hostile server answers in
-every way of `tests.support.splitting`, and nobody must get what another one was told, nor what it says while
-the daemon is stopped and another one's request waits.
+with a marker follows it, and another client asks meanwhile through the same kept connections.  The same is
+done by HTTP/2, with `tests.support.smuggling2` and what was of HTTP/1.1 in the words of HTTP/2.  Everybody
+must get the own answer, and the servers' logs must have those requests alone.  One that leaves bodies unread,
+and takes them for requests, must not reach another client with what it answers.  Then a hostile server
+answers in every way of `tests.support.splitting`, and nobody must get what another one was told, nor what it
+says while the daemon is stopped and another one's request waits.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import shutil
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Callable
+from typing import Callable, Optional
 
 from twisted.internet.threads import deferToThread
 
 from tests.proof._footing import footprint, prove, unchanged
+from tests.support import markers2, smuggling2
 from tests.support.daemon import Daemon, relay
 from tests.support.markers import WAYS, Client, attack, provoke
 from tests.support.origins import Echo, Hostile, requests_in
@@ -43,6 +45,16 @@ def cases() -> list[tuple[Attack, bool, str]]:
     return found
 
 
+def cases2() -> list[tuple[smuggling2.Attack, Optional[bool], str]]:
+    """Those of HTTP/2, and whether each is right, if that is known."""
+    known: list[tuple[smuggling2.Attack, Optional[bool]]] = [(one, False) for one in smuggling2.corpus()]
+    known += [(one, True) for one in smuggling2.lawful()]
+    known += [(smuggling2.translated(one), None) for one in corpus(SEED)]
+    found = [(one, right, way) for one, right in known for way in markers2.WAYS]
+    Random(SEED).shuffle(found)
+    return found
+
+
 def send_all(front: Place) -> Counter[str]:
     """Send them all; return how often each target was answered."""
     random = Random(SEED)
@@ -50,6 +62,9 @@ def send_all(front: Place) -> Counter[str]:
     answered: Counter[str] = Counter()
     for number, (one, right, way) in enumerate(cases()):
         found = attack(front, other, one, number, way, random, right)
+        answered.update(target.decode() for target in found)
+    for number, (two, known, way) in enumerate(cases2(), len(cases())):
+        found = markers2.attack(front, other, two, number, way, known)
         answered.update(target.decode() for target in found)
     other.close()
     return answered
@@ -113,7 +128,7 @@ async def proof(stage: Stage) -> str:
     (files / "first").write_text("/first")
     for kind in ("before", "own", "other"):
         (files / kind).mkdir()
-        for number in range(len(cases())):
+        for number in range(len(cases()) + len(cases2())):
             (files / kind / str(number)).write_text(f"/{kind}/{number}")
     more = await through(stage, httpd.place, lambda: logged(httpd.folder / "access.log"))
     print(f"Apache: {more} requests answered, each with its own answer")
@@ -139,7 +154,8 @@ async def proof(stage: Stage) -> str:
         await deferToThread(provoke_all, daemon, hostile)
     kept = await unchanged(daemon, before)
     return (
-        f"{len(corpus(SEED))} attacks and {len(lawful(SEED))} that are right in {len(WAYS)} ways: "
+        f"{len(corpus(SEED))} attacks and {len(lawful(SEED))} that are right in {len(WAYS)} ways, "
+        f"{len(smuggling2.corpus())} and {len(smuggling2.lawful())} of HTTP/2 in {len(markers2.WAYS)} ways: "
         f"{count} of nginx, {more} of Apache, {most} of a permissive and {own} of a careless server, all "
         "answered with their own; "
         f"{len(hostile.splits)} evil answers, {ROUNDS + 1} times: none to another; {kept}"

@@ -90,6 +90,16 @@ def _chunks_in(data: bytes) -> tuple[Optional[bytes], bytes]:
     return (body, data) if complete else (None, b"")
 
 
+def _end_of_chunks(data: bytes, begin: int) -> int:
+    """Where a chunked body ends, -1 if it does not yet: as it says, or else at what looks like an end."""
+    try:
+        body, rest = _chunks_in(data[begin:])
+    except AssertionError:
+        last = _LAST(data, begin)
+        return last.end() if last is not None else -1
+    return -1 if body is None else len(data) - len(rest)
+
+
 def answer(target: bytes) -> bytes:
     """The answer that belongs to this target."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(target), target)
@@ -156,10 +166,9 @@ class Echo(Connections):
                 if self._careless and (_BODILESS(match.group("line")) or _EXPECTS(fields)):
                     pass
                 elif _CHUNKED(fields):
-                    last = _LAST(data, end)
-                    if last is None:
+                    end = _end_of_chunks(data, end)
+                    if end < 0:
                         break
-                    end = last.end()
                 elif length is not None:
                     end += int(length.group(1) or 0)
                     if len(data) < end:

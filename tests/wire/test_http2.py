@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxyd.wire.http1 import CHUNKED, Memory, parse_request
 from proxyd.wire.http2 import FIRST_LINE, PREFACE, Header, request_head, trailer_fields
 from proxyd.wire.httpfields import Lines, Unacceptable
+from tests.support import smuggling2
 from tests.support.case import Case
 
 GET: list[Header] = [
@@ -97,6 +98,20 @@ class Heads(Case):
             with self.assertRaises(Unacceptable, msg=str(headers)) as caught:
                 request_head(headers, True)
             self.assertEqual(caught.exception.section, section, headers)
+
+    def test_smuggling(self) -> None:
+        """No head of the corpus that is wrong becomes a request, and those that are right become one."""
+        for one in smuggling2.corpus():
+            if one.head_is_wrong:
+                with self.assertRaises(Unacceptable, msg=str(one)):
+                    parse_request(request_head(one.headers, one.body is None).head, Memory(Lines()))
+        for one in smuggling2.lawful():
+            head = request_head(one.headers, False)
+            request = parse_request(head.head, Memory(Lines()))
+            assert request is not None
+            self.assertEqual((request.took, request.target), (len(head.head), b"/first"), one)
+            length = sum(map(len, one.body or ()))
+            self.assertIn(request.said.length, (length, CHUNKED), one)
 
     def test_trailers(self) -> None:
         """Trailers are fields, and never what would have to be known before."""

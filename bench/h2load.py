@@ -1,0 +1,52 @@
+"""
+How is a proxy loaded with streams of HTTP/2?
+
+By h2load of nghttp2 (Debian's nghttp2-client), on the core of the load; `load.c` is the server behind the
+proxy, as for the other rows.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+from pathlib import Path
+from typing import Sequence
+
+from bench.load import Result
+from bench.proxies import H2_HOST, NotRunning, Proxy, executable
+
+_COUNTS = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout").search
+
+
+def measure(proxy: Proxy, seconds: float, warmup: float, clients: int, streams: int, size: int) -> Result:
+    """GET so many bytes on so many connections, on each so many times at once."""
+    command = [executable("h2load"), f"-c{clients}", f"-m{streams}", f"http://{H2_HOST}:{proxy.port}/{size}"]
+    _run([*command, f"--duration={max(1.0, warmup):g}"])
+    before, own = _processor(proxy.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = _run([*command, f"--duration={seconds:g}"])
+    after, busy = _processor(proxy.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
+    succeeded, failed, errored, timeout = map(int, said)
+    return {
+        "seconds": seconds,
+        "exchanges": succeeded,
+        "errors": failed + errored + timeout,
+        "cpu": after[0] - before[0],
+        "waited": after[1] - before[1],
+        "load_busy": busy.ru_utime + busy.ru_stime - own.ru_utime - own.ru_stime,
+    }
+
+
+def _run(command: Sequence[str]) -> Sequence[str]:
+    """How many requests succeeded, failed, erred and timed out."""
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    found = _COUNTS(said.stdout)
+    if found is None or said.returncode:
+        raise NotRunning(f"h2load: {said.stdout.strip()[-300:]}")
+    return found.groups()
+
+
+def _processor(pid: int) -> tuple[float, float]:
+    """For how long a process has run, and has waited for its core, in seconds (/proc/PID/schedstat)."""
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
