@@ -4,3 +4,7 @@ cookie or token of RDP (`rdp_cookie`). A client whose server is away is served b
 `affinity_failback = yes` leads it back. `proxyd_affinity_…` counts what came of it.
 
 With `state` the tables outlive a restart.
+
+`affinity = cookie name=SRV secret=file:…` gives browsers a sealed cookie that leads them back to their server, for
+listeners with `protocol = http`; `affinity = learned_cookie name=JSESSIONID` goes by the servers' own. A server that is
+drained keeps those whom cookies lead to it.

@@ -78,7 +78,7 @@ from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
 from proxyd.relay.tls.server import ServerTls
 from proxyd.upkeep.acme.renewal import AcmeCertificates
-from proxyd.upkeep.affinity import carry_tables_over
+from proxyd.upkeep.affinity import carry_tables_over, give_secrets
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
 from proxyd.upkeep.certificates import CertificateFiles
 from proxyd.upkeep.counters import CountersSweep
@@ -259,6 +259,7 @@ class ProxyService(Service):
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
         wrong = self._checks.faults()
         wrong += self._server_tls_files.load()
+        wrong += give_secrets(list(self.pools.values()))
         lane = self._datapaths["lane"]
         try:
             self._state.check()

@@ -22,7 +22,7 @@ from proxyd.config import (
 )
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
-from proxyd.config.affinity import OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
+from proxyd.config.affinity import OF_REQUESTS, OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
 from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
@@ -305,13 +305,13 @@ def _check_starttls(judged: list[_Judged], problems: list[Problem]) -> None:
 
 
 def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:
-    """Who goes by what clients say in TLS, or in RDP, must be led clients of whom it is read."""
+    """Who goes by what clients say in TLS, in RDP or in requests must be led clients of whom it is read."""
     listeners = [one for one in judged if one.section.kind == "listener"]
     routes = [one for one in judged if one.section.kind == "route"]
     for one in judged:
         for option, before in (("balance", "key="), ("affinity", "")) if one.section.kind == "pool" else ():
             key = getattr(one.values.get(option), "key", "")
-            for front in listeners if key in (*OF_THE_HELLO, RDP_COOKIE) else ():
+            for front in listeners if key in (*OF_THE_HELLO, *OF_REQUESTS, RDP_COOKIE) else ():
                 text = _unread(key, one.section.name, front, routes)
                 if text:
                     line = one.entries[option].words[0].line
@@ -324,6 +324,9 @@ def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
     own = [route.values for route in routes if front.section.name in route.values.get("listener", ())]
     if pool not in [values.get("pool") for values in (front.values, *own)]:
         return ""
+    if key in OF_REQUESTS:
+        reads = front.values.get("protocol") == HTTP
+        return "" if reads else "reads no requests; write protocol = http there"
     if key == RDP_COOKIE:
         return "lets in only TLS, and there is no RDP in it" if "tls" in front.entries else ""
     if key == TLS_SESSION and listener.ends_tls(front.values):

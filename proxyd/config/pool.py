@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from proxyd.config.adaptive import AdaptiveSpec, MaxConnections
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
-from proxyd.config.affinity import TLS_SESSION, Affinity, AffinitySpec
+from proxyd.config.affinity import COOKIE, TLS_SESSION, Affinity, AffinitySpec
 from proxyd.config.agent import AgentCheck, AgentSpec
 from proxyd.config.agent import unfit as unfit_agent
 from proxyd.config.balance import FIRST_BYTE, RAMPED, Balance, BalanceSpec
@@ -217,7 +217,14 @@ OPTIONS = (
         "- `tls_session`: the id of the TLS session that it resumes, which is learned from the server; "
         "TLS 1.3 has no such id, and neither has TLS 1.2 with session tickets\n"
         "- `rdp_cookie`: the user that an RDP client names (`mstshash`); or the server whose address is in "
-        "the token of an RDP session broker (`msts`)",
+        "the token of an RDP session broker (`msts`)\n"
+        "- `cookie`: a cookie called `name` that we give to clients of listeners with `protocol = http`, and "
+        "take away from their requests; it says which server they had, and nobody else can read or make "
+        "it\n"
+        "- `learned_cookie`: the servers' own cookie called `name`, such as that of their sessions, which is "
+        "learned from their answers\n"
+        "\n"
+        "With cookies a server that is drained keeps the clients that it has.",
         "affinity = source ttl=8h size=1m",
         otherwise="clients are not remembered",
     ),
@@ -405,6 +412,8 @@ def _failback(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "affinity_failback", "is for a pool with affinity"
     elif given.get("affinity_failback") and affinity is not None and affinity.key == TLS_SESSION:
         yield "affinity_failback", "a TLS session is of one server, and its client is never led to another"
+    elif given.get("affinity_failback") and affinity is not None and affinity.key == COOKIE:
+        yield "affinity_failback", "a cookie names one server, and who is led to another gets a new one"
 
 
 def _titled(checks: Mapping[str, CheckSpec]) -> Iterator[tuple[str, CheckSpec]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
+from proxyd.config.affinity import AffinitySpec
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Rule, rest_allowed, shown
@@ -140,7 +141,13 @@ def _pool(pool: PoolSpec) -> str:
     checks = ", ".join(f"{check.kind} every {show_duration(check.interval)}" for check in pool.checks)
     header = f", PROXY header v{pool.proxy_protocol.version}" if pool.proxy_protocol else ""
     spare = f" ({backups} backup)" if backups else ""
-    memory = f", affinity {pool.affinity.key} for {show_duration(pool.affinity.ttl)}" if pool.affinity else ""
+    memory = f", affinity {_affinity(pool.affinity)}" if pool.affinity else ""
     plain = sum(server.tls is None for server in pool.servers)
     tls = "" if plain == len(pool.servers) else f" over TLS but for {plain}" if plain else " over TLS"
     return f"{servers}{spare}{tls}, balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"
+
+
+def _affinity(affinity: AffinitySpec) -> str:
+    if affinity.cookie is None:
+        return f"{affinity.key} for {show_duration(affinity.ttl)}"
+    return f"{affinity.key} {affinity.cookie.name}"

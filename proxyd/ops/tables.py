@@ -52,7 +52,7 @@ class Table:
 def tables(steered: Steered) -> Iterator[Table]:
     """All tables that there are."""
     for pool in steered.pools.values():
-        if pool.affinity is not None:
+        if pool.affinity is not None and pool.affinity.remembers:
             yield _affinity(pool.name, pool.affinity, steered.seconds())
     for table in steered.counters:
         yield _counters(table, steered.seconds())

@@ -11,22 +11,42 @@ when that has answered, so connections that come at once stay together; and a se
 nobody.
 
 What is remembered by the id of a TLS session is learned from the server, which gives the id out
-(`proxyd.wire.serverhello`); it stays with the server that has the session, and does not move.
+(`proxyd.wire.serverhello`); it stays with the server that has the session, and does not move.  A cookie of
+the server's is learned, too (nginx's ``sticky learn``), and moves; of one that we give nothing is
+remembered, since all that is known is in it (`proxyd.policy.cookie`).
+
+One request of a browser is not a connection that ends, but a part of a session.  So a server that is drained
+keeps whom cookies lead to it, as with HAProxy and nginx: they leave when their sessions end.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from itertools import islice
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Optional, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from proxyd.config.affinity import RDP_COOKIE, SNI, SOURCE, TLS_SESSION, VIA, AffinitySpec
+from proxyd.config.affinity import (
+    COOKIE,
+    LEARNED_COOKIE,
+    RDP_COOKIE,
+    SNI,
+    SOURCE,
+    TLS_SESSION,
+    VIA,
+    AffinitySpec,
+)
 from proxyd.config.words import Invalid, quoted
 from proxyd.interfaces import AffinitySnapshot
 from proxyd.policy.arrival import Arrival, name_of, network_of, network_text
 from proxyd.policy.bans import read_network
+from proxyd.policy.cookie import NONCE, Sealed
+from proxyd.policy.server import Server
+from proxyd.policy.state import State
 from proxyd.policy.table import MOST_USES, Row, Table
+
+_DIGEST = 16  # bytes: what a learned cookie is remembered by, since who has the cookie has the session
 
 
 @frozen
@@ -44,13 +64,18 @@ class Affinity:
     What a pool remembers of its clients.
 
     ``now`` is always the time in seconds.  `Pool.pick` asks `servers` whom a client had, and says by `kept`
-    or `chosen` whom it has got.
+    or `chosen` whom it has got.  ``cookie`` is the name of that by which clients are known, b"" for none;
+    ``remembers`` says whether the table is of any use.
     """
+
+    remembers = True
 
     def __init__(self, spec: AffinitySpec, failback: bool) -> None:
         self.spec = spec
         self.failback = failback
-        self.learns = spec.key == TLS_SESSION  # who tells it which server a key has is the server
+        self.learns = spec.key in (TLS_SESSION, LEARNED_COOKIE)  # who tells whose a key is is the server
+        self.cookie = spec.cookie.name.encode("ascii") if spec.cookie is not None else b""
+        self._stays = spec.key == TLS_SESSION
         self._by_token = spec.key == RDP_COOKIE
         self.table = Table(spec.size, spec.ttl)
         self.key = key_of(spec)
@@ -58,6 +83,15 @@ class Affinity:
         self.misses = 0
         self.moved = 0
         self.spilled = 0
+
+    def names(self, server: Server) -> Sequence[str]:
+        """What a server is called in the answers of `servers`."""
+        return (server.name, str(server.address)) if self._by_token else (server.name,)
+
+    def may_stay(self, server: Server) -> bool:
+        """Whether a server that gets nobody else keeps those who had it."""
+        drained = server.state is State.DRAINING or (server.state is State.UP and not server.share)
+        return bool(self.cookie) and drained and not server.leaving and server.health is not State.DOWN
 
     def servers(self, key: bytes, arrival: Arrival, now: float) -> Sequence[str]:
         """
@@ -83,14 +117,14 @@ class Affinity:
 
         ``full``: because the one it had was full, ``again``: because the one it was given cannot be reached.
         """
+        # A key that nobody has given out may be anything, and is not worth a place in the table.
+        moves = not self.learns or (not self._stays and self.table.find(key, now) is not None)
         if again:
-            if not self.learns and not full:
+            if moves and not full:
                 self.moved += self.table.retry(key, server, now)
         elif full:
             self.spilled += 1
-        elif self.learns:
-            self.misses += 1
-        elif self.table.use(key, server, now):
+        elif moves and self.table.use(key, server, now):
             self.moved += 1
         else:
             self.misses += 1
@@ -99,6 +133,14 @@ class Affinity:
         """This server has given out this key."""
         if key and self.table.use(key, server, now):
             self.moved += 1
+
+    def supposed(self, arrival: Arrival, server: str) -> Optional[Arrival]:
+        """A client that has had this server before; None if nothing is known of it by which that could be."""
+        if self.spec.key == LEARNED_COOKIE:
+            arrival = evolve(arrival, cookie=b"supposed")
+        key = self.key(arrival)
+        self.learn(key, server, 0.0)
+        return arrival if key else None
 
     def entries(self, now: float, most: int) -> list[Entry]:
         """So many entries for people, those that were used last."""
@@ -144,7 +186,93 @@ class Affinity:
 
     def _what(self) -> str:
         spec = self.spec
+        if spec.cookie is not None:
+            return f"{spec.key}/{spec.cookie.name}"
         return f"{spec.key}/{spec.prefix4}/{spec.prefix6}" if spec.key in (SOURCE, VIA) else spec.key
+
+
+class SealedAffinity(Affinity):
+    """
+    What cookies of ours say of clients.
+
+    Until it was given a `secret`, nobody has one.  After `Pool.pick`, ``stays`` says whether the cookie that
+    the client brought is to be left as it is, because it has got that server, or another for once.
+    """
+
+    remembers = False
+
+    def __init__(self, spec: AffinitySpec, pool: str) -> None:
+        super().__init__(spec, failback=False)
+        self._pool = pool
+        self._sealed: Optional[Sealed] = None
+        self._known: dict[bytes, str] = {}  # values that were opened lately
+        self.stays = False
+
+    def secret(self, secret: bytes) -> None:
+        """Make and read cookies with this from now on."""
+        self._sealed = Sealed(secret, self._pool)
+        self._known.clear()
+
+    def names(self, server: Server) -> Sequence[str]:
+        return (self._sealed.mark(server.name),) if self._sealed is not None else ()
+
+    def servers(self, key: bytes, arrival: Arrival, now: float) -> Sequence[str]:
+        mark = self._known.get(key)
+        if mark is None:
+            mark = self._sealed.open(key) if self._sealed is not None else ""
+            if mark:
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known[key] = mark
+        return (mark,) if mark else ()
+
+    def kept(self, key: bytes, server: str, now: float) -> None:
+        self.hits += 1
+        self.stays = True
+
+    def chosen(self, key: bytes, server: str, full: bool, again: bool, now: float) -> None:
+        self.stays = full
+        if full:
+            self.spilled += not again
+        elif self.servers(key, _NOBODY, now):
+            self.moved += 1
+        else:
+            self.misses += not again
+
+    def supposed(self, arrival: Arrival, server: str) -> Optional[Arrival]:
+        self.secret(_SUPPOSED)
+        assert self._sealed is not None
+        return evolve(arrival, cookie=self._sealed.seal(server, bytes(NONCE)))
+
+    def give(self, server: str, nonce: bytes, secure: bool) -> bytes:
+        """
+        What the field Set-Cookie says for a client that has this server; b"" as long as there is no secret.
+
+        ``nonce`` are `proxyd.policy.cookie.NONCE` bytes of chance; ``secure`` is a client that came by TLS.
+        """
+        spec = self.spec.cookie
+        if self._sealed is None or spec is None:
+            return b""
+        parts = [b"%s=%s; Path=%s" % (self.cookie, self._sealed.seal(server, nonce), spec.path.encode())]
+        if spec.max_age:
+            parts.append(b"Max-Age=%d" % spec.max_age)
+        parts.append(b"HttpOnly")
+        if secure or spec.secure:
+            parts.append(b"Secure")
+        parts.append(b"SameSite=" + spec.same_site.capitalize().encode())
+        return b"; ".join(parts)
+
+
+_KNOWN = 4096  # some 400 KB, of which none can be made without the secret
+
+_NOBODY = Arrival()
+
+_SUPPOSED = b"for explanations only"
+
+
+def make_affinity(spec: AffinitySpec, failback: bool, pool: str) -> Affinity:
+    """What a pool of this name remembers by."""
+    return SealedAffinity(spec, pool) if spec.key == COOKIE else Affinity(spec, failback)
 
 
 def _is_row(row: Any) -> bool:
@@ -169,6 +297,8 @@ def key_of(spec: AffinitySpec) -> Callable[[Arrival], bytes]:
         SNI: name_of,
         TLS_SESSION: lambda arrival: arrival.tls_session,
         RDP_COOKIE: lambda arrival: arrival.rdp_cookie,
+        COOKIE: lambda arrival: arrival.cookie,
+        LEARNED_COOKIE: lambda arrival: _digest(arrival.cookie),
     }[spec.key]
 
 
@@ -176,7 +306,7 @@ def shown(spec: AffinitySpec, key: bytes) -> str:
     """A key as people know it."""
     if spec.key in (SOURCE, VIA):
         return network_text(key, spec.prefix4, spec.prefix6)
-    if spec.key == TLS_SESSION:
+    if spec.key in (TLS_SESSION, LEARNED_COOKIE):
         return key.hex()
     return key.decode("utf-8", "backslashreplace")
 
@@ -189,11 +319,14 @@ def key_called(spec: AffinitySpec, text: str) -> bytes:
     """
     if spec.key in (SOURCE, VIA):
         return network_of(str(read_network(text).network_address), spec.prefix4, spec.prefix6)
-    if spec.key == TLS_SESSION:
+    if spec.key in (TLS_SESSION, LEARNED_COOKIE):
         try:
             return bytes.fromhex(text)
         except ValueError:
-            raise Invalid(
-                f"{quoted(text)} is no id of a TLS session: digits 0 to f, two for each byte"
-            ) from None
+            what = "id of a TLS session" if spec.key == TLS_SESSION else "entry of cookies"
+            raise Invalid(f"{quoted(text)} is no {what}: digits 0 to f, two for each byte") from None
     return text.encode("utf-8", "surrogatepass")
+
+
+def _digest(cookie: bytes) -> bytes:
+    return blake2b(cookie, digest_size=_DIGEST).digest() if cookie else b""

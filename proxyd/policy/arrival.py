@@ -17,7 +17,8 @@ class Arrival:
 
     ``via`` is the address of the connection, which is a proxy's if a PROXY header has told the client's own.
     ``tls_session`` is the session that it would resume.  ``rdp_cookie`` is the cookie or the token that it
-    brings, and ``rdp_server`` the address (10.0.0.1:3389) that a token names.
+    brings, and ``rdp_server`` the address (10.0.0.1:3389) that a token names.  ``cookie`` is what its request
+    has for the cookie that the pool goes by.
     """
 
     source: str = ""
@@ -27,6 +28,7 @@ class Arrival:
     tls_session: bytes = b""
     rdp_cookie: bytes = b""
     rdp_server: str = ""
+    cookie: bytes = b""
 
 
 def client_key(spec: BalanceSpec) -> Callable[[Arrival], bytes]:

@@ -167,7 +167,7 @@ def _in_the_pool(start: Explanation, spec: PoolSpec, supposed: Supposed, random:
     """What becomes of one who is led to this pool."""
     pool = _pool(spec, supposed, random)
     if supposed.remembered:
-        _remember(pool, supposed)
+        supposed = evolve(supposed, arrival=_remembered(pool, supposed))
     steps = tuple(map(partial(_server_step, pool), pool.servers, spec.servers))
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
@@ -291,16 +291,16 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
     return pool
 
 
-def _remember(pool: Pool, supposed: Supposed) -> None:
-    """The client had this server before."""
+def _remembered(pool: Pool, supposed: Supposed) -> Arrival:
+    """The client, that had this server before."""
     affinity = pool.affinity
     if affinity is None:
         raise NotSupposed(f"pool {pool.name} has no affinity, so it remembers nobody")
-    key = affinity.key(supposed.arrival)
-    if not key:
+    arrival = affinity.supposed(supposed.arrival, supposed.remembered)
+    if arrival is None:
         by = affinity.spec.key
         raise NotSupposed(f"pool {pool.name} remembers clients by {by}, and nothing of that was supposed")
-    affinity.learn(key, supposed.remembered, 0.0)
+    return arrival
 
 
 def _put(pool: Pool, server: Server, state: State) -> None:
@@ -346,9 +346,11 @@ def _why(pool: Pool, server: Server, tier: int) -> str:
     """Why a server is in its tier, or in none."""
     rank = "a backup" if server.backup else f"of priority {server.priority}"
     if tier == 0:
+        stay = pool.affinity is not None and pool.affinity.may_stay(server)
+        gets = "gets those alone whom cookies lead to it" if stay else "gets nobody"
         if server.state in OUT:
-            return f"gets nobody: it is {server.state.value}"
-        return f"gets nobody: {'its weight is 0' if not server.share else f'it is {server.state.value}'}"
+            return f"{gets}: it is {server.state.value}"
+        return f"{gets}: {'its weight is 0' if not server.share else f'it is {server.state.value}'}"
     if tier > 1:
         return f"waits: it is {rank}"
     if server.state is not State.UP:

@@ -21,7 +21,7 @@ from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
 from proxyd.policy.adaptive import Adaptive
-from proxyd.policy.affinity import Affinity
+from proxyd.policy.affinity import Affinity, make_affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
@@ -80,10 +80,10 @@ class Pool:
         self._ejected: set[Server] = set()
         if spec.affinity is not None:
             self.by_client = True
-            self.affinity = Affinity(spec.affinity, spec.affinity_failback)
+            self.affinity = make_affinity(spec.affinity, spec.affinity_failback, spec.name)
         self._tiers = self._fit()
         self._see_to_the_queue()
-        self._named: dict[str, Server] = {}  # those in the tiers, by their names and addresses
+        self._named: dict[str, Server] = {}  # whom clients may come back to, as the affinity calls them
         self._named_of: list[list[Server]] = []  # the tiers that these are of
 
     def _make(self, spec: ServerSpec) -> Server:
@@ -131,8 +131,8 @@ class Pool:
         if self._named_of is not self._tiers:
             self._named_of = self._tiers
             fit = [server for tier in self._tiers for server in tier]
-            self._named = {str(server.address): server for server in fit}
-            self._named.update({server.name: server for server in fit})
+            fit += [server for server in self.servers if affinity.may_stay(server) and server not in fit]
+            self._named = {name: server for server in fit for name in affinity.names(server)}
         full = False
         for name in affinity.servers(key, arrival, now):
             server = self._named.get(name)

@@ -1,11 +1,20 @@
-"""How does the next process know which clients are to come back to which servers?"""
+"""
+How does the next process know which clients are to come back to which servers?
+
+By the tables that this one leaves; where the clients know it themselves, by the secret of their cookies.
+"""
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import Any, Callable, Sequence
 
 from twisted.logger import Logger
 
+from proxyd.config.affinity import SHORTEST_SECRET
+from proxyd.config.files import read_small
+from proxyd.errors import Problem
+from proxyd.policy.affinity import SealedAffinity
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.statefile import StateFolder
 
@@ -13,7 +22,27 @@ SECTION = "affinity"
 
 MOST = 500_000  # entries of all pools, the latest of each: a second's work, and less than a section may have
 
+_SECRET_BYTES = 32  # of one that is made here
+
 _log = Logger()
+
+
+def give_secrets(pools: Sequence[Pool]) -> list[str]:
+    """Give the pools what their cookies are sealed with; a line for each thing that is wrong with a file."""
+    problems: list[Problem] = []
+    for pool in pools:
+        affinity = pool.affinity
+        if isinstance(affinity, SealedAffinity) and affinity.spec.cookie is not None:
+            spec = affinity.spec.cookie
+            secret, path = spec.secret.encode("utf-8"), spec.secret_path
+            if path:
+                before = len(problems)
+                secret = read_small(path, problems).strip()
+                if len(secret) < SHORTEST_SECRET and len(problems) == before:
+                    text = f"is shorter than {SHORTEST_SECRET} bytes, and could be guessed"
+                    problems.append(Problem(path, 0, text))
+            affinity.secret(secret or token_bytes(_SECRET_BYTES))
+    return list(dict.fromkeys(map(str, problems)))
 
 
 def carry_tables_over(folder: StateFolder, pools: Sequence[Pool], seconds: Callable[[], float]) -> None:
@@ -22,7 +51,7 @@ def carry_tables_over(folder: StateFolder, pools: Sequence[Pool], seconds: Calla
 
     An entry has as much time as it had when the tables were written, less what has passed since.
     """
-    remembering = [pool for pool in pools if pool.affinity is not None]
+    remembering = [pool for pool in pools if pool.affinity is not None and pool.affinity.remembers]
     if not remembering:
         return
     kept = folder.read(SECTION)

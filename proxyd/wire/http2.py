@@ -53,6 +53,7 @@ def request_head(headers: Iterable[Sequence[bytes]], ended: bool) -> Head:
     """
     pseudo: dict[bytes, bytes] = {}
     lines: list[bytes] = []
+    crumbs: list[bytes] = []
     host, length = b"", b""
     for header in headers:
         name, value = header[0], header[1]
@@ -69,6 +70,9 @@ def request_head(headers: Iterable[Sequence[bytes]], ended: bool) -> Head:
                 raise Unacceptable(400, "two Host fields", "9112 3.2")
             host = value
             lines.append(b"")  # its line is the first one
+        elif name == b"cookie":
+            crumbs.append(value)
+            lines.append(b"")
         else:
             if name == b"content-length":
                 length = value
@@ -76,6 +80,8 @@ def request_head(headers: Iterable[Sequence[bytes]], ended: bool) -> Head:
     method, authority = _named(pseudo, host)
     if ended and length.strip(b"0"):
         raise Unacceptable(400, "Content-Length, and no body", "9113 8.1.1")
+    if crumbs:
+        lines.append(b"cookie: %s\r\n" % b"; ".join(crumbs))  # RFC 9113, 8.2.3
     chunked = not ended and not length
     head = b"%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n" % (
         method,

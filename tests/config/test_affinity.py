@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from proxyd.config.affinity import AffinitySpec
+from proxyd.config.affinity import AffinitySpec, CookieSpec
 from tests.config.ini import LISTENER, MINIMAL, IniCase
+
+OVER_HTTP = MINIMAL.replace("pool = p\n", "pool = p\nprotocol = http\n")
 
 
 class AffinityTests(IniCase):
@@ -37,6 +39,62 @@ class AffinityTests(IniCase):
         for size in ("0", "11m", "1g", "k", "-1", "1.5k"):
             (wrong,) = self.problems(f"{MINIMAL}affinity = source size={size}\n")
             self.assertIn(f'size: "{size}" is not a number of entries', wrong)
+
+    def test_cookies(self) -> None:
+        """Ours, with what browsers are told of it, and the servers' own."""
+        for text, spec in (
+            ("cookie name=SRV", AffinitySpec("cookie", cookie=CookieSpec("SRV"))),
+            (
+                "cookie name=SRV secret='of sixteen letters' path=/app max_age=8h same_site=none secure",
+                AffinitySpec(
+                    "cookie",
+                    cookie=CookieSpec("SRV", "of sixteen letters", "", "/app", 28800, "none", True),
+                ),
+            ),
+            (
+                "cookie name=S secret=file:cookie.key max_age=1ms",
+                AffinitySpec(
+                    "cookie", cookie=CookieSpec("S", secret_path=f"{self.folder}/cookie.key", max_age=1)
+                ),
+            ),
+            (
+                "learned_cookie name=JSESSIONID ttl=20m size=1k",
+                AffinitySpec("learned_cookie", 1200.0, 1024, cookie=CookieSpec("JSESSIONID")),
+            ),
+        ):
+            found = self.load(f"{OVER_HTTP}affinity = {text}\n").pools[0].affinity
+            self.assertEqual(found, spec)
+            self.assertNotIn("sixteen", repr(found))
+
+    def test_cookies_refused(self) -> None:
+        """What is wrong is named; a secret is not repeated."""
+        for text, why in (
+            ("cookie", "needs the name of the cookie; write cookie name=SRV, for example"),
+            (
+                "learned_cookie ttl=5m",
+                "needs the name of the cookie; write learned_cookie name=SRV, for example",
+            ),
+            ("cookie name=a;b", 'name: "a;b" is not the name of a cookie (RFC 6265 4.1.1)'),
+            ("cookie name=a path=x", 'path: "x" is not the path of a cookie; it begins with /'),
+            ("cookie name=a secret=geheim", "secret: is shorter than 16 letters, and could be guessed"),
+            (
+                "cookie name=a secret=file:",
+                "secret: names no file; write secret=file:/etc/proxyd/cookie.key, for example",
+            ),
+            ("cookie name=a ttl=5m", "ttl is of clients that we remember, and cookie does not go by these"),
+            (
+                "learned_cookie name=a secure",
+                "secure is of a cookie that we give, and learned_cookie does not go by these",
+            ),
+            ("source name=a", "name is of cookies, and source does not go by these"),
+        ):
+            found = self.problems(f"{OVER_HTTP}affinity = {text}\n")
+            self.assertEqual(found, [f"proxy.ini:7: [pool p] affinity: {why}"])
+        for key in ("cookie", "learned_cookie"):
+            (found_one,) = self.problems(f"{MINIMAL}affinity = {key} name=a\n")
+            self.assertIn(f"{key}: [listener l] reads no requests; write protocol = http there", found_one)
+        (found_one,) = self.problems(f"{OVER_HTTP}affinity = cookie name=a\naffinity_failback = yes\n")
+        self.assertIn("a cookie names one server", found_one)
 
     def test_failback(self) -> None:
         """It is for those who remember, and a TLS session is not led elsewhere."""

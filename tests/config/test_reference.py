@@ -8,7 +8,7 @@ from typing import Any, Iterator
 import attrs
 
 from proxyd.config import http, reference
-from proxyd.config.affinity import AffinitySpec
+from proxyd.config.affinity import SEALED, AffinitySpec, CookieSpec
 from proxyd.config.agent import AgentSpec
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.balance import BalanceSpec
@@ -61,6 +61,9 @@ def documented() -> Iterator[tuple[Any, Option]]:
             else:
                 yield HttpSpec if option in http.OPTIONS else spec, option
             for parameter in option.form.parameters:
+                if parameter in SEALED:
+                    yield CookieSpec, parameter
+                    continue
                 parameters = PARAMETER_SPECS.get(option.name, spec)
                 yield PARAMETER_SPECS.get(f"{name} {option.name}", parameters), parameter
             for variant in option.form.variants:

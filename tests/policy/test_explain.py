@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from proxyd.config.address import TcpBind
-from proxyd.config.affinity import AffinitySpec
+from proxyd.config.affinity import AffinitySpec, CookieSpec
 from proxyd.config.balance import BALANCES, BalanceSpec
 from proxyd.config.health import CheckSpec
 from proxyd.config.listener import ListenerSpec
@@ -331,6 +331,16 @@ class Chosen(Case):
             wrong = self.assertRaises(NotSupposed, of, other, FRONT, arrival, remembered="a")
             self.assertEqual(str(wrong), expected)
         self.assertIn('"z" is not known', str(self.assertRaises(NotSupposed, of, spec, remembered="z")))
+
+    def test_cookies(self) -> None:
+        """One who brings a cookie comes back, also to a server that is drained."""
+        for key in ("cookie", "learned_cookie"):
+            spec = pool(1, 3, balance="roundrobin", affinity=AffinitySpec(key, cookie=CookieSpec("SRV")))
+            self.assertEqual(of(spec, remembered="a").chosen, "a")
+            found = of(spec, remembered="a", states={"a": State.DRAINING})
+            self.assertEqual((found.affinity, found.chosen), (key, "a"))
+            self.assertEqual(found.servers[0].why, "gets those alone whom cookies lead to it: it is draining")
+            self.assertEqual(of(spec, remembered="a", states={"a": State.MAINTENANCE}).chosen, "b")
 
     def test_key(self) -> None:
         """A balancer that goes by the client tells by what; then there is one server and no chance."""

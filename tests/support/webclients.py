@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import re
 import sys
 from typing import Any, Callable, Iterable
 
@@ -97,6 +99,12 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
         told = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
         start_response("200 OK", [("Content-Type", "application/json")])
         return [json.dumps(told).encode()]
+    if path == "/session":
+        found = re.search(r"SESSION=([0-9]+)", environ.get("HTTP_COOKIE", ""))
+        session = found[1] if found else str(os.getpid())
+        given = [] if found else [("Set-Cookie", f"SESSION={session}; Path=/; HttpOnly")]
+        start_response("200 OK", [("Content-Type", "text/plain"), *given])
+        return [f"{session} at {os.getpid()}".encode()]
     if path == "/moved":
         own = f"http://{environ['SERVER_NAME']}:{environ['SERVER_PORT']}/who"
         start_response("302 Found", [("Location", own), ("Content-Length", "0")])

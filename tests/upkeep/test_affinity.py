@@ -10,12 +10,13 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
 from proxyd.config.address import TcpAddress
-from proxyd.config.affinity import AffinitySpec
+from proxyd.config.affinity import AffinitySpec, CookieSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.policy.affinity import SealedAffinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
-from proxyd.upkeep.affinity import SECTION, carry_tables_over
+from proxyd.upkeep.affinity import SECTION, carry_tables_over, give_secrets
 from proxyd.upkeep.statefile import StateFolder
 from tests.support.case import Case
 
@@ -99,3 +100,46 @@ class Restart(Case):
             file.write_text(json.dumps({**kept, "content": content}))
             _, pools = self.process()
             self.assertEqual(self.get(pools[0], 1), "a")
+
+
+class Secrets(Case):
+    """`give_secrets`."""
+
+    def pool(self, **cookie: Any) -> Pool:
+        spec = AffinitySpec("cookie", cookie=CookieSpec("SRV", **cookie))
+        return Pool(PoolSpec("web", (), affinity=spec), RoundRobin(lambda: 0.0))
+
+    def reads(self, pool: Pool, other: Pool) -> bool:
+        """Whether the cookies of one pool are good in the other."""
+        assert isinstance(pool.affinity, SealedAffinity) and isinstance(other.affinity, SealedAffinity)
+        value = pool.affinity.give("a", b"a nonce.", False)[4:47]
+        return bool(other.affinity.servers(value, Arrival(), 0.0))
+
+    def test_given(self) -> None:
+        """One that is written, one of a file, and else one that nobody has had before."""
+        path = Path(self.mktemp())
+        path.write_text("of sixteen letters\n")
+        written, filed = self.pool(secret="of sixteen letters"), self.pool(secret_path=str(path))
+        made, other = self.pool(), self.pool()
+        self.assertEqual(give_secrets([written, filed, made, other]), [])
+        self.assertTrue(self.reads(written, filed))
+        self.assertTrue(self.reads(made, made))
+        self.assertFalse(self.reads(made, other) or self.reads(made, written))
+
+    def test_files_that_are_wrong(self) -> None:
+        """They are told once, and no secret is left empty."""
+        short, missing = Path(self.mktemp()), self.mktemp()
+        short.write_text("short")
+        pools = [
+            self.pool(secret_path=str(short)),
+            self.pool(secret_path=missing),
+            self.pool(secret_path=missing),
+        ]
+        self.assertEqual(
+            give_secrets(pools),
+            [
+                f"{short}: is shorter than 16 bytes, and could be guessed",
+                f"{missing}: cannot be read: No such file or directory",
+            ],
+        )
+        self.assertFalse(self.reads(pools[1], pools[2]))

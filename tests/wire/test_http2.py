@@ -43,6 +43,12 @@ class Heads(Case):
         self.assertEqual((request.said.length, request.said.persistent), (0, False))
         self.assertTrue(request.said.trailers)
 
+    def test_crumbs(self) -> None:
+        """Cookies that come one by one are one field for servers (RFC 9113, 8.2.3)."""
+        crumbs = [(b"cookie", b"a=b"), (b"accept", b"*/*"), (b"cookie", b"c=d; e=f"), (b"cookie", b"g")]
+        found = request_head([*GET, *crumbs], True)
+        self.assertIn(b"\r\naccept: */*\r\ncookie: a=b; c=d; e=f; g\r\n\r\n", found.head)
+
     def test_bodies(self) -> None:
         """A body is as long as it was said to be, or comes in chunks."""
         for more, length in (([(b"content-length", b"3")], 3), ([], CHUNKED)):

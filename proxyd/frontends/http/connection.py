@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from proxyd.errors import Reason, Refused
+from proxyd.frontends.http.affinity import Brought
 from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
@@ -73,11 +74,13 @@ class HttpConnection(Session):
         "_up",
         "_up_left",
         "_uploading",
+        "brought",
         "http",
         "http2",
         "outer",
         "requests",
         "route",
+        "stays",
         "total_in",
         "total_out",
         "user",
@@ -114,6 +117,8 @@ class HttpConnection(Session):
         self._uploading = False  # the client is the server's producer
         self._streaming = False  # and the server the client's
         self._status = 0  # what the client was told
+        self.brought: Optional[Brought] = None  # with a request, if its pool goes by cookies
+        self.stays = False  # whether the browser has the right one
         self.route = ""  # which one the request has taken, if there are some
         self.user = ""  # who asks, if that is known
 

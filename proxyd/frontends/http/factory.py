@@ -53,6 +53,8 @@ class HttpFactory(ProxyFactory):
         )
         self.reads_rdp = self.learns = self.times_first_byte = False  # these are of whole connections
         self.reads_opening = spec.reads_opening
+        affinities = [pools[name].affinity for name in spec.pools]
+        self.by_cookie = any(one is not None and one.cookie for one in affinities)
         self.lines = Lines()
         self.kept = Kept(wheel, seconds)
         self.draining = False

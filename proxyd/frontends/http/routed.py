@@ -177,7 +177,9 @@ class RoutedSession(HttpSession):
         if course.rewriter is not None:
             target = course.rewriter.rewrite(target, self.http.routing.slashes)
         host = b"" if course.host is None else fill(course.host, self._words()).encode("ascii", "replace")
-        rest = self._rest(course, request, told) if course.changes_fields else None
+        rest = self.own_rest(request.said) if self.http.by_cookie else None
+        if course.changes_fields:
+            rest = self._rest(course, request, told)
         return self._forwarding.head(request, self.client.transport, target.whole, host, rest)
 
     def _rest(self, course: Course, request: Request, told: Sequence[Field]) -> bytes:
@@ -186,7 +188,7 @@ class RoutedSession(HttpSession):
         assert forwarding is not None
         if last is not None and last[0] is said and last[1] is course:
             return last[2]
-        fields: Sequence[Field] = said.fields
+        fields: Sequence[Field] = said.fields if self.brought is None else self.brought.fields
         if isinstance(course.auth, Forward):
             for name in course.auth.copied:
                 fields = without(fields, name)
@@ -210,7 +212,8 @@ class RoutedSession(HttpSession):
             self.say(404, Reason.NO_ROUTE, "no route fits, and the listener has no pool")
             return None
         assert self._forwarding is not None
-        return self._forwarding.head(request, self.client.transport, asked.target.whole)
+        rest = self.own_rest(request.said) if self.http.by_cookie else None
+        return self._forwarding.head(request, self.client.transport, asked.target.whole, rest=rest)
 
     def _admits(self, course: Course, asked: Asked, request: Request) -> bool:
         """Whether the request is let in; if not, it has been answered."""

@@ -22,16 +22,21 @@ known length are moved by the datapath.
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Optional
+from typing import Any, Awaitable, Optional, Sequence
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, succeed
 from twisted.logger import Logger
 
 from proxyd.config.balance import FIRST_BYTE
 from proxyd.errors import DialFailed, Reason, Refused
+from proxyd.frontends.http.affinity import Brought, giving, learn
 from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
 from proxyd.frontends.http.outcome import HttpOutcome
+from proxyd.frontends.http.pages import Edit
 from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.affinity import Affinity, SealedAffinity
+from proxyd.policy.arrival import Arrival
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.firstbyte import FirstByte
@@ -44,10 +49,11 @@ from proxyd.wire.http1 import (
     UNTIL_CLOSE,
     Answer,
     Request,
+    Said,
     parse_answer,
     parse_request,
 )
-from proxyd.wire.httpfields import Unacceptable
+from proxyd.wire.httpfields import Field, Unacceptable
 
 LONG = 32 * 1024  # bytes of a body that are left, for which it is worth it to have the datapath move them
 
@@ -131,7 +137,29 @@ class HttpSession(HttpOutcome):
     def lead(self, request: Request) -> Optional[bytes]:
         """The head that a server gets of ``pool``, or None if the client has been answered."""
         assert self._forwarding is not None
-        return self._forwarding.head(request, self.client.transport)
+        if not self.http.by_cookie:
+            return self._forwarding.head(request, self.client.transport)
+        return self._forwarding.head(request, self.client.transport, rest=self.own_rest(request.said))
+
+    def own_fields(self, said: Said) -> Sequence[Field]:
+        """The fields that ``pool`` gets: without the cookie of ours, which is noted."""
+        affinity, brought = self.pool.affinity if self.pool is not None else None, self.brought
+        if affinity is None or not affinity.cookie:
+            self.brought = None
+            return said.fields
+        if brought is None or brought.said is not said or brought.affinity is not affinity:
+            brought = self.brought = Brought(said, affinity)
+        return brought.fields
+
+    def own_rest(self, said: Said) -> Optional[bytes]:
+        """The same as lines, or None if they are those of the request."""
+        fields, brought = self.own_fields(said), self.brought
+        if brought is None or fields is said.fields:
+            return None
+        if brought.rest is None:
+            assert self._forwarding is not None
+            brought.rest = self._forwarding.rest(said, fields)
+        return brought.rest
 
     def _taken(self, data: bytes) -> bytes:
         """What of these bytes is the body's, as it is passed on; what is behind its end waits."""
@@ -206,6 +234,17 @@ class HttpSession(HttpOutcome):
             self.client.transport.pauseProducing()
         self._story = self._reach(server)
         self._go_on(None)
+
+    def arrival(self) -> Arrival:
+        arrival, brought = super().arrival(), self.brought
+        return arrival if brought is None else evolve(arrival, cookie=brought.cookie)
+
+    def pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
+        server = super().pick(pool, tried)
+        brought = self.brought
+        if brought is not None and isinstance(brought.affinity, SealedAffinity):
+            self.stays = brought.cookie != b"" and brought.affinity.stays
+        return server
 
     async def _reach(self, first: Optional[Server]) -> None:
         """The same where something has to be waited for."""
@@ -317,7 +356,10 @@ class HttpSession(HttpOutcome):
         self._answer = answer
         self._out = b""
         self._status = answer.status
-        head = delivery.head(answer, request, self._goes_on(), picked, self.edit())
+        edit = self.edit()
+        if self.brought is not None:
+            edit = self._told_server(self.brought.affinity, answer, picked, edit)
+        head = delivery.head(answer, request, self._goes_on(), picked, edit)
         length, took = answer.said.length, answer.took
         client = self.client.transport
         if length >= 0 and len(data) - took >= length:
@@ -335,6 +377,17 @@ class HttpSession(HttpOutcome):
             self._download(data[took:], head)
         if self._down_left >= LONG and delivery.verbatim and self._answer is not None:
             send_portion(self.server.transport, client, self._down_left)
+
+    def _told_server(
+        self, affinity: Affinity, answer: Answer, picked: Server, edit: Optional[Edit]
+    ) -> Optional[Edit]:
+        """What is changed so that the browser comes back to its server, or what is learned for that."""
+        assert self._forwarding is not None
+        if not isinstance(affinity, SealedAffinity):
+            learn(affinity, answer, picked, self._since)
+        elif not self.stays:
+            return giving(affinity, picked, self._forwarding.secure, edit)
+        return edit
 
     def _download(self, data: bytes, head: bytes = b"") -> None:
         """The body of the answer goes on."""

@@ -17,6 +17,7 @@ from proxyd.config.action import (
     RewriteSpec,
 )
 from proxyd.config.address import TcpAddress
+from proxyd.config.affinity import AffinitySpec
 from proxyd.config.condition import ConditionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.limits import RateSpec
@@ -58,11 +59,17 @@ class RoutedCase(HttpCase):
     """Requests at a listener with routes, before the pools ``web`` and ``api``."""
 
     def routes(
-        self, *routes: RouteSpec, pool: str = "web", http: Optional[HttpSpec] = None, **listener: Any
+        self,
+        *routes: RouteSpec,
+        pool: str = "web",
+        http: Optional[HttpSpec] = None,
+        affinity: Optional[AffinitySpec] = None,
+        **listener: Any,
     ) -> Routing:
         def made(name: str, host: str) -> Pool:
             servers = (ServerSpec("a", TcpAddress(host, 1)), ServerSpec("b", TcpAddress(host, 2)))
-            return Pool(PoolSpec(name, servers[:1], connect_timeout=5.0), RoundRobin(lambda: 0.0))
+            spec = PoolSpec(name, servers[:1], connect_timeout=5.0, affinity=affinity)
+            return Pool(spec, RoundRobin(lambda: 0.0))
 
         pools = {"web": made("web", "10.0.0.1"), "api": made("api", "10.0.1.1")}
         self.pool = pools["web"]
