@@ -293,7 +293,8 @@ class ServerSnapshot:
     """
     A server as its pool sees it now: the value of its `proxyd.policy.state.State`, since when, and why.
 
-    ``health`` is what its checks have said last: up, down or checking.  ``since`` and ``until`` are seconds
+    ``health`` is what its checks have said last: up, down or checking.  One on ``trial`` was ejected, and has
+    to show that it is well again.  ``since`` and ``until`` are seconds
     since the epoch; 0 means since the start, and until something happens.  ``max_connections`` are those that
     it may have now, 0 if it has no bound.  ``tls_failures`` are connections in which TLS with it did not come
     about, None if it has none.
@@ -314,6 +315,7 @@ class ServerSnapshot:
     origin: str = ""
     max_connections: int = 0
     tls_failures: Optional[int] = None
+    trial: bool = False
 
 
 @frozen
@@ -343,6 +345,16 @@ class QueueSnapshot:
     waiting: int
     length: int
     evicted: int = 0
+
+
+@frozen
+class BudgetSnapshot:
+    """How many requests of a pool may be asked again now, how many were, and how many were not allowed to."""
+
+    pool: str
+    left: int
+    spent: int
+    refused: int
 
 
 @frozen
@@ -478,6 +490,7 @@ class Snapshot:
     ocsp: tuple[OcspSnapshot, ...] = ()
     certificates: tuple[CertificateSnapshot, ...] = ()
     reloads: tuple[ReloadSnapshot, ...] = ()
+    budgets: tuple[BudgetSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

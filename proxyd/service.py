@@ -41,6 +41,7 @@ from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.routing import Routing
 from proxyd.interfaces import (
+    BudgetSnapshot,
     CountersSnapshot,
     IDatapath,
     IObserver,
@@ -488,6 +489,7 @@ class ProxyService(Service):
                     origin=str(server.origin or ""),
                     max_connections=server.max_connections,
                     tls_failures=server.tls_failures if server.tls is not None else None,
+                    trial=server.trial,
                 )
                 for pool in self.pools.values()
                 for server in pool.servers
@@ -511,7 +513,22 @@ class ProxyService(Service):
             ocsp=self._ocsp.snapshots(),
             certificates=self._certificates.certificates(),
             reloads=self._certificates.reloads(),
+            budgets=tuple(self._budgets()),
         )
+
+    def _budgets(self) -> Iterator[BudgetSnapshot]:
+        """Of the pools that are asked by HTTP."""
+        asked = {
+            name
+            for frontend in self.frontends
+            if frontend.spec.protocol == HTTP
+            for name in frontend.spec.pools
+        }
+        for name, pool in self.pools.items():
+            budget = pool.budget
+            if name in asked and budget is not None:
+                left = budget.left(self._reactor.seconds())
+                yield BudgetSnapshot(name, left, budget.taken, budget.refused)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -6,8 +6,19 @@ from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
-from proxyd.config.options import Count, Duration, Fail, Form, Option, Percent, parameters, show_duration
+from proxyd.config.options import (
+    Count,
+    Duration,
+    Fail,
+    Flag,
+    Form,
+    Option,
+    Percent,
+    parameters,
+    show_duration,
+)
 from proxyd.config.reader import Word
+from proxyd.config.status import Statuses
 from proxyd.config.words import Invalid
 
 OFF = "off"
@@ -19,13 +30,21 @@ class EjectSpec:
     """
     After how many failures in a row a server is ejected, for how many seconds, and for how many at most.
 
-    ``most`` is in percent of the servers of the pool.  The numbers are Envoy's, but for the last.
+    ``most`` is in percent of the servers of the pool.  The numbers are Envoy's, but for the last.  Of HTTP
+    some ``statuses`` are failures, too.  A server is also ejected when in ``window`` seconds so large a
+    ``share`` of what it had, in percent, came to nothing, if it had ``least`` at all (Hystrix's numbers); 0
+    is no such bound.  One that comes back on ``trial`` gets one request, by which it stands or falls.
     """
 
     in_a_row: int = 5
     time: float = 30.0
     max_time: float = 300.0
     most: int = 50
+    statuses: frozenset[int] = frozenset()
+    share: int = 0
+    window: float = 10.0
+    least: int = 20
+    trial: bool = False
 
 
 class Ejection(Form):
@@ -49,6 +68,38 @@ class Ejection(Form):
             "most=30%",
             default="50%",
         ),
+        Option(
+            "statuses",
+            Statuses(),
+            "For listeners with `protocol = http`: these answers are failures, too.",
+            "statuses=500,502,504",
+            otherwise="whatever a server answers is no failure",
+        ),
+        Option(
+            "share",
+            Percent(1, 100),
+            "So large a share that fails ejects a server, too, in a row or not.",
+            "share=50%",
+            otherwise="only those in a row do",
+        ),
+        Option(
+            "window", Duration(), "The `share` is of those in so long a time.", "window=1m", default="10s"
+        ),
+        Option(
+            "least",
+            Count(1, 1_000_000),
+            "The `share` is of so many at least: a few say nothing.",
+            "least=100",
+            default="20",
+        ),
+        Option(
+            "trial",
+            Flag(),
+            "For listeners with `protocol = http`: a server that comes back gets one request, and no other "
+            "until that is answered, as long as others are there; if that fails, it is out again at once.",
+            "trial",
+            otherwise="it comes back as if nothing had been, and with `slow_start` step by step",
+        ),
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Optional[EjectSpec]:
@@ -68,6 +119,10 @@ class Ejection(Form):
         if "time" in values and "max_time" not in values:
             values["max_time"] = max(values["time"], EjectSpec().max_time)
         spec = EjectSpec(in_a_row, **values)
+        for name in ("window", "least"):
+            if name in values and "share" not in values:
+                fail(first.line, f"{name} is of share, and there is none")
+                return None
         if spec.max_time < spec.time:
             fail(first.line, f"max_time must not be shorter than time, {show_duration(spec.time)}")
         return spec

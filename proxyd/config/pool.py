@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import evolve, frozen
 
+from proxyd.config import retries
 from proxyd.config.adaptive import AdaptiveSpec, MaxConnections
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
 from proxyd.config.affinity import COOKIE, TLS_SESSION, Affinity, AffinitySpec
@@ -32,6 +33,7 @@ from proxyd.config.options import (
 from proxyd.config.proxyprotocol import Header, ProxyOut
 from proxyd.config.queue import Queue, QueueSpec
 from proxyd.config.reader import Word
+from proxyd.config.retries import BudgetSpec, RetryOnSpec
 from proxyd.config.servertls import SERVER_PARAMETERS as TLS_PARAMETERS
 from proxyd.config.servertls import ServerTls, ServerTlsSpec
 from proxyd.config.servertls import unfit as unfit_tls
@@ -97,6 +99,9 @@ class PoolSpec:
     response_timeout: float = 60.0  # seconds, as the next but one
     max_idle_connections: int = 16
     idle_connection_timeout: float = 30.0
+    retry_on: RetryOnSpec = RetryOnSpec()
+    retry_budget: Optional[BudgetSpec] = BudgetSpec()
+    hedge_after: float = 0.0  # seconds; 0 is never
 
     def at_most(self) -> PoolSpec:
         """The same with the highest of adaptive ``max_connections``, for where nothing is measured."""
@@ -270,13 +275,7 @@ OPTIONS = (
         "connect_timeout = 1s",
         default="5s",
     ),
-    Option(
-        "retries",
-        Count(0, 100),
-        "So many other servers are tried when one cannot be reached.",
-        "retries = 0",
-        default="2",
-    ),
+    *retries.OPTIONS,
     Option(
         "proxy_protocol",
         Header(),
@@ -343,7 +342,8 @@ OPTIONS = (
         "eject",
         Ejection(),
         "So many connections in a row that come to nothing take a server out for a while, with or without a "
-        "check: it refuses them, does not answer, or ends them without having said a byte. Turn it `off` "
+        "check: it refuses them, does not answer, or ends them without having said a byte. With `protocol = "
+        "http` it is requests that count. Turn it `off` "
         "where servers do so to clients that they do not like, and these could take it out.",
         "eject = 3 time=10s max_time=1m most=30%",
         default="5",
@@ -393,6 +393,7 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if isinstance(address, SrvAddress) and given_by_records in server:
                 yield f"server {name}", f"{given_by_records} is given by the SRV records"
     yield from _failback(given)
+    yield from retries.contradictions(given)
     for title, check in _titled(checks):
         if check.send_proxy and "proxy_protocol" not in given:
             yield title, "send_proxy is for a pool with proxy_protocol"

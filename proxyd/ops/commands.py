@@ -82,6 +82,8 @@ def _server_row(steered: Steered, server: Server) -> Answer:
         "open": server.open,
         "max_connections": server.max_connections,
         "tls_failures": server.tls_failures if server.tls is not None else None,
+        "failures": server.failures,
+        "trial": server.trial,
         "adaptive": _adaptive(server.adaptive) if server.adaptive is not None else None,
         "backup": server.backup,
         "priority": server.priority,

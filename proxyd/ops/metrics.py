@@ -32,7 +32,7 @@ from twisted.web.server import Request, Site
 from proxyd import __version__
 from proxyd.errors import Reason
 from proxyd.interfaces import Snapshot, TakeSnapshot
-from proxyd.ops import certificates
+from proxyd.ops import certificates, retries
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
 from proxyd.ops.passed import Durations, Passed
 from proxyd.policy.state import State
@@ -225,6 +225,11 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "The same as it is now, which is less while the server starts slowly.",
         labels=servers,
     )
+    trial = GaugeMetricFamily(
+        "proxyd_server_trial",
+        "1 while the server was ejected before, and has to show by one request that it is well.",
+        labels=servers,
+    )
     tls_failures = CounterMetricFamily(
         "proxyd_server_tls_failures",
         "Connections to the server in which TLS did not come about; of those that are spoken with in TLS.",
@@ -241,6 +246,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         since.add_metric(key, server.since)
         weight.add_metric(key, server.weight)
         effective.add_metric(key, server.effective_weight)
+        trial.add_metric(key, server.trial)
         if server.tls_failures is not None:
             tls_failures.add_metric(key, server.tls_failures)
     waiting = GaugeMetricFamily(
@@ -256,6 +262,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         evicted.add_metric((queue.pool,), queue.evicted)
     yield from _names(snapshot)
     yield from certificates.metrics(snapshot)
+    yield from retries.metrics(snapshot)
     counted = GaugeMetricFamily("proxyd_counters_entries", "Entries that are kept.", labels=("counters",))
     forgotten = CounterMetricFamily(
         "proxyd_counters_evicted", "Entries that had to make room for others.", labels=("counters",)
@@ -269,7 +276,7 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     lag.add_metric((), snapshot.lag_seconds)
     bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
     bans.add_metric((), snapshot.bans)
-    yield from (listeners, held, opened, most, up, state, since, weight, effective, tls_failures)
+    yield from (listeners, held, opened, most, up, state, since, weight, effective, trial, tls_failures)
     yield from (waiting, length, evicted, counted, forgotten, lag, bans)
 
 

@@ -5,7 +5,10 @@ A check asks now and then, and clients all the time.  So connections that come t
 take a server out for a while: Envoy's outlier detection, HAProxy's ``observe layer4``, nginx's ``max_fails``.
 They are those that the server refused or did not answer, and those that it ended without having said a byte.
 A row ends with a byte that the server says in a connection that began after it: when that ends, or has lasted
-for a while.
+for a while.  Of HTTP it is each request that counts, and some statuses may be failures, too.
+
+That is what others call a circuit breaker: it is open while the server is out; with ``trial`` it is half-open
+when the server comes back, until the first request has shown how it is.
 
 What is here is arithmetic; `proxyd.policy.pool.Pool` keeps the counts.
 """
@@ -38,6 +41,31 @@ SILENT = frozenset({Reason.SERVER_STALLED, Reason.SERVER_UNFINISHED, Reason.IDLE
 def came_to_nothing(reason: Reason, asked: bool) -> bool:
     """Whether a connection without a byte from the server counts against it, ended so, and asked or not."""
     return reason in ENDED or (asked and reason in SILENT)
+
+
+class Window:
+    """What a server had lately, and how much of that came to nothing; one window follows another."""
+
+    __slots__ = ("_ends", "_failed", "_had", "_spec")
+
+    def __init__(self, spec: EjectSpec) -> None:
+        self._spec = spec
+        self._ends = 0.0
+        self._had = self._failed = 0
+
+    def note(self, now: float, failed: bool) -> bool:
+        """Count one; whether it is too much that failed."""
+        spec = self._spec
+        if not self._ends - spec.window <= now < self._ends:
+            self._ends = now + spec.window
+            self._had = self._failed = 0
+        self._had += 1
+        self._failed += failed
+        return self._had >= spec.least and self._failed * 100 >= spec.share * self._had
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._ends = 0.0
 
 
 def may_go(spec: EjectSpec, servers: int, ejected: int, others_up: int) -> bool:

@@ -25,6 +25,7 @@ from proxyd.policy.affinity import Affinity, make_affinity
 from proxyd.policy.arrival import Arrival
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
+from proxyd.policy.retries import Budget
 from proxyd.policy.server import Server
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
@@ -46,6 +47,9 @@ class Pool:
 
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
+
+    ``budget`` is what may be asked again, None without a bound; ``minded`` are the statuses that are more to
+    it than words for the client.
 
     In every verb ``why`` is for people, and ``now`` is the time in seconds since the epoch.  `IllegalMove` is
     raised for what a server cannot do in its state.
@@ -78,6 +82,11 @@ class Pool:
         self._watchers: list[Watcher] = []
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when
         self._ejected: set[Server] = set()
+        self._tried_out: set[Server] = set()  # who are on trial, and have their one request
+        self.budget = Budget(spec.retry_budget) if spec.retry_budget is not None else None
+        self.minded = spec.retry_on.statuses | (
+            spec.eject.statuses if spec.eject is not None else frozenset()
+        )
         if spec.affinity is not None:
             self.by_client = True
             self.affinity = make_affinity(spec.affinity, spec.affinity_failback, spec.name)
@@ -88,6 +97,7 @@ class Pool:
 
     def _make(self, spec: ServerSpec) -> Server:
         adaptive = Adaptive(spec.adaptive) if spec.adaptive is not None else None
+        eject = self.spec.eject
         return Server(
             name=spec.name,
             address=spec.address,
@@ -101,6 +111,7 @@ class Pool:
             origin=spec.origin,
             adaptive=adaptive,
             tls=spec.tls,
+            window=ejection.Window(eject) if eject is not None and eject.share else None,
         )
 
     def pick(
@@ -147,6 +158,16 @@ class Pool:
         return server
 
     def _balance(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
+        server: Optional[Server] = None
+        if self._tried_out:
+            server = self._among(self._tried_out.union(tried), arrival)
+        if server is None:
+            server = self._among(tried, arrival)
+        if server is not None and server.trial:
+            self._tried_out.add(server)
+        return server
+
+    def _among(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
         full = self._full
         avoid = (full.union(tried) if tried else full) if full else tried
         for tier in self._tiers:
@@ -188,6 +209,8 @@ class Pool:
         server.open -= 1
         if self._full and server.open < server.max_connections:
             self._full.discard(server)
+        if self._tried_out:
+            self._tried_out.discard(server)
         if self.released is not None:
             self.released(server, moved)
         return self.queue is not None and len(self.queue) > 0
@@ -292,7 +315,10 @@ class Pool:
         if not server.failures:
             server.failing_since = now
         server.failures += 1
-        if server.failures < spec.in_a_row or server.state not in (State.UP, State.CHECKING):
+        much = server.window is not None and server.window.note(now, True)
+        if not (server.failures >= spec.in_a_row or server.trial or much):
+            return
+        if server.state not in (State.UP, State.CHECKING):
             return
         if server not in self.servers:
             return  # it was removed, and its last connections end
@@ -303,17 +329,28 @@ class Pool:
             return
         server.ejections = ejection.times(spec, server.ejections, now - server.returned)
         until = now + ejection.seconds(spec, server.ejections)
-        row = f"{server.failures} connections in a row came to nothing, the last: {why}"
+        if server.trial:
+            row = f"it was on trial, and failed: {why}"
+        elif server.failures >= spec.in_a_row:
+            row = f"{server.failures} connections in a row came to nothing, the last: {why}"
+        else:
+            row = f"{spec.share}% or more in {spec.window:g}s came to nothing, the last: {why}"
         self.eject(server, until, f"{row}; out for {until - now:g}s", now)
 
-    def worked(self, server: Server, began: float) -> None:
+    def worked(self, server: Server, began: float, now: Optional[float] = None) -> None:
         """
         It has said something in a connection that began then, so failures before that are no row.
 
         To be called if there are failures; one that began before them proves nothing.
+        With ``now`` it counts for its ``window``, and is to be called of each.
         """
+        if now is not None and server.window is not None:
+            server.window.note(now, False)
         if began >= server.failing_since:
             server.failures = 0
+            if server.trial:
+                server.trial = False
+                self._tried_out.discard(server)
 
     def weigh(self, server: Server, weight: int, why: str, now: float) -> None:
         """
@@ -419,6 +456,7 @@ class Pool:
         for server in servers:
             self._leave_timers(server)
             self._full.discard(server)
+            self._tried_out.discard(server)
         self._lay_out()
         for server in servers:
             self._changed(server, Event.REMOVE, server.state, why, now)
@@ -478,9 +516,7 @@ class Pool:
             server.health = State.CHECKING
         if after is not before:
             server.state, server.why, server.since, server.until = after, why, now, until
-            server.failures = 0
-            if before is State.EJECTED:
-                server.returned = now
+            self._forgive(server, before is State.EJECTED, event is Event.RETURN, now)
             self._leave_timers(server)
             if after is State.EJECTED:
                 self._ejected.add(server)
@@ -493,6 +529,18 @@ class Pool:
         elif event in (Event.DRAIN, Event.DISABLE):
             server.why = why  # of two who take it out, the second keeps it out
         self._changed(server, event, before, why, now)
+
+    def _forgive(self, server: Server, returned: bool, on_trial: bool, now: float) -> None:
+        """It begins anew, in another state."""
+        eject = self.spec.eject
+        server.failures, server.trial = 0, False
+        self._tried_out.discard(server)
+        if server.window is not None:
+            server.window.forget()
+        if returned:
+            server.returned = now
+        if on_trial and eject is not None and eject.trial:
+            server.trial, server.failures, server.failing_since = True, 1, now
 
     def _leave_timers(self, server: Server) -> None:
         self._ejected.discard(server)

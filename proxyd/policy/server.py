@@ -10,6 +10,7 @@ from proxyd.config.address import Address, TcpAddress
 from proxyd.config.servertls import ServerTlsSpec
 from proxyd.config.tcp import TcpSpec
 from proxyd.policy.adaptive import Adaptive
+from proxyd.policy.ejection import Window
 from proxyd.policy.slowstart import FULL
 from proxyd.policy.state import State
 
@@ -30,11 +31,11 @@ class Server:
     has been away, and has not been up since.
 
     ``failures`` are connections in a row that came to nothing, ``failing_since`` when the first of them did,
-    ``ejections`` how often it was ejected lately,
-    and ``returned`` when it came back from the last one.  One that is ``leaving`` drains because its name no
-    longer leads there.  Where ``max_connections`` follow from what it is found to take, ``adaptive`` knows.
-    Of one that is spoken with in ``tls``, ``tls_failures`` are the connections in which that did not come
-    about.
+    ``window`` what part of all did lately, where that counts; ``ejections`` how often it was ejected lately,
+    and ``returned`` when it came back from the last one.  One on ``trial`` has to show that it is well.  One
+    that is ``leaving`` drains because its name no longer leads there.  Where ``max_connections`` follow from
+    what it is found to take, ``adaptive`` knows.  Of one that is spoken with in ``tls``, ``tls_failures`` are
+    the connections in which that did not come about.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Server:
     cold: bool = False
     failures: int = 0
     failing_since: float = 0.0
+    window: Optional[Window] = None
+    trial: bool = False
     ejections: int = 0
     returned: float = 0.0
     leaving: bool = False

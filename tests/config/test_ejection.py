@@ -11,6 +11,9 @@ GIVEN = [
     ("3 time=10s max_time=1m most=30%", EjectSpec(3, 10.0, 60.0, 30)),
     ("1 time=10m", EjectSpec(1, 600.0, 600.0)),
     ("1000 most=100%", EjectSpec(1000, most=100)),
+    ("5 statuses=500,502 trial", EjectSpec(statuses=frozenset((500, 502)), trial=True)),
+    ("5 statuses=5xx", EjectSpec(statuses=frozenset(range(500, 600)))),
+    ("5 share=50% window=1m least=100", EjectSpec(share=50, window=60.0, least=100)),
 ]
 
 REFUSED = [
@@ -20,6 +23,11 @@ REFUSED = [
     ("5 most=50", 'most: "50" is not a whole number and %, 0% to 100%'),
     ("5 most=101%", 'most: "101%" is not a whole number and %, 0% to 100%'),
     ("5 tme=10s", '"tme" is not known; did you mean "time"?'),
+    ("5 share=0%", 'share: "0%" is not a whole number and %, 1% to 100%'),
+    ("5 window=1m", "window is of share, and there is none"),
+    ("5 least=9", "least is of share, and there is none"),
+    ("5 statuses=200", 'statuses: "200" is not a status of 400 to 599, 4xx or 5xx'),
+    ("5 statuses=500,", 'statuses: "" is not a status of 400 to 599, 4xx or 5xx'),
     ("5 max_time=10s", "max_time must not be shorter than time, 30s"),
 ]
 

@@ -16,7 +16,9 @@ import attrs
 from proxyd.config import load
 from proxyd.config.action import ActionSpec
 from proxyd.config.condition import ConditionSpec
+from proxyd.config.ejection import EjectSpec
 from proxyd.config.http import HttpSpec
+from proxyd.config.retries import BudgetSpec, RetryOnSpec
 from proxyd.config.tcp import UNTOUCHED
 from proxyd.errors import ConfigError
 from tests.config.ini import IniCase
@@ -28,7 +30,15 @@ ENVIRON = {"HOST": "db.example.com"}
 
 def canonical(value: Any, indent: str = "") -> str:
     """A configuration as text, a line for each value, so that two can be compared by eye."""
-    if value in (UNTOUCHED, HttpSpec(), ConditionSpec(), ActionSpec()):
+    if value in (
+        UNTOUCHED,
+        HttpSpec(),
+        ConditionSpec(),
+        ActionSpec(),
+        EjectSpec(),
+        RetryOnSpec(),
+        BudgetSpec(),
+    ):
         return f"{type(value).__name__}()"
     if attrs.has(type(value)):
         inner = indent + "  "

@@ -25,6 +25,7 @@ from proxyd.config.queue import QueueSpec
 from proxyd.config.reader import Word
 from proxyd.config.refusal import RefuseSpec
 from proxyd.config.resolvers import ResolversSpec
+from proxyd.config.retries import BudgetSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.servertls import ServerTlsSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
@@ -35,6 +36,7 @@ from tests.support.case import Case
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "route": RouteSpec}
 PARAMETER_SPECS = {
+    "retry_budget": BudgetSpec,
     "affinity": AffinitySpec,
     "balance": BalanceSpec,
     "agent_check": AgentSpec,

@@ -103,6 +103,8 @@ class Seeing(CommandCase):
                     "open": 3,
                     "max_connections": 7,
                     "tls_failures": None,
+                    "failures": 0,
+                    "trial": False,
                     "adaptive": None,
                     "backup": False,
                     "priority": 0,

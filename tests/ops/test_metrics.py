@@ -271,6 +271,11 @@ class WhatIs(MetricsCase):
         self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, max_connections=17), B))
         self.assertEqual(self.samples()["proxyd_server_max_connections"], {("web", "a"): 17})
 
+    def test_trial(self) -> None:
+        """A server that has to show that it is well."""
+        self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, trial=True), B))
+        self.assertEqual(self.samples()["proxyd_server_trial"], {("web", "a"): 1, ("web", "b"): 0})
+
     def test_tls_failures(self) -> None:
         """In how many connections TLS did not come about, of the servers that have it."""
         self.now = attrs.evolve(NOW, servers=(attrs.evolve(A, tls_failures=3), B))

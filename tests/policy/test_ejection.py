@@ -7,7 +7,7 @@ from typing import Optional
 from proxyd.config.ejection import EjectSpec
 from proxyd.config.health import CheckSpec
 from proxyd.errors import Reason
-from proxyd.policy.ejection import came_to_nothing, may_go, seconds, times
+from proxyd.policy.ejection import Window, came_to_nothing, may_go, seconds, times
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import State
@@ -49,6 +49,27 @@ class Numbers(Case):
             (1000, 499, 500, True),
         ]:
             self.assertEqual(may_go(SPEC, servers, ejected, others_up), may, (servers, ejected, others_up))
+
+    def test_window(self) -> None:
+        """So large a share of so many at least, in one window after another; and a clock may be set back."""
+        window = Window(EjectSpec(share=50, least=4, window=10.0))
+        for now, failed, too_much in [
+            (100.0, True, False),
+            (101.0, True, False),
+            (102.0, True, False),
+            (103.0, False, True),  # 3 of 4
+            (104.0, False, True),
+            (105.0, False, True),  # 3 of 6
+            (106.0, False, False),
+            (110.0, True, False),  # a new one
+            (111.0, True, False),
+            (112.0, True, False),
+            (50.0, True, False),
+            (51.0, True, False),
+            (52.0, True, False),
+            (53.0, True, True),
+        ]:
+            self.assertEqual(window.note(now, failed), too_much, now)
 
     def test_reasons(self) -> None:
         """What counts is an end by the server without a byte; silence only when a client has asked."""
@@ -145,6 +166,54 @@ class Pools(Case):
         pool.watch(lambda change: heard.append(change.server.name))
         self.failing(pool, a, 9)
         self.assertEqual((a.state, heard), (State.UP, []))
+
+    def test_share(self) -> None:
+        """Half of what it had lately is enough, in a row or not; and then it begins anew."""
+        pool, a = self.make("a", "b", eject=EjectSpec(share=50, least=6))
+        now = 10.0
+        for _ in range(2):
+            for failed in (True, False, True, False, False):
+                if failed:
+                    pool.failed(a, "status 500", now)
+                else:
+                    pool.worked(a, now, now)
+                self.assertIs(a.state, State.UP)
+            pool.failed(a, "status 500", now)
+            self.assertEqual(
+                (a.state, a.why.partition(";")[0]),
+                (State.EJECTED, "50% or more in 10s came to nothing, the last: status 500"),
+            )
+            now = a.until
+            pool.tick(now)
+            self.assertIs(a.state, State.UP)
+
+    def test_trial(self) -> None:
+        """It comes back with one request at a time; the first that works is enough, one that fails too."""
+        pool, a = self.make("a", "b", eject=EjectSpec(2, trial=True))
+        b = pool.servers[1]
+        self.failing(pool, a, 2)
+        pool.tick(a.until)
+        now = a.until
+        self.assertEqual((a.state, a.trial), (State.UP, True))
+        for _ in range(2):
+            self.assertIs(pool.pick(), a)
+            pool.opened(a)
+            self.assertIs(pool.pick(), b)  # since a is tried out
+            self.assertIs(pool.pick([b]), a)  # there is no other
+            pool.closed(a)  # its client has left: that says nothing
+        self.assertIs(pool.pick(), a)
+        self.failing(pool, a, 1, now)
+        self.assertEqual((a.state, a.ejections), (State.EJECTED, 2))
+        self.assertTrue(a.why.startswith("it was on trial, and failed: connect_refused"))
+        pool.tick(a.until)
+        pool.worked(a, now - 1.0)  # one from before says nothing
+        self.assertTrue(a.trial)
+        pool.worked(a, a.returned)
+        self.assertEqual((a.trial, a.failures), (False, 0))
+        self.assertIs(pool.pick(), a)
+        pool.opened(a)
+        self.assertIs(pool.pick(), a)
+        pool.closed(a)
 
     def test_off(self) -> None:
         """With eject = off nothing is counted."""

@@ -345,11 +345,7 @@ class HttpConnection(Session):
 
     def _blame_silence(self) -> None:
         """The server does not begin its answer."""
-        pool, picked = self.pool, self.picked
-        assert pool is not None and picked is not None
-        detail = f"[pool {pool.name}] response_timeout={self.response_timeout(pool):g}s"
-        pool.failed(picked, f"{Reason.ANSWER_TIMEOUT.code}, {detail}", self.http.seconds())
-        self.fail(Reason.ANSWER_TIMEOUT, detail)
+        raise NotImplementedError
 
     def response_timeout(self, pool: Pool) -> float:
         """So long the server may take until its answer begins, seconds."""

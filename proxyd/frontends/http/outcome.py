@@ -22,7 +22,7 @@ from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered
-from proxyd.wire.http1 import UNTIL_CLOSE, may_be_skipped
+from proxyd.wire.http1 import UNTIL_CLOSE, Answer, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
 
 _text = lru_cache(maxsize=1024)(str)  # of addresses of servers
@@ -53,8 +53,8 @@ class HttpOutcome(HttpConnection):
         complete = not self._up_left
         reusable = reusable and not may_be_skipped(request)
         self.conclude(Reason.ANSWERED, "")
-        if self.picked is not None and self.picked.failures:
-            pool.worked(self.picked, self._began)
+        if self.picked is not None and (self.picked.failures or self.picked.window is not None):
+            self._worked(answer)
         keep = reusable and complete and answer.said.persistent and serves_all(pool, self.picked)
         self.let_go(keep and not self.server.finished, answer.said.patience)
         if delivery.closes or not complete:
@@ -142,6 +142,10 @@ class HttpOutcome(HttpConnection):
             self._slot = False
             if pool.closed(picked, upstream.received):
                 pool.admit(self.http.seconds())
+
+    def _worked(self, answer: Answer) -> None:
+        """A server has answered that has failed before, or is looked at in all that it does."""
+        raise NotImplementedError
 
     def _hear(self, data: bytes) -> None:
         """These bytes begin a request."""

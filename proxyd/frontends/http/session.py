@@ -32,8 +32,8 @@ from proxyd.config.balance import FIRST_BYTE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.frontends.http.affinity import Brought, giving, learn
 from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
-from proxyd.frontends.http.outcome import HttpOutcome
 from proxyd.frontends.http.pages import Edit
+from proxyd.frontends.http.retries import HttpRetries
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.affinity import Affinity, SealedAffinity
 from proxyd.policy.arrival import Arrival
@@ -45,7 +45,6 @@ from proxyd.relay.streams import send_portion
 from proxyd.wire.chunked import Chunks, chunk, last
 from proxyd.wire.http1 import (
     CHUNKED,
-    IDEMPOTENT,
     UNTIL_CLOSE,
     Answer,
     Request,
@@ -60,7 +59,7 @@ LONG = 32 * 1024  # bytes of a body that are left, for which it is worth it to h
 log = Logger(__name__)
 
 
-class HttpSession(HttpOutcome):
+class HttpSession(HttpRetries):
     """One client's connection, and one request after another on it."""
 
     __slots__ = ()
@@ -212,6 +211,8 @@ class HttpSession(HttpOutcome):
         """Send the request on a connection that is kept; else wait for a server, or dial."""
         pool = self.pool
         server: Optional[Server] = None
+        if pool is not None and pool.budget is not None:
+            pool.budget.asked(self._since)
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
             server = self.pick(pool, ())
             if server is not None:
@@ -232,6 +233,9 @@ class HttpSession(HttpOutcome):
                     return
         if self._up_left:
             self.client.transport.pauseProducing()
+        self.ask_again(server)
+
+    def ask_again(self, server: Optional[Server]) -> None:
         self._story = self._reach(server)
         self._go_on(None)
 
@@ -294,8 +298,6 @@ class HttpSession(HttpOutcome):
             self._first_byte = FirstByte(self.http.seconds, True, self._first_byte_came, picked.adaptive)
         if not self._up_left:
             server.transport.write(out)
-            if self._request.method not in IDEMPOTENT:
-                self._out = b""  # once at most
             return
         self._out = b""
         self._watch_progress()
@@ -348,8 +350,10 @@ class HttpSession(HttpOutcome):
 
     def _begin(self, answer: Answer, data: bytes) -> None:
         """The head of the answer is there; what else has come with it begins its body."""
-        request, delivery, picked = self._request, self._delivery, self.picked
-        assert request is not None and delivery is not None and picked is not None
+        request, delivery, picked, pool = self._request, self._delivery, self.picked, self.pool
+        assert request is not None and delivery is not None and picked is not None and pool is not None
+        if answer.status in pool.minded and self._is_turned_down(answer, data[answer.took :]):
+            return
         self._first = self._since = self.http.seconds()
         if self._first_byte is not None:
             self._first_byte.answered()
@@ -454,28 +458,3 @@ class HttpSession(HttpOutcome):
             self._answered(False)
         else:
             self._give_up(Reason.ANSWER_CUT, detail)
-
-    def _try_again(self, detail: str) -> None:
-        """
-        No byte of an answer has come.
-
-        On a connection that was kept the server may just have closed it as the request came, so another one
-        to the same server is tried first (RFC 9112, 9.3.1); then others, as long as the pool lets us.
-        """
-        upstream, picked, pool = self.server, self.picked, self.pool
-        assert isinstance(upstream, Upstream) and picked is not None and pool is not None
-        out, said = self._out, upstream.held
-        stale = upstream.requests > 0
-        if not stale:
-            pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), self.http.seconds())
-        if not out or said or not (stale or self.may_try(pool, (*self._tried, picked))):
-            self.fail(Reason.NO_ANSWER, detail)
-            return
-        if self._first_byte is not None:
-            self._first_byte.ended()
-        self.let_go(False)
-        self._may_reuse = False
-        if not stale:
-            self._tried.append(picked)
-        self._story = self._reach(picked if stale and not picked.full else None)
-        self._go_on(None)

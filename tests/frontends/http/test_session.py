@@ -343,7 +343,7 @@ class Failures(HttpCase):
         self.pool.disable(self.pool.servers[1], "so that the first is chosen", 0.0)
         self.heard(client)
         old = self.server
-        client.send(GET)
+        self.say(client, GET)
         old.close()
         self.network.flush()
         self.assertIsNot(self.server, old)
@@ -352,6 +352,20 @@ class Failures(HttpCase):
         self.assertEqual(
             (self.datapath.hosts, self.outcomes()), (["10.0.0.1"] * 2, [(200, Reason.ANSWERED)] * 2)
         )
+        self.over()
+
+    def test_never_twice(self) -> None:
+        """Not on a kept connection either is a request sent twice that may have done something."""
+        self.listen(1, 1)
+        client = self.client(GET)
+        self.say(self.server, OK)
+        self.heard(client)
+        self.pool.disable(self.pool.servers[1], "so that the first is chosen", 0.0)
+        self.say(client, GET.replace(b"GET", b"POST"))
+        self.server.close()
+        self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 502 "))
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED), (502, Reason.NO_ANSWER)])
+        self.assertEqual(len(self.datapath.peers), 1)
         self.over()
 
     def test_answer_timeout(self) -> None:

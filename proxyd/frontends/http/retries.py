@@ -1,0 +1,125 @@
+"""
+When is a request asked again?
+
+While the client has no byte of an answer, and the request may be sent twice (RFC 9110, 9.2.2) and is still
+held whole: where its server has closed without an answer, where it answers as ``retry_on`` has it, or not in
+time.  On a connection that was kept the server may just have closed it as the request came, so another one to
+the same server is tried first (RFC 9112, 9.3.1); then others, as far as ``retries`` and the ``retry_budget``
+let us.
+
+Whatever a server does here counts for its pool (`proxyd.policy.ejection`), asked again or not.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from proxyd.errors import Reason
+from proxyd.frontends.http.kept import serves_all
+from proxyd.frontends.http.outcome import HttpOutcome
+from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.server import Server
+from proxyd.wire.http1 import IDEMPOTENT, Answer
+
+NOTHING_LEFT = "the retry_budget is used up"
+
+
+class HttpRetries(HttpOutcome):
+    """One client's connection, as far as its requests are asked again."""
+
+    __slots__ = ()
+
+    def ask_again(self, server: Optional[Server]) -> None:
+        """Send the request to this server, or to another one."""
+        raise NotImplementedError
+
+    def _may_send_twice(self) -> bool:
+        request = self._request
+        return bool(self._out) and request is not None and request.method in IDEMPOTENT and not self._up_left
+
+    def _try_again(self, detail: str) -> None:
+        """The server is gone, and no byte of an answer has come."""
+        upstream, picked, pool = self.server, self.picked, self.pool
+        assert isinstance(upstream, Upstream) and picked is not None and pool is not None
+        stale = upstream.requests > 0
+        now = self.http.seconds()
+        if not stale:
+            pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), now)
+        if upstream.held or not self._may_send_twice():
+            self.fail(Reason.NO_ANSWER, detail)
+            return
+        if not stale:
+            if not self.may_try(pool, (*self._tried, picked)):
+                self.fail(Reason.NO_ANSWER, detail)
+                return
+            if pool.budget is not None and not pool.budget.take(now):
+                self.fail(Reason.NO_ANSWER, f"{detail}; {NOTHING_LEFT}".lstrip("; "))
+                return
+        self._part_for_another(False)
+        self._may_reuse = False
+        if not stale:
+            self._tried.append(picked)
+        self.ask_again(picked if stale and not picked.full else None)
+
+    def _is_turned_down(self, answer: Answer, more: bytes) -> bool:
+        """
+        Whether an answer is not passed on, and another server asked; it is one that counts for its pool.
+
+        ``more`` has come behind its head.
+        """
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        spec = pool.spec
+        if spec.eject is not None and answer.status in spec.eject.statuses:
+            pool.failed(picked, f"status {answer.status}", self.http.seconds())
+        if answer.status not in spec.retry_on.statuses:
+            return False
+        complete = answer.said.length == len(more)
+        keep = complete and answer.said.persistent and serves_all(pool, picked) and not self.server.finished
+        return self._asks_another(keep, answer.said.patience)
+
+    def _asks_another(self, keep: bool = False, patience: Optional[int] = None) -> bool:
+        """Whether another server may be asked now, and is; ``keep`` the connection to this one."""
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        tried = (*self._tried, picked)
+        if not (self._may_send_twice() and self.may_try(pool, tried)):
+            return False
+        if pool.queue is not None and pool.has_to_wait(tried):
+            return False  # who waits comes first
+        now, budget = self.http.seconds(), pool.budget
+        if budget is not None and not budget.left(now):
+            budget.take(now)  # which is refused, and counted
+            return False
+        server = self.pick(pool, tried)
+        if server is None:
+            return False  # an answer that is no good one is better than none
+        if budget is not None:
+            budget.take(now)
+        self._since = now
+        self._tried.append(picked)
+        self._part_for_another(keep, patience)
+        self.ask_again(server)
+        return True
+
+    def _part_for_another(self, keep: bool, patience: Optional[int] = None) -> None:
+        if self._first_byte is not None:
+            self._first_byte.ended()
+            self._first_byte = None
+        self.let_go(keep, patience)
+
+    def _worked(self, answer: Answer) -> None:
+        """A server has answered that has failed before, or is looked at in all that it does."""
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        eject = pool.spec.eject
+        if eject is None or answer.status not in eject.statuses:
+            pool.worked(picked, self._began, self._since)
+
+    def _blame_silence(self) -> None:
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        detail = f"[pool {pool.name}] response_timeout={self.response_timeout(pool):g}s"
+        pool.failed(picked, f"{Reason.ANSWER_TIMEOUT.code}, {detail}", self.http.seconds())
+        if not (pool.spec.retry_on.timeout and self._asks_another()):
+            self.fail(Reason.ANSWER_TIMEOUT, detail)
