@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 from collections import Counter
@@ -188,11 +189,13 @@ class Requests(DaemonCase):
         self.assertIn(b"Location: http://%s/folder/\r\n" % str(daemon.front).encode(), head)
 
     async def test_gunicorn(self) -> None:
-        """gunicorn, httpx and aiohttp: chunks both ways, many at once; and who the client is."""
+        """gunicorn, httpx, requests and aiohttp: chunks both ways, many at once; and who the client is."""
         server = await gunicorn(self.stage)
         daemon = await self.relay(server.place)
         found = await self.client("httpx", daemon)
         self.assertEqual(found, {"same": True, "large": 3_000_000, "head": 200, "missing": 404})
+        found = await self.client("requests", daemon)
+        self.assertEqual(found, {"same": True, "large": 3_000_000, "moved": [302, 200]})
         self.assertTrue(await self.client("aiohttp", daemon))
         url = f"http://{daemon.front}"
         told = json.loads(await self.curl("--header", "X-Forwarded-For: 1.2.3.4", f"{url}/who"))
@@ -200,6 +203,33 @@ class Requests(DaemonCase):
         self.assertNotIn("1.2.3.4", told["HTTP_X_FORWARDED_FOR"])
         moved = await self.curl("--location", f"{url}/moved")
         self.assertEqual(json.loads(moved)["HTTP_HOST"], str(daemon.front))
+
+    async def test_ab(self) -> None:
+        """ab, which speaks HTTP/1.0, on connections that are kept or closed, with bodies and without."""
+        server = await nginx(self.stage)
+        daemon = await self.relay(server.place)
+        small = self.stage.folder / "small"
+        small.write_bytes(b"small")
+        (server.folder / "files" / "small").write_bytes(b"small")
+        for how in (["-k"], [], ["-u", small], ["-k", "-u", small]):
+            out = await self.stage.check(
+                program("ab", "apache2-utils"),
+                "-q",
+                "-n",
+                "200",
+                "-c",
+                "10",
+                *how,
+                f"http://{daemon.front}/small",
+            )
+            numbers = dict(re.findall(rb"^([A-Z][\w -]*\w): +(\d+)", out, re.MULTILINE))
+            self.assertEqual(
+                (numbers[b"Complete requests"], numbers[b"Failed requests"]), (b"200", b"0"), out
+            )
+            self.assertEqual(numbers.get(b"Keep-Alive requests"), b"200" if "-k" in how else None)
+            self.assertNotIn(b"Non-2xx responses", numbers)
+        answered = [each for each in await daemon.records(800) if each["reason"] == "answered"]
+        self.assertGreaterEqual(len(answered), 800)  # it may ask once more than it counts
 
     async def test_websockets(self) -> None:
         """A WebSocket goes through, with large messages, pings, and its end."""

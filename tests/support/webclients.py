@@ -39,6 +39,23 @@ def of_httpx(url: str) -> Any:
         }
 
 
+def of_requests(url: str) -> Any:
+    """A session: a body of known length, an answer that is read in pieces, and one that has moved."""
+    import requests
+
+    body = b"0123456789" * 50_000
+    with requests.Session() as session:
+        posted = session.post(url + "/echo", data=body, timeout=60)
+        with session.get(url + "/large", stream=True, timeout=60) as got:
+            size = sum(map(len, got.iter_content(10_000)))
+        moved = session.get(url + "/moved", timeout=60)
+        return {
+            "same": posted.text == hashlib.sha256(body).hexdigest(),
+            "large": size,
+            "moved": [each.status_code for each in moved.history] + [moved.status_code],
+        }
+
+
 def of_aiohttp(url: str) -> Any:
     """Many requests at once."""
     import aiohttp
@@ -113,7 +130,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     return []
 
 
-CLIENTS = {"httpx": of_httpx, "aiohttp": of_aiohttp, "websockets": of_websockets}
+CLIENTS = {"httpx": of_httpx, "requests": of_requests, "aiohttp": of_aiohttp, "websockets": of_websockets}
 
 
 if __name__ == "__main__":
