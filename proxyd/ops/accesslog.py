@@ -57,7 +57,7 @@ from proxyd.interfaces import IObserver, Record, RequestRecord
 from proxyd.ops import requestlog
 from proxyd.ops.logfile import LogFile
 from proxyd.ops.logformat import line_of
-from proxyd.ops.words import LONGEST_VALUE, kernel, moment, rounded, word
+from proxyd.ops.words import LONGEST_VALUE, duration, kernel, moment, rounded, word
 
 log = Logger(__name__)
 
@@ -76,14 +76,14 @@ def _way(pool: str, server: str, address: str) -> str:
 
 def text_line(record: Record) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    queue, connect = record.queue_seconds, record.connect_seconds
+    server_tls = record.server_tls
     return (
         f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
         f"{_way(record.pool, record.server, record.server_address)}{_opening(record)}"
-        f" queue={'-' if queue is None else f'{queue:.6f}'}"
-        f" connect={'-' if connect is None else f'{connect:.6f}'} total={record.total_seconds:.6f}"
+        f" queue={duration(record.queue_seconds)} connect={duration(record.connect_seconds)}"
+        f" total={duration(record.total_seconds)}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
-        f" server_tls={_name(record.server_tls)}{_tcp(record)}"
+        f" server_tls={_name(server_tls) if server_tls else '-'}{_tcp(record)}"
         f"{_ending[record.reason.code]}{word(record.detail) if record.detail else '-'}\n"
     )
 

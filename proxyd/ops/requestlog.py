@@ -33,7 +33,7 @@ from typing import Callable, Sequence
 
 from proxyd.errors import Reason
 from proxyd.interfaces import RequestRecord
-from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, moment, rounded, word
+from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, duration, moment, rounded, word
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -46,16 +46,16 @@ _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
 
 def text_line(record: RequestRecord) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    queue, connect, first_byte = record.queue_seconds, record.connect_seconds, record.first_byte_seconds
+    connect = record.connect_seconds
     return (
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
         f"{_asked(record.method, record.host)} target={_target(record.target)}"
         f" version={record.version} status={record.status}"
         f"{_server(record.pool, record.server, record.server_address)}"
         f"{_way(record.via, record.route, record.user)}{_tls(record)}"
-        f" queue={'-' if queue is None else f'{queue:.6f}'}"
-        f" connect={'-' if connect is None else f'{connect:.6f}' if connect else '0.000000'}"
-        f" first_byte={'-' if first_byte is None else f'{first_byte:.6f}'} total={record.total_seconds:.6f}"
+        f" queue={duration(record.queue_seconds)}"
+        f" connect={'0.000000' if connect == 0.0 else duration(connect)}"
+        f" first_byte={duration(record.first_byte_seconds)} total={duration(record.total_seconds)}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
         f"{_ending[record.reason.code]} detail={word(record.detail) if record.detail else '-'}\n"
     )

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from functools import lru_cache
-from math import isfinite
+from math import floor, isfinite
 from typing import Mapping, Optional
 
 LONGEST_VALUE = 500  # a detail is some other program's text
@@ -19,6 +19,9 @@ _plain = re.compile(r"(?!-\Z)[!#-<>-\[\]-~]{1,500}").fullmatch  # visible, witho
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
 
 
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
+
+
 @lru_cache(maxsize=64)
 def _second(epoch_seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_seconds))
@@ -27,8 +30,8 @@ def _second(epoch_seconds: int) -> str:
 def moment(epoch_seconds: float) -> Optional[str]:
     """The time as ISO 8601 in UTC with milliseconds, or None for one that no calendar has."""
     try:
-        milliseconds = round(epoch_seconds * 1000)
-        return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+        milliseconds = floor(epoch_seconds * 1000.0 + 0.5)
+        return _second(milliseconds // 1000) + _MILLISECONDS[milliseconds % 1000]
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -62,6 +65,12 @@ def word(text: str) -> str:
     if _plain(text):
         return text
     return _to_json(text[:LONGEST_VALUE]) if text else "-"
+
+
+def duration(seconds: Optional[float]) -> str:
+    """Seconds to the microsecond, ``-`` if there was no such thing."""
+    # Not as an f-string: compiled, one with a format costs three times as much.
+    return "-" if seconds is None else "%.6f" % seconds
 
 
 def rounded(value: Optional[float]) -> Optional[float]:
