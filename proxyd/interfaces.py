@@ -196,6 +196,16 @@ class ITLSClient(Interface):
         """A connection whose handshake stood is lost; its last session can be had now."""
 
 
+class IAsker(Interface):
+    """Who is told what has come of an attempt to reach a server (`IDatapath.reach`): one thing, once."""
+
+    def reached(address: Any) -> None:
+        """The side is connected; the address is the one that was reached, if there were more."""
+
+    def unreached(error: Any) -> None:
+        """It is not: a `DialFailed`, or whatever else has come between, or a Failure of these."""
+
+
 class IDatapath(Interface):
     """
     What moves the bytes: it makes transports of accepted sockets, reaches servers, and watches listeners.
@@ -241,6 +251,15 @@ class IDatapath(Interface):
 
         With an `ITLSClient` as ``tls`` the side is connected when the TLS handshake stands; if that fails,
         the dial has, with the reason ``connect_tls``.
+        """
+
+    def reach(address: Any, side: Any, asker: Any) -> Any:
+        """
+        Connect a side as `dial` does when nothing further is asked of it, and tell an `IAsker` of the end.
+
+        Returns what has a ``cancel``, by which the attempt ends at once with a ``CancelledError``; or None if
+        its end was told before this returns.  It is `dial` without a Deferred, which costs a connection more
+        than the rest of our part in its dial.
         """
 
     def addReader(reader: Any) -> None:

@@ -106,6 +106,12 @@ def reach_one(
     return Race(clock, addresses.each, attempt).won
 
 
+def told_of_dial(arrived: Deferred[Any], asker: Any) -> Optional[Deferred[Any]]:
+    """What `proxyd.interfaces.IDatapath.reach` returns, of a datapath's ``dial``."""
+    arrived.addCallbacks(asker.reached, asker.unreached)
+    return None if arrived.called else arrived
+
+
 @implementer(IStreamClientEndpoint)
 class Racing:
     """The endpoint of a server with several addresses."""

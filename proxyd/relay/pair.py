@@ -373,8 +373,9 @@ class Pair:
         self.seen = None  # asking the kernel at every connection costs too much: the first look does
         look = min(self._limit() / LOOKS, KEEPALIVE.idle)
         if self.ends_at or self.min_rate is not None:
-            look = self._no_later(look)
-        self.wheel.hasten(self, look)
+            self.wheel.hasten(self, self._no_later(look))
+        else:
+            self.wheel.look_in(self, look)
 
     def _no_later(self, seconds: float) -> float:
         """The same, or sooner if it has to end by its age, or is judged by its speed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Awaitable, Optional, Sequence
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 
 from proxyd.config.address import Address
@@ -93,16 +93,22 @@ class Reaching(Pair):
         """Begin to connect to the server; fires as `IDatapath.dial` does."""
         raise NotImplementedError
 
-    async def _reach_a_server(self, first: Optional[Server] = None, before: Sequence[Server] = ()) -> None:
+    async def _reach_a_server(
+        self,
+        first: Optional[Server] = None,
+        before: Sequence[Server] = (),
+        begun: Optional[Deferred[Any]] = None,
+    ) -> None:
         """
         Dial the pool's servers one after another, each at most once, until one answers.
 
-        ``first`` was chosen already; those that were tried ``before`` are not tried again.
+        ``first`` was chosen already, and if ``begun`` is given dialed, which that tells the outcome of; those
+        that were tried ``before`` are not tried again.
         """
         pool = self.pool
         if pool is None:
             raise Refused(Reason.NO_ROUTE, what_was_said(self.opening))
-        tried, timeout = list(before), pool.spec.connect_timeout
+        tried, began = list(before), self.started
         failed: Optional[DialFailed] = None
         server: Optional[Server]
         while self.may_try(pool, tried):
@@ -113,31 +119,20 @@ class Reaching(Pair):
                 )
             if server is None:
                 break
-            self.picked = server
-            self.server_address = server.address
-            self.retries = len(tried)
-            self.server_tls = None
-            pool.opened(server)
-            began = self.factory.seconds()
-            self.wheel.arm(self, timeout)
+            dialing, begun = begun, None
+            if dialing is None:
+                began = self.factory.seconds()
+                self._count_on(pool, server, len(tried))
             try:
-                reached = await self._dial(server)
-                if reached is not None:
-                    self.server_address = reached
-                if server.tls is None and pool.spec.proxy_protocol is not None:
-                    self.server.transport.write(self._introduction())
-                self.connect_seconds = self.factory.seconds() - began
-                if pool.timed is not None or server.adaptive is not None:
-                    self._time(pool, server, self.connect_seconds)
-                if self.factory.learns:
-                    self._learn(pool)
+                reached = await (self._dial(server) if dialing is None else dialing)
+                self._reached(pool, server, reached, began)
                 return
             except DialFailed as this:
                 failed = self.told(this)
             except CancelledError:
                 if self.reason is not None:
                     raise
-                failed = self._late(timeout)
+                failed = self._late(pool.spec.connect_timeout)
             finally:
                 # While it is connected, the slot is the server's until it has closed its side.
                 if not self.server.connected and pool.closed(server):
@@ -148,6 +143,27 @@ class Reaching(Pair):
             self.blame(pool, server, failed, began)
             tried.append(server)
         raise failed or DialFailed(Reason.NO_SERVER, f"no server of pool {pool.name} is up")
+
+    def _count_on(self, pool: Pool, server: Server, retries: int) -> None:
+        """Count on this server, which is dialed next."""
+        self.picked = server
+        self.server_address = server.address
+        self.retries = retries
+        self.server_tls = None
+        pool.opened(server)
+        self.wheel.arm(self, pool.spec.connect_timeout)
+
+    def _reached(self, pool: Pool, server: Server, reached: Optional[Address], began: float) -> None:
+        """It is connected; where it has several addresses, to the one that was reached."""
+        if reached is not None:
+            self.server_address = reached
+        if server.tls is None and pool.spec.proxy_protocol is not None:
+            self.server.transport.write(self._introduction())
+        self.connect_seconds = self.factory.seconds() - began
+        if pool.timed is not None or server.adaptive is not None:
+            self._time(pool, server, self.connect_seconds)
+        if self.factory.learns:
+            self._learn(pool)
 
     def may_try(self, pool: Pool, tried: Sequence[Server]) -> bool:
         """Whether one more server may be tried, where these have failed."""

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from proxyd.config.address import Address
 from proxyd.config.refusal import CLOSE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import Record
@@ -60,6 +61,7 @@ class Session(Reaching):
 
     __slots__ = (
         "_handshake",
+        "_missed",
         "_story",
         "_waiting",
         "counted",
@@ -72,7 +74,8 @@ class Session(Reaching):
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self._story: Optional[Coroutine[Any, Any, None]] = None
-        self._waiting: Optional[Deferred[None]] = None
+        self._waiting: Any = None  # what can be cancelled: a Deferred, or an attempt to dial
+        self._missed: Optional[Deferred[Any]] = None  # the dial that was begun at once, if it has failed
         self.early: Optional[Union[Early, Talk]] = None
         self.mute = False  # TLS with the client has begun late, and did not come to stand
         self.packet = 0  # the number of the next one to a client of MySQL that logs in
@@ -82,8 +85,59 @@ class Session(Reaching):
 
     def client_connected(self) -> None:
         self.factory.entered(self)
+        if not self._dials_at_once():
+            self._story = self.serve()
+            self._go_on(None)
+
+    def _dials_at_once(self) -> bool:
+        """
+        Begin to reach a server without a coroutine, as most connections come to nothing else to wait for.
+
+        False if there is.  What has failed `serve` goes on with.
+        """
+        factory = self.factory
+        if factory.may_end_tls or factory.reads_opening or factory.agrees:
+            return False
+        pool = factory.pool
+        if pool is None or pool.queue is not None:
+            return False
+        server = self.pick(pool, ())
+        if server is None:
+            return False
+        if server.tls is not None or server.tcp is not None:
+            self.picked = server
+            return False
+        self.pool = pool
+        self._count_on(pool, server, 0)
+        try:
+            attempt = factory.datapath.reach(server.address, self.server, self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as that of any other dial
+            self.unreached(error)
+        else:
+            if attempt is not None:
+                self._waiting = attempt
+        return True
+
+    def reached(self, address: Optional[Address]) -> None:
+        """The server that was dialed at once is connected."""
+        self._waiting = None
+        pool, server = self.pool, self.picked
+        assert pool is not None and server is not None
+        try:
+            self._reached(pool, server, address, self.started)
+            self._begin_to_relay()
+        except Exception:  # noqa: BLE001 - as of `serve`
+            log.failure("A session failed.")
+            self.cut(Reason.INTERNAL)
+
+    def unreached(self, error: Union[Exception, Failure]) -> None:
+        """It was not, or somebody has cancelled it."""
+        missed = self._missed = (
+            Deferred()
+        )  # one that has failed already would keep its error, and us, in a cycle
         self._story = self.serve()
         self._go_on(None)
+        missed.errback(error)
 
     def _go_on(self, result: Any) -> None:
         """
@@ -118,17 +172,11 @@ class Session(Reaching):
                 await self._open()
             else:
                 self.pool = self.factory.pool
-            await self._reach_a_server()
+            missed, self._missed = self._missed, None
+            await self._reach_a_server(self.picked, (), missed)
             if self.factory.agrees and not await starttls.behind(self):
                 return
-            if self.factory.spec.max_lifetime:
-                self.ends_at = self.started + self.factory.spec.max_lifetime
-            if self.factory.spec.min_rate is not None:
-                self.min_rate = MinRate(self.factory.spec.min_rate)
-            if self.factory.pacing is not None:
-                client = self.address if self.opening is None else self.opening.address
-                self.factory.pacing.pace(self.client, self.server, client_of(client))
-            self.join()
+            self._begin_to_relay()
         except (Refused, DialFailed) as failed:
             await self._refuse(failed.reason, failed.detail)
         except CancelledError:
@@ -136,6 +184,19 @@ class Session(Reaching):
         except Exception:  # noqa: BLE001 - the session's last line
             log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
+
+    def _begin_to_relay(self) -> None:
+        """Join the two streams, by the rules of the listener."""
+        factory = self.factory
+        spec = factory.spec
+        if spec.max_lifetime:
+            self.ends_at = self.started + spec.max_lifetime
+        if spec.min_rate is not None:
+            self.min_rate = MinRate(spec.min_rate)
+        if factory.pacing is not None:
+            client = self.address if self.opening is None else self.opening.address
+            factory.pacing.pace(self.client, self.server, client_of(client))
+        self.join()
 
     async def _refuse(self, reason: Reason, detail: str) -> None:
         """Tell the client that it gets no server, if the listener knows how; and let it go."""

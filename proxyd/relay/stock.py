@@ -26,7 +26,7 @@ from proxyd.config.address import Address, Addresses, TcpAddress, UnixAddress, n
 from proxyd.config.tcp import KEEPALIVE, TcpSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath, ITLSClient
-from proxyd.relay.dial import reach_one, unresolved
+from proxyd.relay.dial import reach_one, told_of_dial, unresolved
 from proxyd.relay.prepared import prepared
 from proxyd.relay.streams import CHUNK, OUT_OF_DESCRIPTORS, keep_alive
 from proxyd.relay.tls.arriving import Arriving
@@ -160,6 +160,10 @@ class Stock:
             reactor.connectTCP(address.host, address.port, factory, timeout=None)
         by_default = tcp is None or tcp.keepalive == KEEPALIVE
         return factory.arrived.addCallbacks(lambda made: _tuned(made, by_default), _dial_failed)
+
+    def reach(self, address: Address, side: Any, asker: Any) -> Any:
+        """The same of a plain server, for one who is told by calls (`IDatapath.reach`)."""
+        return told_of_dial(self.dial(address, side), asker)
 
 
 def _tuned(transport: Any, keepalive_by_default: bool) -> None:

@@ -20,6 +20,7 @@ from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.dial import told_of_dial
 from proxyd.relay.streams import CHUNK, buffered
 from tests.contracts.test_lane import LaneWorld
 from tests.contracts.test_splice import SpliceWorld
@@ -49,6 +50,9 @@ class WorldDatapath:
             side.transport.bufferSize = CHUNK
 
         return Deferred.fromCoroutine(connect())
+
+    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+        return told_of_dial(self.dial(address, side), asker)
 
     def accept(self, skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:
         raise NotImplementedError("the world makes the clients")

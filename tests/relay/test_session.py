@@ -18,6 +18,7 @@ from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
+from proxyd.relay.dial import told_of_dial
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import address_text
@@ -84,6 +85,9 @@ class FakeDatapath:
         elif address.port == 6:
             dialing.errback(DialFailed(Reason.LOCAL_PORTS, "Cannot assign requested address"))
         return dialing
+
+    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+        return told_of_dial(self.dial(address, side), asker)
 
     def _cancel(self, _: object) -> None:
         self.cancelled += 1

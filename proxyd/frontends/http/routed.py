@@ -119,7 +119,7 @@ class RoutedSession(HttpSession):
         if self._up_left:
             self.client.transport.pauseProducing()
         self.wheel.arm(self, patience)
-        self._waiting = verdict  # type: ignore[assignment]
+        self._waiting = verdict
 
         def came(result: Union[Verdict, Failure]) -> None:
             self._waiting = None

@@ -18,9 +18,9 @@ from proxyd.config.address import Address, Addresses, SrvAddress, TcpAddress, Un
 from proxyd.config.tcp import TcpSpec
 from proxyd.errors import DialFailed
 from proxyd.interfaces import IDatapath, ITLSClient
-from proxyd.relay.dial import reach_one, unresolved
+from proxyd.relay.dial import reach_one, told_of_dial, unresolved
 from proxyd.relay.lane.connection import LaneConnection
-from proxyd.relay.lane.dial import Dial
+from proxyd.relay.lane.dial import Dial, Told
 from proxyd.relay.lane.loop import Loop
 from proxyd.relay.lane.pipes import Pipes
 from proxyd.relay.lane.tls import TLSConnection
@@ -124,6 +124,13 @@ class Lane:
             return Dial(self._loop, family, target, side, tcp, client, tls).arrived
         except DialFailed as failed:
             return fail(failed)
+
+    def reach(self, address: Address, side: Any, asker: Any) -> Any:
+        """The same of a plain server, for one who is told by calls (`IDatapath.reach`)."""
+        family, target = target_of(address)
+        if family == socket.AF_UNSPEC:
+            return told_of_dial(self.dial(address, side), asker)
+        return Told(self._loop, family, target, side, asker)
 
     def close(self) -> None:
         """Give up the epoll and the pipes, once no connection is left."""

@@ -16,6 +16,7 @@ from proxyd.frontends.http.factory import HttpFactory
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
+from proxyd.relay.dial import told_of_dial
 from proxyd.relay.pair import ProxyClient
 from tests.relay.test_session import FakeDatapath, SessionCase
 from tests.support.admission import admission
@@ -40,6 +41,9 @@ class NotedDatapath(FakeDatapath):
             assert isinstance(address, TcpAddress)
             self.hosts.append(address.host)
         return dialing
+
+    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+        return told_of_dial(self.dial(address, side), asker)
 
     def __init__(self, network: Any) -> None:
         super().__init__(network)
