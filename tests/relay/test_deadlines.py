@@ -60,6 +60,19 @@ class WheelTests(Case):
             self.assertLess(entry.reached[0] - began, expected + 0.5 + 0.06)
             self.assertEqual(len(self.wheel), 0)
 
+    def test_a_look_may_come_late(self) -> None:
+        """A deadline that is there stays if it comes within twice the time that is asked for."""
+        for was, asked, expected in ((None, 3.0, 3.0), (5.0, 3.0, 5.0), (1.0, 3.0, 1.0), (7.0, 3.0, 3.0)):
+            entry = Entry(self.clock)
+            began = self.clock.seconds()
+            if was is not None:
+                self.wheel.arm(entry, was)
+            self.wheel.look_in(entry, asked)
+            while not entry.reached:
+                self.clock.advance(0.05)
+            self.assertGreaterEqual(entry.reached[0] - began, expected)
+            self.assertLess(entry.reached[0] - began, expected + 0.5 + 0.06)
+
     def test_what_others_disarm_or_put_off_in_the_same_tick(self) -> None:
         """Who is due in the same tick, and is disarmed or put off by one served before it, is not called."""
         for seconds in (None, 5.0):

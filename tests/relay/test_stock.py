@@ -27,6 +27,7 @@ from proxyd.relay.pair import Pair, ProxyClient
 from proxyd.relay.stock import Stock
 from proxyd.relay.streams import CHUNK, buffered, unacknowledged, unsent
 from tests.support.case import AsyncCase
+from tests.support.lane import Asked
 
 
 class Noting(Factory):
@@ -128,6 +129,24 @@ class StockTests(AsyncCase):
                 handle = side.transport.getHandle()
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1)
                 self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE.idle)
+
+    async def test_telling_by_calls(self) -> None:
+        """Who is told by calls hears of a server that was reached, of one that was not, and of a cancel."""
+        found = self.listening()
+        for _, address in found:
+            side = Lonely().server
+            await Asked(self.stock, address, side).arrived
+            self.assertTrue(side.connected)
+            await self.close(side)
+        for skt, _ in found:
+            skt.close()
+        for _, address in found:
+            for cancels in False, True:
+                arriving = Asked(self.stock, address, Lonely().server).arrived
+                if cancels:
+                    arriving.cancel()
+                with self.assertRaises(CancelledError if cancels else DialFailed):
+                    await arriving
 
     async def test_what_is_unsent(self) -> None:
         """Bytes in user space and bytes that the peer has not taken count, until it has."""

@@ -2,7 +2,8 @@
 What do tests of the lane need around it?
 
 `StillReactor` serves nobody, so that a test decides when the lane is served and can look at what it
-asks for.  `CountedPipes` remembers what was spliced through.  `limited` leaves no descriptor.
+asks for.  `CountedPipes` remembers what was spliced through.  `limited` leaves no descriptor.  `Asked` is
+told by calls what has come of a dial, and tells it by a Deferred.
 """
 
 from __future__ import annotations
@@ -16,11 +17,38 @@ import termios
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
+from proxyd.config.address import Address
+from proxyd.errors import DialFailed
+from proxyd.interfaces import IAsker, IDatapath
 from proxyd.relay.lane.pipes import MOST_PIPES, PIPE_BYTES, Pipe, Pipes
 
 TURN = 0.001  # seconds that a turn of the still reactor takes
+
+
+@implementer(IAsker)
+class Asked:
+    """Who has asked a datapath to reach a server; ``arrived`` is as what its ``dial`` returns."""
+
+    def __init__(self, datapath: IDatapath, address: Address, side: Any) -> None:
+        self.arrived: Deferred[Any] = Deferred(self._cancel)
+        self._attempt: Any = None
+        try:
+            self._attempt = datapath.reach(address, side, self)
+        except DialFailed as failed:
+            self.unreached(failed)
+
+    def reached(self, address: Optional[Address]) -> None:
+        self.arrived.callback(address)
+
+    def unreached(self, error: Any) -> None:
+        self.arrived.errback(error)
+
+    def _cancel(self, _: Deferred[Any]) -> None:
+        self._attempt.cancel()
 
 
 class StillReactor(Clock):

@@ -21,7 +21,7 @@ from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair, ProxyClient
 from proxyd.relay.streams import buffered, unsent
 from tests.support.case import AsyncCase
-from tests.support.lane import no_descriptor_left
+from tests.support.lane import Asked, no_descriptor_left
 from tests.support.peer import PATIENCE
 
 A_FEW = 10  # turns of the reactor
@@ -61,6 +61,10 @@ class DialTests(AsyncCase):
         self.addCleanup(folder.cleanup)
         self.path = os.path.join(folder.name, "s")
 
+    def begin(self, address: Address, side: Any) -> Deferred[Any]:
+        """Begin to dial, in the way that is tested."""
+        return self.lane.dial(address, side)
+
     def listening(self, host: str = "127.0.0.1") -> tuple[socket.socket, int]:
         """A listening socket, and its port."""
         skt = open_socket(TcpBind("tcp:0", host, 0), {})
@@ -91,7 +95,7 @@ class DialTests(AsyncCase):
     async def dial(self, address: Address, side: Any = None) -> Any:
         """A side that has been connected, and is closed again after the test."""
         side = side or Lonely().server
-        await self.lane.dial(address, side).addTimeout(PATIENCE, reactor)
+        await self.begin(address, side).addTimeout(PATIENCE, reactor)
         self.addCleanup(self.close, side)
         return side
 
@@ -105,7 +109,7 @@ class DialTests(AsyncCase):
         """What dialing says that cannot succeed."""
         side = Lonely().server
         try:
-            await self.lane.dial(address, side).addTimeout(PATIENCE, reactor)
+            await self.begin(address, side).addTimeout(PATIENCE, reactor)
         except DialFailed as failed:
             self.assertFalse(side.connected)
             return failed
@@ -165,7 +169,7 @@ class DialTests(AsyncCase):
         address = TcpAddress("127.0.0.1", port)
         for where in address, Addresses((address, address)):
             side = Lonely().server
-            dialing = self.lane.dial(where, side)
+            dialing = self.begin(where, side)
             accepted, _ = listener.accept()
             accepted.send(b"220 welcome")
             accepted.close()
@@ -186,7 +190,7 @@ class DialTests(AsyncCase):
         pair = Lonely()
         pair.server.peer = pair.client
         pair.client.transport = Failing()
-        dialing = self.lane.dial(TcpAddress("127.0.0.1", port), pair.server)
+        dialing = self.begin(TcpAddress("127.0.0.1", port), pair.server)
         accepted, _ = listener.accept()
         self.addCleanup(accepted.close)
         accepted.send(b"welcome")
@@ -225,7 +229,7 @@ class DialTests(AsyncCase):
             for _ in range(LONG_BACKLOG):
                 side = Lonely().server
                 try:
-                    await self.lane.dial(UnixAddress(self.path), side)
+                    await self.begin(UnixAddress(self.path), side)
                 except DialFailed as failed:
                     self.assertEqual(failed.reason, Reason.CONNECT_FAILED)
                     break
@@ -281,7 +285,7 @@ class DialTests(AsyncCase):
         await self.settle()
         before = self.descriptors()
         side = Lonely().server
-        dialing = self.lane.dial(TcpAddress("127.0.0.1", port), side)
+        dialing = self.begin(TcpAddress("127.0.0.1", port), side)
         await self.settle()
         self.assertFalse(dialing.called)
         dialing.cancel()
@@ -294,7 +298,7 @@ class DialTests(AsyncCase):
         """When it is cancelled in the very turn in which it connects, the server is let go again."""
         listener, port = self.listening()
         side = Lonely().server
-        dialing = self.lane.dial(TcpAddress("127.0.0.1", port), side)
+        dialing = self.begin(TcpAddress("127.0.0.1", port), side)
         accepted, _ = listener.accept()
         self.addCleanup(accepted.close)
         dialing.cancel()
@@ -304,14 +308,14 @@ class DialTests(AsyncCase):
 
     async def test_giving_up_one_that_has_just_failed(self) -> None:
         """A cancelled dial is not told of the refusal that was on its way."""
-        dialing = self.lane.dial(TcpAddress("127.0.0.1", self.unused_port()), Lonely().server)
+        dialing = self.begin(TcpAddress("127.0.0.1", self.unused_port()), Lonely().server)
         dialing.cancel()
         self.assertIsInstance(self.failureResultOf(dialing).value, CancelledError)
         await deferLater(reactor, 0)
 
     async def test_the_lane_closes(self) -> None:
         """A dial that is under way then has failed: nobody waits for ever."""
-        dialing = self.lane.dial(TcpAddress("127.0.0.1", self.silent_port()), Lonely().server)
+        dialing = self.begin(TcpAddress("127.0.0.1", self.silent_port()), Lonely().server)
         self.lane.close()
         self.assertIsNotNone(self.failureResultOf(dialing))
 
@@ -321,3 +325,10 @@ class DialTests(AsyncCase):
             failed = await self.failure(address)
             self.assertEqual(failed.reason, Reason.NAME_FAILED)
             self.assertIn(str(address), failed.detail)
+
+
+class ReachTests(DialTests):
+    """The same for those who are told by calls."""
+
+    def begin(self, address: Address, side: Any) -> Deferred[Any]:
+        return Asked(self.lane, address, side).arrived
