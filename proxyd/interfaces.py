@@ -74,7 +74,8 @@ class RequestRecord:
     name in lower case and its value first; ``answer_fields`` are those of the server's answer.  What could
     not be read of a request is b"".  ``status`` is what the client was answered, 0 if nothing.
     ``first_byte_seconds`` is when the server's answer began; it and the others are counted from when the
-    head of the request was there.  ``user`` is who has asked, if a password has shown it.
+    head of the request was there.  ``user`` is who has asked, if a password has shown it.  ``cache`` is what
+    the request had of a cache: hit, stale, miss, revalidated, coalesced or bypass; "" without one.
     """
 
     started: float
@@ -107,6 +108,7 @@ class RequestRecord:
     alpn: str = ""
     client_cn: str = ""
     answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
+    cache: str = ""
 
     @property
     def version(self) -> str:
@@ -407,6 +409,26 @@ class CountersSnapshot:
 
 
 @frozen
+class CacheSnapshot:
+    """
+    What is stored: how many answers, and the bytes that they use, of so many.
+
+    ``requests`` has how many had what of it, by the words of `RequestRecord`; ``evicted`` is how many
+    answers had to make room so far, ``purged`` how many were thrown away by the operator, and ``saved`` how
+    many bytes were sent without asking a server.
+    """
+
+    name: str
+    requests: tuple[tuple[str, int], ...]
+    entries: int
+    used: int
+    size: int
+    evicted: int = 0
+    purged: int = 0
+    saved: int = 0
+
+
+@frozen
 class SheddingSnapshot:
     """
     How far load is being shed: 0 is not at all, 3 the last step.
@@ -510,6 +532,7 @@ class Snapshot:
     certificates: tuple[CertificateSnapshot, ...] = ()
     reloads: tuple[ReloadSnapshot, ...] = ()
     budgets: tuple[BudgetSnapshot, ...] = ()
+    caches: tuple[CacheSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

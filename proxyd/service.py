@@ -38,6 +38,7 @@ from proxyd.config.tls import FETCH, TlsSpec
 from proxyd.demo import demo_site
 from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
+from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.routing import Routing
 from proxyd.interfaces import (
@@ -167,6 +168,7 @@ class ProxyService(Service):
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
         self._routings: list[Routing] = []
+        self.caches = {spec.name: Cache(spec, reactor.seconds) for spec in config.caches}
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
@@ -204,12 +206,14 @@ class ProxyService(Service):
             )
             if spec.protocol != HTTP:
                 frontends.append(ProxyFactory(*given))
-            elif not spec.routes:
-                frontends.append(HttpFactory(*given))
-            else:
-                routing = Routing(spec, self.pools, self._lists, limits, self._reactor, self._in_thread)
+                continue
+            routing = None
+            if spec.routes:
+                routing = Routing(
+                    spec, self.pools, self._lists, limits, self._reactor, self._in_thread, self.caches
+                )
                 self._routings.append(routing)
-                frontends.append(HttpFactory(*given, routing))
+            frontends.append(HttpFactory(*given, routing, self.caches.get(spec.http.cache)))
         return tuple(frontends)
 
     def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
@@ -458,6 +462,8 @@ class ProxyService(Service):
             self.log.warn("stopping: {left} cut short", left=_counted(len(left), "connection"))
         for session in left:
             session.cut(Reason.DRAINED)
+        for cache in self.caches.values():
+            cache.close()
         await self._empty_within(LAST_SECONDS)
 
     async def _empty_within(self, seconds: float) -> None:
@@ -514,6 +520,7 @@ class ProxyService(Service):
             certificates=self._certificates.certificates(),
             reloads=self._certificates.reloads(),
             budgets=tuple(self._budgets()),
+            caches=tuple(cache.snapshot() for cache in self.caches.values()),
         )
 
     def _budgets(self) -> Iterator[BudgetSnapshot]:

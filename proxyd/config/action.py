@@ -12,10 +12,11 @@ from proxyd.config import auth
 from proxyd.config.address import file_path
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.bandwidth import Size
+from proxyd.config.cache import OFF
 from proxyd.config.condition import PATTERN_SIGN, PathName
 from proxyd.config.forms import Pattern
 from proxyd.config.limits import Rate, RateSpec
-from proxyd.config.options import Count, Duration, Fail, Form, Option, unknown
+from proxyd.config.options import Count, Duration, Fail, Form, Option, Reference, unknown
 from proxyd.config.reader import Word
 from proxyd.config.template import Template, template
 from proxyd.config.words import Invalid, quoted
@@ -106,6 +107,7 @@ class ActionSpec:
     max_body: int = 0
     response_timeout: float = 0.0
     retries: int = -1
+    cache: str = ""
 
 
 class Redirect(Form):
@@ -360,10 +362,17 @@ OPTIONS = (
         "retries = 0",
         otherwise="as the pool has it",
     ),
+    Option(
+        "cache",
+        Reference("cache", (OFF,)),
+        "Where answers are stored, instead of what the listener says; `off` is for nowhere.",
+        "cache = pages",
+        otherwise="as the listener has it",
+    ),
 )
 
 # What makes no difference where no server is asked.
-_OF_SERVERS = ("rewrite", "request_header", "response_timeout", "retries")
+_OF_SERVERS = ("rewrite", "request_header", "response_timeout", "retries", "cache")
 
 
 def asked(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from proxyd.config import (
     acme,
+    cache,
     combination,
     counters,
     daemon,
@@ -23,6 +24,7 @@ from proxyd.config import (
 from proxyd.config.acme import AcmeSpec
 from proxyd.config.address import Bind, EndpointBind, TcpBind, UnixBind
 from proxyd.config.affinity import OF_REQUESTS, OF_THE_HELLO, RDP_COOKIE, SNI, TLS_SESSION
+from proxyd.config.cache import CacheSpec
 from proxyd.config.counters import CountersSpec
 from proxyd.config.daemon import DaemonSpec
 from proxyd.config.demo import DemoServerSpec, DemoSpec
@@ -49,6 +51,7 @@ class Config:
     lists: tuple[ListSpec, ...] = ()
     counters: tuple[CountersSpec, ...] = ()
     acme: tuple[AcmeSpec, ...] = ()
+    caches: tuple[CacheSpec, ...] = ()
     demo: Optional[DemoSpec] = None
     files: tuple[str, ...] = ()
 
@@ -109,6 +112,14 @@ KINDS = {
         acme.OPTIONS,
         named=True,
         contradictions=acme.contradictions,
+    ),
+    "cache": Kind(
+        "Where answers of servers are stored, and found again without asking these. Listeners and routes "
+        "with `protocol = http` name it in `cache`, and may share it. What may be stored, and for how long, "
+        "is said by the answers (RFC 9111).",
+        cache.OPTIONS,
+        named=True,
+        contradictions=cache.contradictions,
     ),
     "demo": Kind("Servers to try the proxy with; not for production.", demo.OPTIONS),
 }
@@ -192,8 +203,8 @@ def _check_references(judged: list[_Judged], problems: list[Problem]) -> None:
             if isinstance(form, Reference) and option.name in one.values:
                 known = names.get(form.kind, {})
                 for word in one.entries[option.name].words:
-                    if word.text not in known:
-                        text = unknown(word.text, known, guess=len(problems) < GUESSES)
+                    if word.text not in known and word.text not in form.also:
+                        text = unknown(word.text, [*known, *form.also], guess=len(problems) < GUESSES)
                         problems.append(one.section.problem(word.line, text, option.name))
 
 
@@ -440,6 +451,7 @@ def _build(judged: list[_Judged]) -> Config:
         for name in spec.listeners:
             routes.setdefault(name, []).append(spec)
     listeners, pools, list_specs, counted, authorities, demo_spec = [], [], [], [], [], None
+    caches = []
     for one in judged:
         name, given = one.section.name, dict(one.values)
         if one.section.kind == "listener":
@@ -467,6 +479,8 @@ def _build(judged: list[_Judged]) -> Config:
             counted.append(CountersSpec(name, rules=rules, **given))
         elif one.section.kind == "acme":
             authorities.append(_authority(name, given))
+        elif one.section.kind == "cache":
+            caches.append(CacheSpec(name, **given))
         elif one.section.kind == "demo":
             demo_spec = DemoSpec(
                 tuple(DemoServerSpec(title, bind) for title, bind in given["server"].items())
@@ -478,6 +492,7 @@ def _build(judged: list[_Judged]) -> Config:
         tuple(list_specs),
         tuple(counted),
         tuple(authorities),
+        tuple(caches),
         demo_spec,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Mapping
 from attrs import fields_dict, frozen
 
 from proxyd.config.bandwidth import Size
-from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Several
+from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Reference, Several
 from proxyd.config.proxyprotocol import Network, NetworkForm
 from proxyd.config.reader import Word
 from proxyd.config.tls import PASSTHROUGH
@@ -36,7 +36,8 @@ class HttpSpec:
     What a listener asks of HTTP: times in seconds, ``max_header`` in bytes of a head.
 
     ``forwarded`` is how servers are told of the client, ``trusted`` whose own word for that is believed.
-    ``via`` is what we are called, "" if nobody is told.
+    ``via`` is what we are called, "" if nobody is told.  ``cache`` is where answers are
+    stored, "" for nowhere.
     """
 
     header_timeout: float = 15.0
@@ -49,6 +50,7 @@ class HttpSpec:
     server_header: str = KEEP
     via: str = "proxyd"
     encoded_slashes: str = REJECT
+    cache: str = ""
 
 
 @frozen
@@ -144,6 +146,14 @@ OPTIONS = (
         "like others, and servers must take it for one.",
         "encoded_slashes = keep",
         default=REJECT,
+    ),
+    Option(
+        "cache",
+        Reference("cache"),
+        "With `protocol = http`: where answers are stored, and found again before a server is asked. Paths "
+        "are then brought into their normal form, as with routes that go by the path.",
+        "cache = pages",
+        otherwise="nothing is stored",
     ),
 )
 

@@ -200,13 +200,19 @@ class Choice(OneWord):
 
 @frozen
 class Reference(OneWord):
-    """The name of another section; whether there is such a one is judged when all are read."""
+    """
+    The name of another section; whether there is such a one is judged when all are read.
+
+    The words in ``also`` may stand in its place.
+    """
 
     kind: str
+    also: tuple[str, ...] = ()
 
     @property
     def shape(self) -> str:  # type: ignore[override]
-        return f"the name of a `[{self.kind} NAME]`"
+        others = "".join(f", or `{word}`" for word in self.also)
+        return f"the name of a `[{self.kind} NAME]`{others}"
 
     def read(self, word: Word) -> str:
         if not NAME.fullmatch(word.text):

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Iterable, Sequence
+from typing import Iterable, Optional, Sequence
 
+from proxyd.config.cache import DROP, SORT
 from proxyd.wire.httpfields import FORWARDED, Field
-
-KEEP, SORT, DROP = "keep", "sort", "drop"  # what becomes of a query
 
 _PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -44,11 +43,10 @@ def url(secure: bool, host: bytes, target: bytes) -> bytes:
     return b"%s://%s%s" % (scheme, host, target)
 
 
-def normal_query(target: bytes, how: str, ignored: Sequence[str] = ()) -> bytes:
-    """A target whose query has its parameters in order or not at all, and none of those that are ignored."""
-    path, mark, query = target.partition(b"?")
-    if not mark or how == DROP:
-        return path
+def normal_query(query: Optional[bytes], how: str, ignored: Sequence[str] = ()) -> Optional[bytes]:
+    """A query with its parameters in order or not at all, and none of those that are ignored."""
+    if query is None or how == DROP:
+        return None
     if ignored:
         kept = [
             pair
@@ -56,12 +54,12 @@ def normal_query(target: bytes, how: str, ignored: Sequence[str] = ()) -> bytes:
             if not any(fnmatchcase(pair.partition(b"=")[0].decode("latin-1"), name) for name in ignored)
         ]
         if not kept:
-            return path
+            return None
     else:
         kept = query.split(b"&")
     if how == SORT:
         kept.sort()
-    return path + b"?" + b"&".join(kept)
+    return b"&".join(kept)
 
 
 def way(name: str, fields: Iterable[Field], trusted: bool) -> bytes:

@@ -8,7 +8,7 @@ by what they say in the fields that an answer names in Vary.  The sizes of all o
 
 from __future__ import annotations
 
-from typing import Hashable, Iterator, Optional, Sequence
+from typing import Any, Hashable, Iterator, Optional, Sequence
 
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.eviction import Evictable, S3Fifo
@@ -73,7 +73,7 @@ class Stored(Evictable):
         self.terms = terms
         self.tags = tags_of(fields)
         self.live = False
-        self.told: object = None
+        self.told: Any = None
         self.told_at = -1
 
     @property
@@ -126,6 +126,10 @@ class Store:
                 stored.touch()
                 return stored
         return None
+
+    def names(self, url: bytes) -> tuple[bytes, ...]:
+        """The fields of requests by which answers for a URL are known to be chosen."""
+        return tuple(sorted({name for stored in self._by_url.get(url, ()) for name in stored.names}))
 
     def put(self, stored: Stored) -> None:
         """Keep it, in the place of the one that was an answer to the same."""

@@ -57,7 +57,8 @@ def answer_to(
             return NOT_MODIFIED
     else:
         since = _date(fields, b"if-modified-since", now)
-        if since is not None and modified is not None and modified <= since:
+        changed = modified if modified is not None else _date(stored, b"date", now)  # RFC 9111, 4.3.2
+        if since is not None and changed is not None and changed <= since:
             return NOT_MODIFIED
     wanted = values(fields, b"range")
     if len(wanted) != 1 or not _still(values(fields, b"if-range"), stored, tag, modified, now):

@@ -14,6 +14,7 @@ from typing import Callable, Iterable, Optional, Sequence
 
 import regex
 
+from proxyd.config.cache import OFF
 from proxyd.config.condition import Values, names_cover
 from proxyd.config.route import RouteSpec
 from proxyd.policy.action import is_there, location
@@ -45,7 +46,8 @@ class HttpRoute:
     def __init__(self, spec: RouteSpec, lists: Lists) -> None:
         wanted = spec.condition
         self.spec = spec
-        self.by_path = wanted.by_path or spec.action.rewrite is not None
+        stores = spec.action.cache not in ("", OFF)
+        self.by_path = wanted.by_path or spec.action.rewrite is not None or stores
         methods = {*wanted.method, "HEAD"} if "GET" in wanted.method else {*wanted.method}
         self._methods = frozenset(method.encode("ascii") for method in methods)
         self._patterns = [regex.compile(pattern) for pattern in wanted.path_regex]
@@ -116,11 +118,17 @@ def _is_below_one_of(paths: Sequence[str]) -> Callable[[Asked], bool]:
 class HttpRoutes:
     """The routes of one listener for requests, in the order of the configuration."""
 
-    def __init__(self, specs: Sequence[RouteSpec], lists: Lists, slashes: bool = False) -> None:
-        """With ``slashes`` a slash in a path that is escaped is a letter like others."""
+    def __init__(
+        self, specs: Sequence[RouteSpec], lists: Lists, slashes: bool = False, by_path: bool = False
+    ) -> None:
+        """
+        With ``slashes`` a slash in a path that is escaped is a letter like others.
+
+        ``by_path`` says that paths decide, whatever the routes say.
+        """
         routes = [HttpRoute(spec, lists) for spec in specs]
         self._by_host = ByName([(route.spec.condition.host, route) for route in routes])
-        self._by_path = any(route.by_path for route in routes)
+        self._by_path = by_path or any(route.by_path for route in routes)
         self._slashes = slashes
         self._remembered: dict[bytes, list[HttpRoute]] = {}
 

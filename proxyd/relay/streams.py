@@ -109,6 +109,11 @@ def send_portion(source: Any, sink: Any, count: int) -> bool:
     return True
 
 
+def keeps_references(stream: Any) -> bool:
+    """Whether bytes that wait to be sent are those that were written, and no copy of them."""
+    return not isinstance(stream, ProtocolWrapper) and hasattr(stream, "pump_to")
+
+
 def buffered(stream: Any) -> int:
     """How many bytes written to the stream are still in user space."""
     if isinstance(stream, ProtocolWrapper):

@@ -21,7 +21,7 @@ from proxyd.frontends.http.pages import Edit, date
 from proxyd.policy.server import Server
 from proxyd.wire.chunked import chunk, last
 from proxyd.wire.http1 import Answer, Request
-from proxyd.wire.httpfields import DATE, END_TO_END, LOCATION, SERVER, SET_COOKIE, Field
+from proxyd.wire.httpfields import DATE, END_TO_END, LOCATION, SERVER, SET_COOKIE, Field, parse_field
 
 _OWN_NAME = b"Server: proxyd\r\n"
 
@@ -37,13 +37,13 @@ class Delivery:
     After `head`, ``chunked`` says how the body is framed, and ``closes`` that the connection ends with it.
     """
 
-    __slots__ = ("_seconds", "_secure", "_spec", "_via", "chunked", "closes")
+    __slots__ = ("_seconds", "_secure", "_spec", "chunked", "closes", "via")
 
     def __init__(self, spec: HttpSpec, seconds: Callable[[], float], secure: bool) -> None:
         self._spec = spec
         self._seconds = seconds
         self._secure = secure
-        self._via = _via(spec.via)
+        self.via = _via(spec.via)
         self.chunked = False
         self.closes = False
 
@@ -68,22 +68,58 @@ class Delivery:
         lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
         fields = said.fields if edit is None else edit(said.fields)
         same = self._fields(lines, fields, request, server) and edit is None
-        if self.chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif said.declared is not None:
-            lines.append(b"Content-Length: %d\r\n" % said.declared)
-        lines.append(self._via)
-        if not keep:
-            lines.append(b"Connection: close\r\n")
-        elif not minor:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
+        self._frame(lines, said.declared, minor)
         head = b"".join(lines)
         if same and minor and keep:
             said.rendered = head
         elif same and minor:
             said.rendered_last = head
         return head
+
+    def _frame(self, lines: list[bytes], declared: Optional[int], minor: int) -> None:
+        """Add what says how the body is framed, and whether the connection goes on behind it."""
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif declared is not None:
+            lines.append(b"Content-Length: %d\r\n" % declared)
+        lines.append(self.via)
+        if self.closes:
+            lines.append(b"Connection: close\r\n")
+        elif not minor:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+
+    def settled(self, fields: Sequence[Field], request: Request, server: Server) -> list[Field]:
+        """The fields as they leave for any client, so that they can be kept; `held` takes them."""
+        lines: list[bytes] = []
+        self._fields(lines, fields, request, server)
+        read = [parse_field(line[:-2]) for line in lines]
+        return [(name, value, line, END_TO_END) for name, value, line, _ in read]
+
+    def held(
+        self,
+        status: int,
+        reason: bytes,
+        fields: Sequence[Field],
+        declared: Optional[int],
+        minor: int,
+        keep: bool,
+        told: bytes = b"",
+    ) -> bytes:
+        """
+        The head of an answer that is held, with fields that are settled.
+
+        ``declared`` is what Content-Length says, None where the length of the body is not known; ``told`` are
+        lines behind the fields.
+        """
+        unknown = declared is None and status not in (204, 304)
+        self.chunked = unknown and minor == 1
+        self.closes = not keep or (unknown and not minor)
+        lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
+        lines += [field[2] for field in fields]
+        lines.append(told)
+        self._frame(lines, declared, minor)
+        return b"".join(lines)
 
     def interim(self, answer: Answer) -> bytes:
         """The head of an answer before the answer, or of one that switches protocols (RFC 9110, 15.2)."""

@@ -75,6 +75,7 @@ class HttpConnection(Session):
         "_up_left",
         "_uploading",
         "brought",
+        "cached",
         "http",
         "http2",
         "outer",
@@ -119,6 +120,7 @@ class HttpConnection(Session):
         self._status = 0  # what the client was told
         self.brought: Optional[Brought] = None  # with a request, if its pool goes by cookies
         self.stays = False  # whether the browser has the right one
+        self.cached = ""  # what the request had of a cache, if there is one
         self.route = ""  # which one the request has taken, if there are some
         self.user = ""  # who asks, if that is known
 

@@ -7,7 +7,10 @@ from typing import Callable, Mapping, Optional, Sequence
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
+from proxyd.frontends.http.cache import Cache
+from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.kept import Kept
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
@@ -46,8 +49,9 @@ class HttpFactory(ProxyFactory):
         tally: Optional[Tally] = None,
         server_tls: Optional[ServerTls] = None,
         routing: Optional[Routing] = None,
+        cache: Optional[Cache] = None,
     ) -> None:
-        """``routing`` is None for a listener without routes."""
+        """``routing`` is None for a listener without routes, ``cache`` for one that stores nothing."""
         super().__init__(
             spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
         )
@@ -59,12 +63,16 @@ class HttpFactory(ProxyFactory):
         self.kept = Kept(wheel, seconds)
         self.draining = False
         self.routing = routing
+        self.cache = cache
+        self.slashes = spec.http.encoded_slashes == KEEP
         waits = [pools[name].spec.response_timeout for name in spec.pools]
         waits += [route.action.response_timeout or spec.idle_timeout for route in spec.routes]
         self.look = min(spec.http.keepalive_timeout, spec.idle_timeout, *waits)
 
     def session(self, address: IAddress) -> HttpSession:
-        return RoutedSession(self, address) if self.routing is not None else HttpSession(self, address)
+        if self.routing is not None:
+            return RoutedSession(self, address)
+        return HttpSession(self, address) if self.cache is None else CachingSession(self, address)
 
     def stopFactory(self) -> None:
         """Nobody is accepted any more: who is idle is let go, the others when they have their answers."""

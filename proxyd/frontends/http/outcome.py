@@ -106,6 +106,8 @@ class HttpOutcome(HttpConnection):
             self.user,
             self.outer is not None,
         )
+        if self.cached:
+            self.note_cache(record)
         if self._answer is not None:
             record.answer_fields = self._answer.said.fields
         if opening is not None:
@@ -120,6 +122,10 @@ class HttpOutcome(HttpConnection):
         if self._tried:
             self._tried = []
         http.answered(record)
+
+    def note_cache(self, record: RequestRecord) -> None:
+        """Have the record of a request say what it had of a cache."""
+        record.cache, self.cached = self.cached, ""
 
     def let_go(self, keep: bool, patience: Optional[int] = None) -> None:
         """Part with the server: keep its connection for others, or close it; its slot is free."""
@@ -184,9 +190,7 @@ class HttpOutcome(HttpConnection):
             self.part(words)
         else:
             self.client.transport.write(words)
-            # Not from here: a client that asks for a thousand pages at once would be as many calls deep.
-            self._phase = FULL
-            self.wheel.clock.callLater(0, self._said)
+            self._come_again()
 
     def _goes_on(self) -> bool:
         """Whether the connection may go on behind the answer."""
@@ -223,6 +227,19 @@ class HttpOutcome(HttpConnection):
         self._phase = IDLE
         if self.client.held or self.client.finished:
             self.hear_next()
+
+    def _is_full(self) -> bool:
+        """Whether the client has not taken all that it was sent."""
+        return buffered(self.client.transport) > 0
+
+    def _come_again(self) -> None:
+        """The same in another turn: who asks for a thousand at once would be as many calls deep."""
+        self._phase = FULL
+        self.wheel.clock.callLater(0, self._said)
+
+    def _resume_idle(self) -> None:
+        """The client has all, and has said nothing more."""
+        self._phase = IDLE
 
     def _wait_until_taken(self) -> None:
         """A client that asks and asks, and does not read, must not make us hold its answers."""

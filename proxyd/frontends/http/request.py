@@ -12,6 +12,7 @@ import ipaddress
 from typing import Any, Optional, Sequence
 
 from proxyd.config.http import BOTH, FORWARDED, X_FORWARDED_FOR, HttpSpec
+from proxyd.config.proxyprotocol import Network
 from proxyd.wire.http1 import CHUNKED, Request, Said
 from proxyd.wire.httpfields import FORWARDED as TELLS_OF_CLIENT
 from proxyd.wire.httpfields import Field
@@ -36,7 +37,7 @@ class Introduction:
         self._host = host.encode()
         self.secure = secure
         self.version = b""  # of HTTP, which the client speaks; b"" for what its requests say
-        self.trusted = bool(spec.trusted) and _is_in(host, spec)
+        self.trusted = bool(spec.trusted) and is_in(host, spec.trusted)
         self._own = b"" if self.trusted else self._told(b"", b"", b"")
 
     def head(
@@ -136,10 +137,11 @@ def _place_of(transport: Any) -> bytes:
     )
 
 
-def _is_in(host: str, spec: HttpSpec) -> bool:
+def is_in(host: str, networks: Sequence[Network]) -> bool:
+    """Whether an IP address is in one of these networks; "" is in none."""
     if not host:
         return False
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return any(address in network for network in spec.trusted)
+    return any(address in network for network in networks)

@@ -24,10 +24,10 @@ from twisted.python.failure import Failure
 from proxyd.config.action import CLIENT, HOST, LISTENER, ROUTE, USER
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.auth import Verdict
+from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import Edit, Words
 from proxyd.frontends.http.routing import Course
-from proxyd.frontends.http.session import HttpSession
 from proxyd.policy.action import fill, location, without, words_of
 from proxyd.policy.asked import Asked
 from proxyd.policy.httproute import Undecided
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 
-class RoutedSession(HttpSession):
+class RoutedSession(CachingSession):
     """One client's connection, each of whose requests takes a route."""
 
     __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding", "_last")
@@ -73,6 +73,7 @@ class RoutedSession(HttpSession):
         routing, forwarding = self.http.routing, self._forwarding
         assert routing is not None and forwarding is not None
         self._course = self._asked = self.pool = None
+        self._cache = None
         self.route, self.most_retries = "", -1
         self.user = ""
         try:
@@ -174,6 +175,9 @@ class RoutedSession(HttpSession):
             self._end_here(course, asked)
             return None
         target = asked.target
+        if course.cache is not None:
+            self.personal = course.auth is not None
+            target = self.locate(course.cache, self.route, request, target)
         if course.rewriter is not None:
             target = course.rewriter.rewrite(target, self.http.routing.slashes)
         host = b"" if course.host is None else fill(course.host, self._words()).encode("ascii", "replace")
@@ -213,7 +217,10 @@ class RoutedSession(HttpSession):
             return None
         assert self._forwarding is not None
         rest = self.own_rest(request.said) if self.http.by_cookie else None
-        return self._forwarding.head(request, self.client.transport, asked.target.whole, rest=rest)
+        target = asked.target
+        if self.http.cache is not None:
+            target = self.locate(self.http.cache, self.pool.name, request, target)
+        return self._forwarding.head(request, self.client.transport, target.whole, rest=rest)
 
     def _admits(self, course: Course, asked: Asked, request: Request) -> bool:
         """Whether the request is let in; if not, it has been answered."""

@@ -15,6 +15,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.route import RouteSpec
 from proxyd.errors import Problem
 from proxyd.frontends.http.auth import Basic, InThread
+from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import PAGE, Words
 from proxyd.policy.action import Editor, Rewriter
@@ -29,18 +30,26 @@ from proxyd.wire.http1 import Request
 
 Auth = Union[Basic, Forward]
 
+NO_CACHES: Mapping[str, Cache] = {}
+
 
 class Course:
     """One route of one listener, and what it does."""
 
     def __init__(
-        self, spec: RouteSpec, pool: Optional[Pool], limits: Optional[RouteLimits], auth: Optional[Auth]
+        self,
+        spec: RouteSpec,
+        pool: Optional[Pool],
+        limits: Optional[RouteLimits],
+        auth: Optional[Auth],
+        cache: Optional[Cache] = None,
     ) -> None:
         action = spec.action
         self.spec = spec
         self.pool = pool
         self.limits = limits
         self.auth = auth
+        self.cache = cache
         self.patience = auth.patience if auth is not None else 0.0
         self.rewriter = Rewriter(action.rewrite) if action.rewrite is not None else None
         names_host = [edit for edit in action.request_header if edit.name.lower() == HOST and edit.how == SET]
@@ -79,11 +88,12 @@ class Routing:
         limits: Mapping[str, RouteLimits],
         reactor: Any,
         in_thread: InThread,
+        caches: Mapping[str, Cache] = NO_CACHES,
     ) -> None:
         """``limits`` are those of all routes, by their names: a route may be that of several listeners."""
         self.spec = spec
         self.slashes = spec.http.encoded_slashes == KEEP
-        self._routes = HttpRoutes(spec.routes, lists, self.slashes)
+        self._routes = HttpRoutes(spec.routes, lists, self.slashes, spec.http.cache != "")
         # Lists of clients change while we run; all else that decides is what a request says.
         self.steady = all(route.condition.client is None for route in spec.routes)
         self._courses = {
@@ -92,6 +102,7 @@ class Routing:
                 pools[route.pool] if route.pool else None,
                 None if limits[route.name].none else limits[route.name],
                 _auth(route, reactor, in_thread),
+                caches.get(route.action.cache or spec.http.cache),
             )
             for route in spec.routes
         }

@@ -64,8 +64,14 @@ class HttpCase(SessionCase):
         super().setUp()
         self.datapath = NotedDatapath(self.network)
 
-    def listen(self, *ports: int, http: HttpSpec = BY_DEFAULT, pool: Any = None, **listener: Any) -> None:
-        """A listener before servers at these ports; ``pool`` has further values of theirs."""
+    def listen(
+        self, *ports: int, http: HttpSpec = BY_DEFAULT, pool: Any = None, cache: Any = None, **listener: Any
+    ) -> None:
+        """
+        A listener before servers at these ports; ``pool`` has further values of theirs.
+
+        ``cache`` is where it has answers stored.
+        """
         servers = tuple(
             ServerSpec(name, TcpAddress(f"10.0.0.{place}", port), max_connections=0)
             for place, (name, port) in enumerate(zip("abc", ports or (1,)), 1)
@@ -81,6 +87,7 @@ class HttpCase(SessionCase):
             self.capacity,
             [self.notebook],
             admission(),
+            cache=cache,
         )
 
     def client(self, said: bytes = b"", host: str = "10.9.9.9", **how: Any) -> FakePeer:

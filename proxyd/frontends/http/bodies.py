@@ -1,0 +1,262 @@
+"""
+How does a body that is held, or still comes, reach one client after another?
+
+It is made of pieces, which all readers share; none has a copy of more than the piece that it passes on.  A
+`Whole` is held, and its pieces are cut when they are asked for.  A `Growing` one is filled while it is read.
+One that is not to be held forgets what all of its readers have had, and comes no faster than the slowest of
+them takes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Protocol
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import classImplements
+
+PIECE = 64 * 1024  # bytes that are passed on in one write
+
+TOLD_AT_ONCE = (
+    64  # readers; the others are told in the turns behind, so that nobody else waits for all of them
+)
+
+AHEAD = 4  # pieces that a body which is not held may be ahead of its slowest reader
+
+
+class Body:
+    """
+    Pieces that are read.
+
+    ``done`` says that there will be no more, ``broken`` that this is because the rest was lost.
+    """
+
+    __slots__ = ("broken", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.broken = False
+
+    def piece(self, place: int) -> Optional[bytes]:
+        """The piece with this number, None if it has not come, or never will."""
+        raise NotImplementedError
+
+    def read(self, reading: Reading) -> None:
+        """From now on it is told when there is more."""
+
+    def taken(self) -> None:
+        """A reader has come further."""
+
+    def leave(self, reading: Reading) -> None:
+        """It reads no more."""
+
+
+class Whole(Body):
+    """A body that is held, or a part of it."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: memoryview) -> None:
+        super().__init__()
+        self._view = view
+        self.done = True
+
+    def piece(self, place: int) -> Optional[bytes]:
+        return bytes(self._view[place * PIECE : (place + 1) * PIECE]) or None
+
+
+class Growing(Body):
+    """
+    A body that comes; ``size`` is how much has.
+
+    ``held`` says that it is all kept; `let_go` changes that.
+    """
+
+    __slots__ = (
+        "_later",
+        "_pieces",
+        "_readings",
+        "_soon",
+        "_source",
+        "_told",
+        "_untold",
+        "held",
+        "paused",
+        "size",
+    )
+
+    def __init__(self, source: Source, later: Callable[[Callable[[], None]], Any]) -> None:
+        """``source`` is paused and resumed; ``later`` calls in another turn of the reactor."""
+        super().__init__()
+        self._source = source
+        self._later = later
+        self._pieces: dict[int, bytes] = {}
+        self._told = 0  # pieces that have come, ever
+        self._readings: dict[Reading, None] = {}
+        self._untold: list[Reading] = []
+        self._soon = False
+        self.held = True
+        self.paused = False
+        self.size = 0
+
+    def piece(self, place: int) -> Optional[bytes]:
+        return self._pieces.get(place)
+
+    def read(self, reading: Reading) -> None:
+        self._readings[reading] = None
+
+    @property
+    def read_by(self) -> int:
+        """How many read it."""
+        return len(self._readings)
+
+    def leave(self, reading: Reading) -> None:
+        self._readings.pop(reading, None)
+        self.taken()
+
+    def add(self, data: bytes) -> None:
+        """More has come."""
+        self._pieces[self._told] = data
+        self._told += 1
+        self.size += len(data)
+        self._tell()
+        if not self.held and not self.done:
+            self._forget()
+
+    def finish(self, broken: bool = False) -> None:
+        """There will be no more."""
+        self.done, self.broken = True, broken
+        self._tell()
+
+    def whole(self) -> bytes:
+        """All that has come, which is held from now on as one."""
+        pieces = list(self._pieces.values())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def let_go(self) -> None:
+        """Keep no more of it than its readers need."""
+        self.held = False
+        self._forget()
+
+    def taken(self) -> None:
+        if self.held or self._soon:
+            return
+        if len(self._readings) < 2:
+            self._forget()
+        else:
+            self._soon = True  # not for each of many
+            self._later(self._forget)
+
+    def _forget(self) -> None:
+        """Drop what all have read, and pause or resume who sends it."""
+        self._soon = False
+        behind = min((reading.place for reading in self._readings), default=self._told)
+        for place in list(self._pieces):
+            if place >= behind:
+                break
+            del self._pieces[place]
+        if self.done:
+            return
+        if not self.paused and len(self._pieces) > AHEAD:
+            self.paused = True
+            self._source.pause()
+        elif self.paused and len(self._pieces) <= AHEAD // 2:
+            self.paused = False
+            self._source.resume()
+
+    def _tell(self) -> None:
+        """Let all readers go on, some in this turn."""
+        already = bool(self._untold)
+        self._untold = list(self._readings)
+        if not already:
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        some, self._untold = self._untold[:TOLD_AT_ONCE], self._untold[TOLD_AT_ONCE:]
+        for reading in some:
+            reading.go_on()
+        if self._untold:
+            self._later(self._tell_some)
+
+
+class Source(Protocol):
+    """Who sends a body that grows."""
+
+    def pause(self) -> None:
+        """Send no more for now."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+
+class Reader(Protocol):
+    """Who passes a body on to a client."""
+
+    def pass_on(self, piece: bytes) -> None:
+        """The next piece."""
+
+    def read_all(self) -> None:
+        """That was the last."""
+
+    def read_broken(self) -> None:
+        """There will be no more, and it is not complete."""
+
+
+class Reading:
+    """One client's way through a body, and the producer of its transport: ``place`` is the next piece."""
+
+    __slots__ = ("_body", "_busy", "_over", "_paused", "_reader", "place")
+
+    def __init__(self, reader: Reader, body: Body) -> None:
+        self._reader = reader
+        self._body = body
+        self._paused = False
+        self._busy = False
+        self._over = False
+        self.place = 0
+
+    def go_on(self) -> None:
+        """Pass on what there is, as far as the client takes it."""
+        if self._busy:
+            return
+        self._busy = True
+        before = self.place
+        while not self._paused and not self._over:
+            piece = self._body.piece(self.place)
+            if piece is None:
+                break
+            self.place += 1
+            self._reader.pass_on(piece)
+        self._busy = False
+        if self._stopped():
+            return
+        if self.place != before:
+            self._body.taken()
+        if self._body.done and self._body.piece(self.place) is None and not self._stopped():
+            self.leave()
+            if self._body.broken:
+                self._reader.read_broken()
+            else:
+                self._reader.read_all()
+
+    def _stopped(self) -> bool:
+        """Whether it is over meanwhile; asked anew, since others may have said so."""
+        return self._over
+
+    def leave(self) -> None:
+        """Read no more."""
+        if not self._over:
+            self._over = True
+            self._body.leave(self)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self.go_on()
+
+    def stopProducing(self) -> None:
+        """The client is lost, which its side is told too."""
+
+
+classImplements(Reading, IPushProducer)

@@ -1,0 +1,166 @@
+"""
+What does a cache do while the daemon runs?
+
+A `Cache` is one ``[cache]`` of the configuration, for all listeners and routes that name it: what is stored,
+what is being fetched, so that it is fetched once, and what is known not to be worth storing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
+
+from proxyd.config.cache import CacheSpec
+from proxyd.interfaces import CacheSnapshot
+from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.cachestore import Store
+from proxyd.policy.freshness import Rules
+from proxyd.wire.httpfields import Field
+
+if TYPE_CHECKING:
+    from proxyd.frontends.http.fetching import Fetch
+
+# What a request is told to have had of the cache.
+HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS = (
+    "hit",
+    "stale",
+    "miss",
+    "revalidated",
+    "coalesced",
+    "bypass",
+)
+WORDS = (HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS)
+
+PASSED = 10_000  # URLs of which it is remembered that their answers are not to be stored
+PASSED_FOR = 10.0  # seconds
+
+MOST_FETCHES = 1000  # at once, beyond which requests go to their servers as without a cache
+MOST_REFRESHES = 100  # of these, behind answers that are used meanwhile
+
+
+class Cache:
+    """What is stored, and being fetched; ``counts`` are of requests, by the words above."""
+
+    def __init__(self, spec: CacheSpec, seconds: Callable[[], float]) -> None:
+        self.spec = spec
+        self.seconds = seconds
+        self.rules = Rules(
+            spec.heuristic / 100,
+            tuple(name.encode("ascii") for name in spec.targeted),
+            dict(spec.negative),
+            spec.stale_while_revalidate,
+            spec.stale_if_error,
+        )
+        self.store = Store(spec.size)
+        self.counts = dict.fromkeys(WORDS, 0)
+        self.saved = 0  # bytes that were sent without asking a server
+        self.purged = 0
+        self.filling = 0  # bytes of answers that are not complete yet
+        self.refreshing = 0
+        self._fetches: dict[bytes, list[Fetch]] = {}
+        self._fetching = 0
+        self._passed: dict[tuple[bytes, bytes], float] = {}
+
+    # What is being fetched
+
+    @property
+    def busy(self) -> bool:
+        """Whether nothing more is to be fetched now."""
+        return self._fetching >= MOST_FETCHES
+
+    def began(self, fetch: Fetch) -> None:
+        """Others may wait for it from now on."""
+        self._fetches.setdefault(fetch.url, []).append(fetch)
+        self._fetching += 1
+
+    def ended(self, fetch: Fetch) -> None:
+        """They may not any more; it may be told so twice."""
+        fetches = self._fetches.get(fetch.url, [])
+        if fetch in fetches:
+            self._fetching -= 1
+            fetches.remove(fetch)
+            if not fetches:
+                del self._fetches[fetch.url]
+
+    def fetch_of(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Fetch]:
+        """One whose answer will do for a request that says this, as far as that is known."""
+        for fetch in self._fetches.get(url, ()):
+            names = fetch.names
+            if names is None:
+                names = self.store.names(url)
+            if fetch.way == way and chosen_by(names, fields) == chosen_by(names, fetch.fields):
+                return fetch
+        return None
+
+    def close(self) -> None:
+        """Nobody waits for what is being fetched any more."""
+        for fetches in list(self._fetches.values()):
+            for fetch in list(fetches):
+                fetch.cancel()
+
+    # What is not worth it
+
+    def passes(self, url: bytes, way: bytes) -> bool:
+        """Whether an answer to such a request was not to be stored a moment ago."""
+        until = self._passed.get((url, way))
+        return until is not None and self.seconds() < until
+
+    def let_pass(self, url: bytes, way: bytes) -> None:
+        """An answer is not to be stored: who asks next need not wait for others."""
+        passed = self._passed
+        if len(passed) >= PASSED:
+            del passed[next(iter(passed))]
+        passed.pop((url, way), None)
+        passed[url, way] = self.seconds() + PASSED_FOR
+
+    def let_pass_no_more(self, url: bytes, way: bytes) -> None:
+        """An answer could have been stored."""
+        self._passed.pop((url, way), None)
+
+    # What is thrown away
+
+    def invalidate(self, url: bytes) -> int:
+        """What is stored of a URL is not to be used any more, nor what is on its way; how many there were."""
+        for fetch in self._fetches.get(url, ()):
+            fetch.outdated = True
+        return self.store.purge_url(url)
+
+    def purge_url(self, url: bytes) -> int:
+        """The same, by the operator."""
+        count = self.invalidate(url)
+        self.purged += count
+        return count
+
+    def purge_tag(self, tag: bytes) -> int:
+        """Throw away what has a tag; how many answers there were."""
+        count = self.store.purge_tag(tag)
+        self._outdate(lambda fetch: True)
+        self.purged += count
+        return count
+
+    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
+        """Throw away what is stored of URLs that begin so, in steps; how many answers there were, so far."""
+        self._outdate(lambda fetch: fetch.url.startswith(prefix))
+        before = 0
+        for count in self.store.purge_prefix(prefix):
+            self.purged += count - before
+            before = count
+            yield count
+
+    def _outdate(self, which: Callable[[Fetch], bool]) -> None:
+        for fetches in self._fetches.values():
+            for fetch in fetches:
+                fetch.outdated = fetch.outdated or which(fetch)
+
+    def snapshot(self) -> CacheSnapshot:
+        """What is known of it at this moment."""
+        store = self.store
+        return CacheSnapshot(
+            self.spec.name,
+            tuple(self.counts.items()),
+            len(store),
+            store.used,
+            self.spec.size,
+            store.evicted,
+            self.purged,
+            self.saved,
+        )

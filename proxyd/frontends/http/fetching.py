@@ -1,0 +1,454 @@
+"""
+How is an answer fetched once, for all who ask for it?
+
+A `Fetch` asks a server by a session of its own, whose client is nobody: so no client's pace or end is the
+fetch's, and what is not of a cache (choosing, dialing, retries, deadlines) is as for any request.  Those who
+wait for its answer (`proxyd.frontends.http.caching`) get
+
+- what its server says anew, as it comes; if it is to be stored, all of them,
+- what is stored, if its server says that this is still good (304), or fails and it is good enough,
+- and otherwise the first of them gets the answer, or a page, and the others ask by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from proxyd.config.http import HttpSpec
+from proxyd.errors import Reason
+from proxyd.frontends.http.answer import Delivery
+from proxyd.frontends.http.bodies import Growing
+from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cache
+from proxyd.frontends.http.connection import ASKED
+from proxyd.frontends.http.pages import PAGE, Edit, Words
+from proxyd.frontends.http.session import HttpSession
+from proxyd.interfaces import RequestRecord
+from proxyd.policy.cachekey import chosen_by, guarded
+from proxyd.policy.cachestore import Stored
+from proxyd.policy.conditions import asked_about, confirms, freshened
+from proxyd.policy.freshness import Terms, terms, vary
+from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
+from proxyd.wire.http1 import Answer, Request
+from proxyd.wire.httpfields import Field
+
+if TYPE_CHECKING:
+    from proxyd.frontends.http.caching import CachingSession
+    from proxyd.frontends.http.factory import HttpFactory
+
+# That a server cannot do what it is asked (RFC 5861, 4).
+FAILURES = frozenset({500, 502, 503, 504})
+
+# What is said of this connection, or for one client, and never stored (RFC 9111, 3.1).
+_NEVER = frozenset(
+    {b"age", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization", b"trailer"}
+)
+
+
+class Fetch:
+    """
+    One request to a server.
+
+    ``names`` are the fields of requests that its answer goes by, once that is known; ``outdated`` says that
+    it was asked before something changed, so that it is not to be stored.
+    """
+
+    def __init__(self, cache: Cache, asker: CachingSession, head: bytes, stored: Optional[Stored]) -> None:
+        """``asker`` is one who wants it, and would ask with ``head``; ``stored`` is what is asked about."""
+        request = asker.asked
+        self.cache = cache
+        self.url = asker.url
+        self.way = asker.way
+        self.fields: Sequence[Field] = request.said.fields
+        self.authorized = asker.is_personal()
+        self.names: Optional[tuple[bytes, ...]] = None
+        self.outdated = False
+        self.stored = stored
+        self.answer: Optional[Answer] = None
+        self.settled: list[Field] = []
+        self.age = b""  # what it says of that
+        self.declared: Optional[int] = None
+        self.origin: Optional[RequestRecord] = None
+        self._waiting: list[CachingSession] = []
+        self._terms: Optional[Terms] = None
+        self._filling = 0
+        self._asked_at = cache.seconds()
+        self._over = False
+        self._again = False
+        self.session = FetchSession(asker.http, asker.address)
+        self.body = Growing(self.session, self.session.later)
+        self._head = asked_about(guarded(head), stored.fields if stored is not None else None)
+
+    def begin(self, asker: CachingSession) -> None:
+        """Ask.  Whoever is to have the answer has joined before."""
+        self.cache.began(self)
+        self.session.fetch(self, asker, self._head)
+
+    # Those who want it
+
+    def join(self, session: CachingSession) -> None:
+        """One more waits for it, or reads what has come."""
+        if self.answer is None:
+            self._waiting.append(session)
+        else:
+            session.read(self, COALESCED)
+
+    def leads(self, session: CachingSession) -> bool:
+        """Whether it is the first of those who wait."""
+        return bool(self._waiting) and self._waiting[0] is session
+
+    def leave(self, session: CachingSession) -> None:
+        """It waits no more."""
+        if session in self._waiting:
+            self._waiting.remove(session)
+
+    def left(self) -> None:
+        """One reads no more; what nobody wants, and is not to be stored, need not come."""
+        if not self.body.held and not self.body.done and not self.body.read_by:
+            self.session.later(self._cancel_if_unwanted)
+
+    def _cancel_if_unwanted(self) -> None:
+        if not self.body.held and not self.body.done and not self.body.read_by:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """It is not wanted any more."""
+        self.session.cut(Reason.CLIENT_GONE)
+
+    # What the server says
+
+    def headed(self, answer: Answer, settled: list[Field], origin: RequestRecord) -> None:
+        """The head of the answer is there."""
+        cache, stored, now = self.cache, self.stored, self.cache.seconds()
+        self.origin = origin
+        if stored is not None and answer.status == 304:
+            self._confirmed(stored, settled, now)
+            return
+        if stored is not None and answer.status in FAILURES:
+            self._give_stale(stored)
+        self.settled = [field for field in settled if field[0] not in _NEVER]
+        self.age = b"".join([field[2] for field in settled if field[0] == b"age"])
+        self.declared = answer.said.declared if answer.said.length >= 0 else None
+        found = terms(cache.rules, answer.status, settled, self._asked_at, now, self.authorized)
+        much = max(answer.said.length, 0)
+        if found is None or much > cache.spec.max_object or cache.filling + much > cache.spec.size:
+            if stored is not None and stored.live and answer.status not in FAILURES:
+                cache.store.drop(stored)
+            if answer.status not in FAILURES and (found is None or much > cache.spec.max_object):
+                cache.let_pass(self.url, self.way)
+            self._pass_on(answer)
+            return
+        self._terms = found
+        self.settled = [field for field in self.settled if field[0] not in found.without]
+        self.names = vary(settled)
+        self.answer = answer
+        mine = chosen_by(self.names, self.fields)
+        waiting, self._waiting = self._waiting, []
+        word = MISS
+        for session in waiting:
+            if session is waiting[0] or chosen_by(self.names, session.asked.said.fields) == mine:
+                session.read(self, word)
+            else:
+                session.start_anew()
+            word = COALESCED
+
+    def _pass_on(self, answer: Answer) -> None:
+        """It is for one alone."""
+        self.cache.ended(self)
+        self.answer = answer
+        self.body.let_go()
+        waiting, self._waiting = self._waiting, []
+        for session in waiting[1:]:
+            session.go_alone()
+        if waiting:
+            waiting[0].read(self, MISS)
+        self.left()
+
+    def _confirmed(self, stored: Stored, settled: list[Field], now: float) -> None:
+        """What is stored is still good (RFC 9111, 4.3.4)."""
+        cache = self.cache
+        if not confirms(settled, stored.fields):
+            cache.store.drop(stored)
+            self._again = True
+            return
+        fields = [field for field in freshened(stored.fields, settled) if field[0] not in _NEVER]
+        found = terms(cache.rules, stored.status, fields, self._asked_at, now, self.authorized)
+        cache.ended(self)
+        waiting, self._waiting = self._waiting, []
+        if found is None or self.outdated:
+            cache.store.drop(stored)
+            stored = stored.renewed(fields, Terms(0.0, now))
+            for session in waiting[1:]:
+                session.go_alone()
+            del waiting[1:]
+        else:
+            stored = cache.store.renew(stored, fields, found)
+        for session in waiting:
+            session.origin = self.origin
+            session.give(stored, REVALIDATED)
+
+    def _give_stale(self, stored: Stored) -> None:
+        """The server fails: what is stored may do for some (RFC 5861, 4)."""
+        waiting, self._waiting = self._waiting, []
+        for session in waiting:
+            if session.takes_stale(stored):
+                session.give(stored, STALE)
+            else:
+                self._waiting.append(session)
+
+    def came(self, data: bytes) -> None:
+        """Some of its body."""
+        body, cache = self.body, self.cache
+        if self.answer is None:
+            return  # what is stored was given in its place
+        if body.held:
+            self._filling += len(data)
+            cache.filling += len(data)
+            if body.size + len(data) > cache.spec.max_object or cache.filling > cache.spec.size:
+                cache.ended(self)
+                self._empty()
+                cache.let_pass(self.url, self.way)
+                body.let_go()
+        body.add(data)
+        self.left()
+
+    def over(self, reason: Reason, detail: str) -> None:
+        """That was all, or there will be no more."""
+        if self._over:
+            return
+        self._over = True
+        cache, stored = self.cache, self.stored
+        cache.ended(self)
+        self._empty()
+        if self.answer is not None:
+            if reason is Reason.ANSWERED:
+                if self.body.held and not self.outdated:
+                    self._store(self.answer)
+                self.body.finish()
+            else:
+                self.body.finish(broken=True)
+            return
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        if not self._again:
+            if stored is not None:
+                self._waiting = waiting
+                self._give_stale(stored)
+                waiting, self._waiting = self._waiting, []
+            for session in waiting[:1]:
+                session.origin = self.origin
+                session.fail(reason, detail)
+            del waiting[:1]
+        for session in waiting:
+            session.start_anew()
+
+    def _store(self, answer: Answer) -> None:
+        assert self._terms is not None and self.names is not None
+        self.cache.let_pass_no_more(self.url, self.way)
+        chosen = chosen_by(self.names, self.fields)
+        self.cache.store.put(
+            Stored(
+                self.url,
+                self.way,
+                self.names,
+                chosen,
+                answer.status,
+                answer.reason,
+                self.settled,
+                self.body.whole(),
+                self._terms,
+            )
+        )
+
+    def _empty(self) -> None:
+        self.cache.filling -= self._filling
+        self._filling = 0
+
+
+class Refresh(Fetch):
+    """The same behind an answer that is used meanwhile (RFC 5861, 3)."""
+
+    def begin(self, asker: CachingSession) -> None:
+        self.cache.refreshing += 1
+        super().begin(asker)
+
+    def over(self, reason: Reason, detail: str) -> None:
+        if not self._over:
+            self.cache.refreshing -= 1
+        super().over(reason, detail)
+
+
+class Storing(Delivery):
+    """What becomes of an answer that is fetched: its head is taken apart, and its body goes on as it is."""
+
+    __slots__ = ("_fetch", "_session")
+
+    def __init__(self, fetch: Fetch, session: FetchSession, spec: HttpSpec, secure: bool) -> None:
+        super().__init__(spec, session.http.seconds, secure)
+        self._fetch = fetch
+        self._session = session
+
+    @property
+    def verbatim(self) -> bool:
+        return False
+
+    def head(
+        self, answer: Answer, request: Request, keep: bool, server: Server, edit: Optional[Edit] = None
+    ) -> bytes:
+        settled = self.settled(answer.said.fields, request, server)
+        self._fetch.headed(answer, settled, self._session.origin(server))
+        return b""
+
+    def interim(self, answer: Answer) -> bytes:
+        return b""
+
+    def data(self, data: bytes) -> bytes:
+        return data
+
+    def end(self, trailers: Sequence[Field] = ()) -> bytes:
+        return b""
+
+
+class FetchSession(HttpSession):
+    """The session of a fetch, which no client has asked for by itself, and of which no record tells."""
+
+    __slots__ = ("_fetch", "_patience")
+
+    def __init__(self, factory: HttpFactory, address: Any) -> None:
+        super().__init__(factory, address)
+        self._fetch: Optional[Fetch] = None
+        self._patience = 0.0
+
+    def fetch(self, fetch: Fetch, asker: CachingSession, head: bytes) -> None:
+        """Ask for what ``asker`` asks for, with this head."""
+        pool, forwarding = asker.pool, asker.forwarding
+        assert pool is not None
+        self._fetch = fetch
+        self.client.transport = Nobody(self, fetch)
+        self.client.connected = True
+        self.opening, self.pool, self.route = asker.opening, pool, asker.route
+        self.most_retries = asker.most_retries
+        self._patience = asker.response_timeout(pool)
+        self.brought = asker.brought
+        self._request = asker.asked
+        self._delivery = Storing(fetch, self, self.http.spec.http, forwarding.secure)
+        self._began = self._since = self.http.seconds()
+        self._phase = ASKED
+        self.requests = 1
+        self._out = head
+        self.http.streams.add(self)
+        self.wheel.arm(self, self.http.look)
+        self._forward()
+
+    def later(self, what: Any) -> None:
+        """Call it in another turn of the reactor."""
+        self.wheel.clock.callLater(0, what)
+
+    def pause(self) -> None:
+        """The server is to wait."""
+        if self.server.connected:
+            self.server.pauseProducing()
+
+    def resume(self) -> None:
+        """And to go on."""
+        if self.server.connected:
+            self.server.resumeProducing()
+
+    def origin(self, server: Server) -> RequestRecord:
+        """What the records of those who get the answer tell of where it has come from."""
+        return RequestRecord(
+            self._began,
+            self.http.spec.name,
+            "",
+            Reason.ANSWERED,
+            0.0,
+            b"",
+            b"",
+            b"",
+            1,
+            0,
+            server=server.name,
+            server_address=str(self.server_address),
+            connect_seconds=self.connect_seconds,
+            queue_seconds=self.queue_seconds,
+            retries=self.retries,
+        )
+
+    def response_timeout(self, pool: Pool) -> float:
+        return self._patience
+
+    def conclude(self, reason: Reason, detail: str) -> None:
+        if self._first_byte is not None:
+            self._first_byte.ended()
+        self._streaming = False
+        self._request = self._answer = None
+        self._since = self.http.seconds()
+        fetch = self._fetch
+        assert fetch is not None
+        if fetch.origin is None and self.picked is not None:
+            fetch.origin = self.origin(self.picked)
+        fetch.over(reason, detail)
+
+    def say(
+        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
+    ) -> None:
+        self.conclude(reason, detail)
+        self.let_go(False)
+        self._end()
+
+    def close_client(self, complete: bool) -> None:
+        self._end()
+
+    def _go_idle(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.client.connected:
+            self.client.connectionLost(Failure(ConnectionDone()))
+
+    def ended(self, reason: Reason, detail: str) -> None:
+        self._nobody.pair = None
+        if self._request is not None:
+            self.conclude(reason, detail)
+        self.let_go(False)
+        self.http.streams.discard(self)
+        self._fetch = self._delivery = None
+
+
+class Nobody:
+    """The transport of a client that there is not."""
+
+    def __init__(self, session: FetchSession, fetch: Fetch) -> None:
+        self._session = session
+        self._fetch = fetch
+
+    def write(self, data: bytes) -> None:
+        """Some of the body."""
+        if data:
+            self._fetch.came(data)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """It is paused by the body itself."""
+
+    def unregisterProducer(self) -> None:
+        """Nor is it resumed."""
+
+    def buffered(self) -> int:
+        """Nothing waits here."""
+        return 0
+
+    def unacknowledged(self) -> int:
+        """Nor behind."""
+        return 0
+
+    def loseConnection(self) -> None:
+        """It is over."""
+        self._session._end()
+
+    def abortConnection(self) -> None:
+        """It is over, too."""
+        self._session._end()

@@ -1,0 +1,66 @@
+"""What do tests of caches stand on?  A listener with a cache, and a server that the test drives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxyd.config.cache import CacheSpec
+from proxyd.config.http import HttpSpec
+from proxyd.frontends.http.cache import Cache
+from tests.frontends.http.front import GET, HttpCase
+from tests.support.streams import FakePeer
+
+FRESH = b"Cache-Control: max-age=60\r\n"
+ETAG = b'ETag: "a"\r\n'
+
+
+def get(*lines: bytes, target: bytes = b"/x", method: bytes = b"GET") -> bytes:
+    """A request with these lines."""
+    return b"\r\n".join([b"%s %s HTTP/1.1" % (method, target), b"Host: example.com", *lines, b"", b""])
+
+
+def answer(body: bytes = b"hello", *lines: bytes, status: bytes = b"200 OK") -> bytes:
+    """An answer with these lines, each with its end."""
+    head = b"HTTP/1.1 %s\r\nDate: then\r\nContent-Length: %d\r\n" % (status, len(body))
+    return head + b"".join(lines) + b"\r\n" + body
+
+
+class CachingCase(HttpCase):
+    """A listener with a cache, and one server."""
+
+    def store(self, *ports: int, http: HttpSpec = HttpSpec(), pool: Any = None, **spec: Any) -> None:  # noqa: B008
+        self.cache = Cache(CacheSpec("pages", **spec), self.clock.seconds)
+        self.listen(*ports, http=http, pool=pool, cache=self.cache)
+
+    def ask(self, request: bytes = GET, client: Any = None) -> FakePeer:
+        """A client that asks, if it is not one that asks again."""
+        if client is None:
+            return self.client(request)
+        self.say(client, request)
+        return client  # type: ignore[no-any-return]
+
+    def fill(self, *lines: bytes, request: bytes = GET, body: bytes = b"hello") -> FakePeer:
+        """Have an answer stored."""
+        client = self.ask(request)
+        self.say(self.server, answer(body, *(lines or (FRESH,))))
+        self.heard(client)
+        self.heard(self.server)
+        return client
+
+    def told(self, client: FakePeer) -> tuple[int, dict[bytes, bytes], bytes]:
+        """What a client was told: the status, the fields and the body."""
+        head, _, body = self.heard(client).partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in lines)
+        return int(first.split()[1]) if first else 0, fields, body
+
+    def words(self) -> list[str]:
+        """What each request that is over had of the cache."""
+        self.network.flush()
+        return [record.cache for record in self.notebook.requests]
+
+    def over(self) -> None:
+        self.cache.close()
+        super().over()
+        self.assertEqual((self.cache._fetches, self.cache._fetching, self.cache.filling), ({}, 0, 0))
+        self.assertEqual((self.factory.streams, self.cache.refreshing), (set(), 0))

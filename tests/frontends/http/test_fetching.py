@@ -1,0 +1,307 @@
+"""How is an answer fetched once, for all who ask for it?"""
+
+from __future__ import annotations
+
+from proxyd.errors import Reason
+from tests.frontends.http.caches import ETAG, FRESH, CachingCase, answer, get
+from tests.frontends.http.front import GET
+from tests.support.streams import FakePeer
+
+
+class Together(CachingCase):
+    """One asks for all who want the same."""
+
+    def many(self, count: int = 20, request: bytes = GET) -> list[FakePeer]:
+        return [self.ask(request) for _ in range(count)]
+
+    def bodies(self, clients: list[FakePeer]) -> set[tuple[int, bytes]]:
+        """What these were told."""
+        found = [self.told(client) for client in clients]
+        return {(status, body) for status, _, body in found}
+
+    def test_one_fetch(self) -> None:
+        """Many who ask at once have one server asked once, and all get the answer as it comes."""
+        self.store()
+        clients = self.many()
+        self.assertEqual(len(self.datapath.peers), 1)
+        whole = answer(b"hello" * 1000, FRESH)
+        self.say(self.server, whole[:1000])
+        late = self.ask()
+        for client in (*clients, late):
+            self.assertIn(b"hello", self.heard(client))
+        self.say(self.server, whole[1000:])
+        for client in (*clients, late):
+            self.assertTrue(self.heard(client).endswith(b"hello"))
+            self.assertTrue(client.received.endswith(b"\r\n\r\n" + b"hello" * 1000))
+        self.assertEqual(self.words(), ["miss"] + ["coalesced"] * 20)
+        self.assertEqual([record.server for record in self.notebook.requests], ["a"] + [""] * 20)
+        self.over()
+
+    def test_the_first_leaves(self) -> None:
+        """Who asked first may leave: the others get their answer, and so does who comes later."""
+        self.store()
+        clients = self.many(5)
+        clients[0].reset()
+        self.network.flush()
+        self.say(self.server, answer(b"hello", FRESH))
+        self.assertEqual(self.bodies(clients[1:]), {(200, b"hello")})
+        self.assertEqual(self.told(self.ask())[2], b"hello")
+        self.assertEqual(self.words(), ["miss"] + ["miss"] + ["coalesced"] * 3 + ["hit"])
+        self.over()
+
+    def test_all_leave(self) -> None:
+        """What nobody waits for any more is stored all the same."""
+        self.store()
+        for client in self.many(3):
+            client.reset()
+        self.network.flush()
+        self.say(self.server, answer(b"hello", FRESH))
+        self.assertEqual(self.told(self.ask())[2], b"hello")
+        self.over()
+
+    def test_not_to_be_stored(self) -> None:
+        """An answer that is for one is not given to others: they ask by themselves, and the next at once."""
+        self.store()
+        clients = self.many(3)
+        self.say(self.server, answer(b"mine", b"Cache-Control: private\r\n"))
+        self.assertEqual(self.told(clients[0])[2], b"mine")
+        self.assertEqual(len(self.datapath.peers), 3)
+        for place, peer in enumerate(self.datapath.peers[1:], 1):
+            self.say(peer, answer(b"%d" % place, b"Cache-Control: private\r\n"))
+        self.assertEqual([self.told(client)[2] for client in clients[1:]], [b"1", b"2"])
+        two = self.many(2)
+        self.assertEqual(sum(b"GET" in self.heard(peer) for peer in self.datapath.peers), 3)
+        self.assertEqual(self.words(), ["miss"] * 3)
+        for client in two:
+            client.reset()
+        self.over()
+
+    def test_it_fails(self) -> None:
+        """Where the server fails, one is told so, and the next asks again for the rest."""
+        self.store()
+        clients = self.many(4)
+        self.server.close()
+        self.network.flush()
+        self.clock.advance(0)
+        self.network.flush()
+        self.assertEqual(self.told(clients[0])[0], 502)
+        self.assertEqual(len(self.datapath.peers), 2)
+        self.say(self.server, answer(b"hello", FRESH))
+        self.assertEqual(self.bodies(clients[1:]), {(200, b"hello")})
+        self.over()
+
+    def test_it_breaks(self) -> None:
+        """An answer that is cut is cut for all who read it, and nothing of it is stored."""
+        self.store()
+        clients = self.many(3)
+        self.say(self.server, answer(b"hello", FRESH)[:-2])
+        self.server.close()
+        self.network.flush()
+        self.pass_time(2)
+        for client in clients:
+            self.assertTrue(client.received.endswith(b"hel"))
+            self.assertTrue(client.ended.name != "NOT")
+        self.assertEqual({reason for _, reason in self.outcomes()}, {Reason.ANSWER_CUT})
+        self.assertEqual(len(self.cache.store), 0)
+        self.over()
+
+    def test_it_takes_too_long(self) -> None:
+        """Who has waited for so long asks by itself; the first waits for as long as the server may take."""
+        self.store(lock_timeout=2.0)
+        clients = self.many(2)
+        self.pass_time(4)
+        self.assertEqual(len(self.datapath.peers), 2)
+        self.say(self.datapath.peers[1], answer(b"own", FRESH))
+        self.assertEqual(self.told(clients[1])[2], b"own")
+        self.pass_time(60)
+        self.assertEqual(self.told(clients[0])[0], 504)
+        self.assertEqual(self.outcomes()[-1][1], Reason.ANSWER_TIMEOUT)
+        self.over()
+
+    def test_variants(self) -> None:
+        """Who is no match for an answer that goes by a field asks for its own, with others like it."""
+        self.store()
+        ones = self.many(2, get(b"X: 1"))
+        twos = self.many(2, get(b"X: 2"))
+        self.say(self.server, answer(b"one", FRESH, b"Vary: X\r\n"))
+        self.clock.advance(0)
+        self.assertEqual(self.bodies(ones), {(200, b"one")})
+        self.assertEqual(self.bodies(twos), {(0, b"")})
+        self.assertEqual(len(self.datapath.peers), 1)
+        self.say(self.server, answer(b"two", FRESH, b"Vary: X\r\n"))
+        self.assertEqual(self.bodies(twos), {(200, b"two")})
+        self.over()
+
+    def test_too_long(self) -> None:
+        """What turns out to be too long is passed on to all who read it, and is not stored."""
+        self.store(max_object=100_000)
+        clients = self.many(3)
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + FRESH + b"\r\n" + b"#" * 50_000)
+        self.say(self.server, b"@" * 100_000)
+        self.server.close()
+        self.network.flush()
+        self.clock.advance(0)
+        for client in clients:
+            self.network.flush()
+            self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+            self.assertEqual((client.received.count(b"#"), client.received.count(b"@")), (50_000, 100_000))
+        self.assertEqual(len(self.cache.store), 0)
+        self.over()
+
+    def test_a_slow_one_holds_nobody_up(self) -> None:
+        """One who does not read makes neither the others wait, nor the server."""
+        body = b"z" * 400_000
+        self.store()
+        slow = self.client()
+        slow.stop_reading()
+        self.say(slow, GET)
+        quick = self.ask()
+        self.say(self.server, answer(body, FRESH))
+        self.assertEqual(self.told(quick)[2], body)
+        slow.read_again()
+        self.network.flush()
+        self.assertEqual(self.told(slow)[2], body)
+        self.over()
+
+    def test_too_long_and_slow(self) -> None:
+        """What is not stored comes no faster than its client takes it."""
+        self.store(max_object=1000)
+        slow = self.client()
+        slow.stop_reading()
+        self.say(slow, GET)
+        self.say(
+            self.server,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n" + FRESH + b"\r\n" + b"#" * 4_000_000,
+        )
+        (fetch,) = self.factory.streams
+        self.assertLess(fetch.server.received, 1_000_000)
+        slow.read_again()
+        self.network.flush()
+        self.assertEqual(slow.received.count(b"#"), 4_000_000)
+        self.over()
+
+
+class Validation(CachingCase):
+    """What is stale is asked about."""
+
+    SHORT = b"Cache-Control: max-age=10\r\n"
+
+    def test_still_good(self) -> None:
+        """RFC 9111, 4.3: the server is asked with what is stored, and its 304 renews that."""
+        self.store()
+        self.fill(self.SHORT, ETAG, b"X: 1\r\n")
+        self.pass_time(11)
+        client = self.ask(get(b'If-None-Match: "mine"'))
+        self.assertIn(b'\r\nIf-None-Match: "a"\r\n', self.heard(self.server))
+        self.say(self.server, b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nX: 2\r\n' + self.SHORT + b"\r\n")
+        self.assertEqual(self.told(client)[0], 200)
+        self.pass_time(5)
+        status, fields, body = self.told(self.ask())
+        self.assertEqual((status, body, fields[b"x"], fields[b"age"]), (200, b"hello", b"2", b"5"))
+        self.assertEqual(self.words(), ["miss", "revalidated", "hit"])
+        self.over()
+
+    def test_together(self) -> None:
+        """All who ask meanwhile wait for the same answer."""
+        self.store()
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        clients = [self.ask() for _ in range(5)]
+        self.say(self.server, b"HTTP/1.1 304 Not Modified\r\n" + self.SHORT + b"\r\n")
+        self.assertEqual({self.told(client)[2] for client in clients}, {b"hello"})
+        self.assertEqual(self.heard(self.server).count(b"GET"), 1)
+        self.over()
+
+    def test_changed(self) -> None:
+        """A whole answer takes the place of what is stored."""
+        self.store()
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        client = self.ask()
+        self.say(self.server, answer(b"new", FRESH))
+        self.assertEqual(self.told(client)[2], b"new")
+        self.assertEqual(self.told(self.ask())[2], b"new")
+        self.assertEqual(len(self.cache.store), 1)
+        self.over()
+
+    def test_about_another(self) -> None:
+        """A 304 that is about something else is not believed: the whole is asked for."""
+        self.store()
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        client = self.ask()
+        self.say(self.server, b'HTTP/1.1 304 Not Modified\r\nETag: "b"\r\n\r\n')
+        self.clock.advance(0)
+        self.network.flush()
+        asked = self.heard(self.server)
+        self.assertEqual((asked.count(b"GET"), asked.count(b"If-None-Match")), (2, 1))
+        self.say(self.server, answer(b"new", FRESH))
+        self.assertEqual(self.told(client)[2], b"new")
+        self.over()
+
+    def test_stale_while_revalidate(self) -> None:
+        """RFC 5861, 3: what is stale is used, and asked for anew once, behind that."""
+        self.store(stale_while_revalidate=30.0)
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        for _ in range(3):
+            status, fields, body = self.told(self.ask())
+            self.assertEqual((status, body), (200, b"hello"))
+            self.assertTrue(fields[b"cache-status"].startswith(b"proxyd; hit; ttl=-1"), fields)
+        self.assertEqual(self.heard(self.server).count(b"GET"), 1)
+        self.say(self.server, answer(b"new", FRESH))
+        self.assertEqual(self.told(self.ask())[2], b"new")
+        self.assertEqual(self.words(), ["miss", "stale", "stale", "stale", "hit"])
+        self.assertEqual(self.cache.refreshing, 0)
+        self.over()
+
+    def test_stale_if_error(self) -> None:
+        """RFC 5861, 4: where the server fails, or says that it does, what is stale is used."""
+        self.store(stale_if_error=100.0)
+        self.fill(self.SHORT)
+        self.pass_time(11)
+        clients = [self.ask(), self.ask()]
+        self.say(self.server, answer(b"", status=b"503 No"))
+        self.assertEqual({self.told(client)[2] for client in clients}, {b"hello"})
+        clients = [self.ask(), self.ask()]
+        for _ in range(2):  # a connection that was kept may have been closed just now, so there is another
+            self.server.close()
+            self.pass_time(1)
+        self.assertEqual({self.told(client)[2] for client in clients}, {b"hello"})
+        self.assertEqual(self.words(), ["miss"] + ["stale"] * 4)
+        self.pass_time(100)
+        client = self.ask()
+        self.say(self.server, answer(b"", status=b"503 No"))
+        self.assertEqual(self.told(client)[0], 503)
+        self.over()
+
+    def test_must_revalidate(self) -> None:
+        """RFC 9111, 5.2.2.2: then a failure is told."""
+        self.store(stale_if_error=100.0, stale_while_revalidate=100.0)
+        self.fill(b"Cache-Control: max-age=10, must-revalidate\r\n", ETAG)
+        self.pass_time(11)
+        client = self.ask()
+        self.say(self.server, answer(b"", status=b"503 No"))
+        self.assertEqual(self.told(client)[0], 503)
+        self.over()
+
+    def test_not_to_be_stored_any_more(self) -> None:
+        """What its server does not want stored any more is used no more."""
+        self.store()
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        client = self.ask()
+        self.say(self.server, answer(b"mine", b"Cache-Control: private\r\n"))
+        self.assertEqual(self.told(client)[2], b"mine")
+        self.assertEqual(len(self.cache.store), 0)
+        self.over()
+
+    def test_negative(self) -> None:
+        """What is not there is not asked for again and again, if the operator says so."""
+        self.store(negative=((404, 10.0),))
+        client = self.ask()
+        self.say(self.server, answer(b"none", status=b"404 Not Found"))
+        self.heard(client)
+        self.assertEqual(self.told(self.ask())[0], 404)
+        self.assertEqual(self.words(), ["miss", "hit"])
+        self.over()
