@@ -73,7 +73,7 @@ clean: ## remove what the other targets made
 $(VENV)/.fresh: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.fresh
@@ -92,7 +92,7 @@ $(COMPILED)/.fresh: setup.cfg setup.py pyproject.toml $(shell find proxyd twiste
 	rm -rf $(COMPILED)/source $(COMPILED)/tested
 	mkdir $(COMPILED)/source $(COMPILED)/tested
 	cp -R README.md etc proxyd twisted pyproject.toml setup.cfg setup.py $(COMPILED)/source
-	PROXYD_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet $(COMPILED)/source
+	PROXYD_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet '$(COMPILED)/source[test]'
 	ln -s ../../tests $(COMPILED)/tested/tests
 	touch $@
 

@@ -2,4 +2,4 @@ Clients of `protocol = http` may speak HTTP/2: over TLS by ALPN, which offers `h
 otherwise, and by prior knowledge without TLS. Each stream is a request like any other, its server is asked by HTTP/1.1,
 and the log has `version=2.0`. Slow streams hold up nobody else, and floods of frames end their connection.
 
-A new requirement is the library `h2`.
+A new requirement is the library `hpack`. `make bench ROWS=h2` loads it by h2load.

@@ -11,17 +11,17 @@ from __future__ import annotations
 import re
 from typing import Iterable, Sequence
 
+from proxyd.wire.http1 import CHUNKED
 from proxyd.wire.httpfields import NOT_IN_TRAILERS, Field, Unacceptable, parse_field, show
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, 3.4
-
-FIRST_LINE = 18  # bytes of it, which are no request of HTTP/1.1
+FIRST_LINE = 18  # bytes of the preface, which are no request of HTTP/1.1
 
 H2 = b"h2"  # what it is called in ALPN (RFC 9113, 3.2)
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?").fullmatch
 _PATH = re.compile(rb"/[\x21-\x22\x24-\x7e]*|\*").fullmatch
+_LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 # RFC 9113, 8.2.2
@@ -35,19 +35,19 @@ Header = tuple[bytes, bytes]
 
 
 class Head:
-    """A head of HTTP/1.1; ``chunked`` says that the body behind it is to be framed in chunks."""
+    """A head of HTTP/1.1; ``length`` is that of the body behind it in bytes, or `CHUNKED`."""
 
-    __slots__ = ("chunked", "head", "method")
+    __slots__ = ("head", "length", "method")
 
-    def __init__(self, method: bytes, head: bytes, chunked: bool) -> None:
+    def __init__(self, method: bytes, head: bytes, length: int) -> None:
         self.method = method
         self.head = head
-        self.chunked = chunked
+        self.length = length
 
 
 def request_head(headers: Iterable[Sequence[bytes]], ended: bool) -> Head:
     """
-    The head of a request, that ends the connection as each stream does; ``ended`` says that no body follows.
+    The head of a request; ``ended`` says that no body follows.
 
     Raises `Unacceptable`.
     """
@@ -78,19 +78,21 @@ def request_head(headers: Iterable[Sequence[bytes]], ended: bool) -> Head:
                 length = value
             lines.append(b"%s: %s\r\n" % (name, value))
     method, authority = _named(pseudo, host)
+    if length and _LENGTH(length) is None:
+        raise Unacceptable(400, f"Content-Length: {show(length)}", "9110 8.6")
     if ended and length.strip(b"0"):
         raise Unacceptable(400, "Content-Length, and no body", "9113 8.1.1")
     if crumbs:
         lines.append(b"cookie: %s\r\n" % b"; ".join(crumbs))  # RFC 9113, 8.2.3
     chunked = not ended and not length
-    head = b"%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n" % (
+    head = b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s\r\n" % (
         method,
         pseudo[b":path"],
         authority,
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"".join(lines),
     )
-    return Head(method, head, chunked)
+    return Head(method, head, CHUNKED if chunked else int(length or b"0"))
 
 
 def trailer_fields(headers: Iterable[Sequence[bytes]]) -> list[Field]:

@@ -8,8 +8,9 @@ from proxyd.wire.http2frames import (
     FRAME_SIZE_ERROR,
     LONGEST,
     PER_SECOND,
+    PREFACE,
     RESET_COSTS,
-    Flood,
+    Broken,
     Frames,
 )
 from tests.support.case import Case
@@ -29,14 +30,15 @@ class Floods(Case):
     """What `Frames` lets pass."""
 
     def setUp(self) -> None:
-        self.frames = Frames(0, MOST, 0.0)
+        self.frames = Frames(MOST, 0.0)
+        self.frames.feed(PREFACE, 0.0)
 
     def until_flood(self, one: bytes, most: int = 20_000) -> int:
         """How many times it is taken."""
         for count in range(most):
             try:
                 self.frames.feed(one, 0.0)
-            except Flood as flood:
+            except Broken as flood:
                 self.assertEqual(flood.code, ENHANCE_YOUR_CALM)
                 return count
         return most
@@ -64,33 +66,31 @@ class Floods(Case):
         """The budget grows with time, up to where it began."""
         self.assertEqual(self.until_flood(frame(PING, bytes(8))), BUDGET)
         self.frames.feed(frame(PING, bytes(8)) * int(PER_SECOND), 1.02)
-        with self.assertRaises(Flood):
+        with self.assertRaises(Broken):
             self.frames.feed(frame(PING, bytes(8)) * int(BUDGET + 1), 1000.0)
 
     def test_continuations(self) -> None:
         """A head in too many pieces, or too long, is refused before it is complete."""
-        with self.assertRaises(Flood):
+        with self.assertRaises(Broken):
             self.frames.feed(frame(HEADERS) + frame(CONTINUATION) * 8, 0.0)
         self.setUp()
-        with self.assertRaises(Flood):
+        with self.assertRaises(Broken):
             self.frames.feed(frame(HEADERS, bytes(MOST)) + frame(CONTINUATION, b"x", 4), 0.0)
         self.setUp()
         self.frames.feed((frame(HEADERS, b"x") + frame(CONTINUATION, b"x", 4)) * 1000, 0.0)
 
     def test_long_frame(self) -> None:
         """A frame that is too long is refused by its head, before its bytes are waited for."""
-        with self.assertRaises(Flood) as caught:
+        with self.assertRaises(Broken) as caught:
             self.frames.feed((LONGEST + 1).to_bytes(3, "big") + bytes(6), 0.0)
         self.assertEqual(caught.exception.code, FRAME_SIZE_ERROR)
 
     def test_cuts(self) -> None:
         """It is the same however the bytes are cut, also within the preface."""
-        whole = (
-            b"preface" + frame(DATA, b"x" * 20) + frame(HEADERS, b"y" * 3, 4) + frame(PING, bytes(8)) * 1000
-        )
+        whole = PREFACE + frame(DATA, b"x" * 20) + frame(HEADERS, b"y" * 3, 4) + frame(PING, bytes(8)) * 1000
         for size in (1, 2, 7, 11, 1000):
-            frames = Frames(7, MOST, 0.0)
+            frames = Frames(MOST, 0.0)
             for place in range(0, len(whole), size):
                 frames.feed(whole[place : place + size], 0.0)
-            with self.assertRaises(Flood, msg=str(size)):
+            with self.assertRaises(Broken, msg=str(size)):
                 frames.feed(frame(PING, bytes(8)), 0.0)

@@ -28,7 +28,8 @@ from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text, buffered, ssl_connection
 from proxyd.wire.chunked import Chunks
 from proxyd.wire.http1 import Answer, Memory, Request
-from proxyd.wire.http2 import FIRST_LINE, H2, PREFACE
+from proxyd.wire.http2 import FIRST_LINE, H2
+from proxyd.wire.http2frames import PREFACE
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
@@ -180,9 +181,8 @@ class HttpConnection(Session):
         return True
 
     def serve_stream(self, stream: Stream, outer: HttpConnection) -> None:
-        """Be of one stream, with one request, of a connection that speaks HTTP/2."""
+        """Be of a connection that speaks HTTP/2, and of one of its streams at a time."""
         self.outer = outer
-        self.http.streams.add(self)
         self.client.transport = stream
         self.client.connected = True
         self.opening, self.pool = outer.opening, outer.pool

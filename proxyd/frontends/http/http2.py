@@ -1,10 +1,11 @@
 """
 What does a client's connection that speaks HTTP/2 carry?  Streams, each of which is one request.
 
-RFC 9113, with the library h2 for frames and HPACK.  A connection becomes one when it begins with the
-preface, so nobody else pays for it; over TLS it must have been agreed upon by ALPN.  Each stream has a
-session of its own (`stream`), which knows nothing of the others: who is slow to read or to be read from
-holds up itself, as long as the windows of the connection last.
+A connection becomes one when it begins with the preface, so nobody else pays for it; over TLS it must have
+been agreed upon by ALPN.  What the frames mean is for `proxyd.wire.http2connection`.  Each stream has a
+session of its own (`stream`), which knows nothing of the others: who is slow to read or to be read from holds
+up itself, as long as the windows of the connection last.  When a request is over, its session is there for
+another one, as on a connection of HTTP/1.1 that is kept.
 
 What a client can make us hold is bounded: `STREAMS` at once, each with its window for what it sends and
 `CHUNK` twice for what it gets; while it does not take what was sent, nothing more is read of it.  What it
@@ -15,44 +16,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
-)
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hpack import HeaderTuple
-from hyperframe.frame import GoAwayFrame
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyd.errors import Reason
 from proxyd.frontends.http.stream import Stream
 from proxyd.relay.streams import CHUNK, buffered, unsent
 from proxyd.wire.http1 import Answer, Memory
-from proxyd.wire.http2 import PREFACE, Head, request_head, trailer_fields
-from proxyd.wire.http2frames import Flood, Frames
+from proxyd.wire.http2 import Head, request_head, trailer_fields
+from proxyd.wire.http2connection import Asked, Came, Cancelled, Connection, Event
+from proxyd.wire.http2frames import NO_ERROR, REFUSED_STREAM, Broken
+from proxyd.wire.http2heads import Headers
 from proxyd.wire.httpfields import Unacceptable
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.connection import HttpConnection
 
-STREAMS = 100  # at once; nginx has 128, HAProxy 100
-
-WINDOW = 1 << 20  # of all streams together; each has 64 KiB of it, so 16 may stand still before all do
-
-REFUSED_STREAM = 0x7  # RFC 9113, 7
+WAITING = 16  # sessions that wait for another request; there were as many at once before
 
 
-@implementer(IPushProducer)
 class Http2:
     """
     The streams of a connection, which was a session that is no request's.
@@ -65,15 +48,17 @@ class Http2:
         self.http = outer.http
         self.transport: Any = outer.client.transport
         spec = self.http.spec.http
-        self._frames = Frames(len(PREFACE), spec.max_header, self.http.seconds())
+        # A head that is a little longer is answered, as in HTTP/1.1; a bomb ends the connection.
+        unpacked = 2 * spec.max_header + 32 * spec.max_fields
+        self._wire = Connection(spec.max_header, unpacked, self.http.seconds())
         self._streams: dict[int, Stream] = {}
+        self._waiting: list[Stream] = []  # those that have no request, and some that are over
         # Who asks again says mostly the same, and is told the same.
-        self._asked: Sequence[Sequence[bytes]] = ()
+        self._asked: Headers = ()
         self._asked_head: Optional[Head] = None
         self.memory = Memory(self.http.lines)  # of answers
         self.told: Optional[Answer] = None
         self.headers_told: Sequence[HeaderTuple] = ()
-        self._last = 0  # the stream that was begun last
         self._since = self.http.seconds()  # when the last one ended
         self._hearing = False
         self._full = False
@@ -81,27 +66,6 @@ class Http2:
         self._staged = 0  # bytes of bodies
         self._leaving = False
         self._gone = False
-        # What h2 itself would say of a head would end all streams: `proxyd.wire.http2` judges it.
-        self._h2 = H2Connection(
-            H2Configuration(
-                client_side=False,
-                validate_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self._h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
-                SettingCodes.MAX_HEADER_LIST_SIZE: spec.max_header,
-            },
-        )
-        # A head that is a little longer is answered, as in HTTP/1.1; a bomb ends the connection.
-        self._h2.decoder.max_header_list_size = 2 * spec.max_header + 32 * spec.max_fields
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(WINDOW - 65_535)
 
     def begin(self, data: bytes) -> None:
         """The connection's first bytes."""
@@ -114,73 +78,75 @@ class Http2:
         """Bytes of the client."""
         if self._gone:
             return
+        wire = self._wire
         try:
-            self._frames.feed(data, self.http.seconds())
-            events = self._h2.receive_data(data)
-        except Flood as flood:
-            self._h2.close_connection(error_code=flood.code)
-            self._break_off(str(flood))
+            events = wire.receive(data, self.http.seconds())
+        except Broken as broken:
+            wire.say_goaway(broken.code)
+            self._break_off(str(broken))
             return
-        except ProtocolError as wrong:
-            self._break_off(f"{wrong or type(wrong).__name__} (RFC 9113)")
-            return
-        windows = False
         self._hearing = True
         for event in events:
-            if isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
-                windows = True
-            elif not self._gone:
-                self._hear(event)
+            self._hear(event)
         self._hearing = False
-        if windows:
+        if wire.goaway is not None:
+            self._heed_goaway(wire.goaway)
+        if wire.room:
+            wire.room = False
             self._flush()
         self.send()
 
-    def _hear(self, event: Any) -> None:
-        if isinstance(event, RequestReceived):
-            self._request(event.stream_id, event.headers, event.stream_ended is not None)
-        elif isinstance(event, ConnectionTerminated):
-            self._goodbye()
-        elif isinstance(event, (DataReceived, TrailersReceived, StreamEnded, StreamReset)):
-            stream = self._streams.get(event.stream_id)
-            if isinstance(event, DataReceived):
-                if stream is None:
-                    self.taken(event.stream_id, event.flow_controlled_length)
-                else:
-                    stream.came(event.data, event.flow_controlled_length)
-            elif stream is None:
-                pass  # its answer was complete before
-            elif isinstance(event, TrailersReceived):
-                self._end_with(stream, event.headers)
-            elif isinstance(event, StreamReset):
-                stream.cancelled(f"RST_STREAM {int(event.error_code)}")
-            elif not stream.complete:
-                stream.ended()
-
-    def _request(self, number: int, headers: Sequence[Sequence[bytes]], ended: bool) -> None:
-        if self._leaving:
-            self.reset(number, REFUSED_STREAM)
+    def _hear(self, event: Event) -> None:
+        if self._gone:
             return
-        self._last = number
+        if isinstance(event, Asked):
+            self._request(event)
+            return
+        stream = self._streams.get(event.stream)
+        if isinstance(event, Came):
+            if stream is None:
+                self._wire.taken(event.stream, event.taken)  # its answer was complete before
+            else:
+                stream.came(event.data, event.taken, event.ended)
+        elif stream is None:
+            pass  # and so here
+        elif isinstance(event, Cancelled):
+            stream.cancelled(f"RST_STREAM {event.code}")
+        else:
+            self._end_with(stream, event.headers)
+
+    def _request(self, asked: Asked) -> None:
+        if self._leaving:
+            self._wire.reset(asked.stream, REFUSED_STREAM)
+            return
         wrong = None
         try:
-            head = self._head(headers, ended)
+            head = self._head(asked.headers, asked.ended)
         except Unacceptable as found:
-            head, wrong = Head(b"GET", b"", False), found
-        session = self.http.session(self.outer.address)
-        stream = Stream(self, number, session, head.method)
-        stream.complete = ended
-        self._streams[number] = stream
-        session.serve_stream(stream, self.outer)
+            head, wrong = Head(b"GET", b"", 0), found
+        stream = self._stream()
+        self._streams[asked.stream] = stream
+        self.http.streams.add(stream.session)
         if wrong is not None:
-            session.reject(wrong)
+            stream.refuse(asked.stream, asked.ended, wrong)
         else:
-            stream.begin(head.head, head.chunked)
+            stream.begin(asked.stream, asked.ended, head)
         self.outer.requests += 1
         if self.outer.requests >= self.http.spec.http.max_requests:
             self.retire()
 
-    def _head(self, headers: Sequence[Sequence[bytes]], ended: bool) -> Head:
+    def _stream(self) -> Stream:
+        """One with a session that waits, or with a new one."""
+        while self._waiting:
+            stream = self._waiting.pop()
+            if stream.free:
+                return stream
+        session = self.http.session(self.outer.address)
+        stream = Stream(self, session)
+        session.serve_stream(stream, self.outer)
+        return stream
+
+    def _head(self, headers: Headers, ended: bool) -> Head:
         """`request_head`, which is not asked again for what it was asked last."""
         if not ended:
             return request_head(headers, False)
@@ -190,53 +156,50 @@ class Http2:
             self._asked = headers
         return self._asked_head
 
-    def _end_with(self, stream: Stream, headers: Sequence[Sequence[bytes]]) -> None:
+    def _end_with(self, stream: Stream, headers: Headers) -> None:
         try:
             stream.ended(trailer_fields(headers))
         except Unacceptable as wrong:
             stream.complete = True
-            stream.session.reject(wrong)
+            stream.reject(wrong)
+
+    def _heed_goaway(self, code: int) -> None:
+        """The client asks for nothing more; if all is well it still wants its answers (RFC 9113, 6.8)."""
+        if code == NO_ERROR:
+            self.retire()
+        else:
+            self._goodbye()
 
     # What streams need.
 
     def taken(self, number: int, count: int) -> None:
         """So many bytes of a stream are no longer ours."""
         if count and not self._gone:
-            self._try(self._h2.acknowledge_received_data, count, number)
+            self._wire.taken(number, count)
 
     def room(self, number: int) -> int:
         """How many bytes may be sent on a stream now, in one frame."""
-        if self._full or self._gone:
-            return 0
-        try:
-            return min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size)
-        except ProtocolError:
-            return 0  # its client has cancelled it, and we shall hear of that
+        return 0 if self._full or self._gone else self._wire.windows(number)
 
     def headers(self, number: int, headers: Sequence[HeaderTuple], ends: bool) -> None:
         """Send a head, or trailers."""
-        self._try(self._h2.send_headers, number, headers, ends)
+        if not self._gone:
+            self._wire.headers(number, headers, ends)
 
     def data(self, number: int, data: bytes, ends: bool) -> None:
         """Send some of a body, for which there is room."""
-        self._try(self._h2.send_data, number, data, ends)
+        if self._gone:
+            return
+        self._wire.data(number, data, ends)
         self._staged += len(data)
         if self._staged >= CHUNK:
             self._write()  # which tells whether there is more room
 
     def reset(self, number: int, code: int) -> None:
         """End a stream."""
-        self._try(self._h2.reset_stream, number, code)
-        self.send()
-
-    def _try(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Do something to a stream, if it is still there: we hear of its end after h2."""
-        if self._gone:
-            return
-        try:
-            what(*arguments)
-        except ProtocolError:
-            pass
+        if not self._gone:
+            self._wire.reset(number, code)
+            self.send()
 
     def send(self) -> None:
         """Send what is staged; where there are several streams, with what they have to say in this turn."""
@@ -251,7 +214,7 @@ class Http2:
     def _write(self) -> None:
         self._soon = False
         self._staged = 0
-        data = b"" if self._gone else self._h2.data_to_send()
+        data = b"" if self._gone else self._wire.take()
         if data:
             self.transport.write(data)
 
@@ -259,9 +222,24 @@ class Http2:
         """Call it, but not from here."""
         self.outer.wheel.clock.callLater(0, what)
 
-    def left(self, stream: Stream) -> None:
-        """A stream is over."""
+    def done(self, stream: Stream) -> None:
+        """The request of a stream, and its answer, are complete."""
+        self._left(stream)
+        if stream.session.parting:
+            pass  # it is about to close
+        elif len(self._waiting) < WAITING:
+            self._waiting.append(stream)
+        else:
+            self.later(stream.loseConnection)
+
+    def closed(self, stream: Stream) -> None:
+        """A stream is over, and its session with it."""
+        if self._streams.get(stream.number) is stream:
+            self._left(stream)
+
+    def _left(self, stream: Stream) -> None:
         del self._streams[stream.number]
+        self.http.streams.discard(stream.session)
         self._since = self.http.seconds()
         if self._leaving and not self._streams and not self._gone:
             self.later(self._goodbye)
@@ -316,8 +294,8 @@ class Http2:
         if self._leaving or self._gone:
             return
         self._leaving = True
-        # Not by h2: for that a connection has ended with GOAWAY, and its streams with it.
-        self.transport.write(self._h2.data_to_send() + GoAwayFrame(0, last_stream_id=self._last).serialize())
+        self._wire.say_goaway(NO_ERROR)
+        self._write()
         if not self._streams:
             self.later(self._goodbye)
 
@@ -325,9 +303,9 @@ class Http2:
         """End in order."""
         if self._gone:
             return
-        self._write()
         if not self._leaving:
-            self.transport.write(GoAwayFrame(0, last_stream_id=self._last).serialize())
+            self._wire.say_goaway(NO_ERROR)
+        self._write()
         self._gone = True
         self._cancel("it has said GOAWAY")
         self._since = self.http.seconds()
@@ -354,7 +332,7 @@ class Http2:
     def _break_off(self, detail: str) -> None:
         """The client has broken the protocol: tell it, and end."""
         outer = self.outer
-        words = self._h2.data_to_send()
+        words = self._wire.take()
         self._gone = True
         outer.reason, outer.detail = Reason.REQUEST_MALFORMED, detail
         self._cancel(detail)
@@ -375,3 +353,8 @@ class Http2:
             if reason is not None and not stream.session.parting:
                 stream.session.cut(reason, detail)
             stream.cancelled(detail)
+        for stream in self._waiting:
+            stream.cancelled(detail)
+
+
+classImplements(Http2, IPushProducer)

@@ -166,6 +166,7 @@ class HttpOutcome(HttpConnection):
         if self._request is None:
             self._began = self.http.seconds()
             self.requests += 1
+        self._give_up_dialing()
         if self._answer is not None:
             self._give_up(reason, str(wrong))
         else:

@@ -1,9 +1,9 @@
 """
 What does a stream of HTTP/2 look like to the session that answers its request?
 
-Like a client's connection of HTTP/1.1 on which one request comes, and which then ends: so a request takes
-the same story whichever way it came (`session`).  Its head and body are put into the words of HTTP/1.1, and
-the answer is taken out of them.
+Like a client's connection of HTTP/1.1 on which one request comes after another, each when the last one has
+its answer: so a request takes the same story whichever way it came (`session`).  Its head and body are put
+into the words of HTTP/1.1, and the answer is taken out of them.  Each request may be of another stream.
 
 Bytes of the client are taken off its window when the session has taken them, and no sooner; and the server
 is paused while more than `CHUNK` of its answer wait for the window of this stream, or of all.
@@ -20,7 +20,9 @@ from twisted.python.failure import Failure
 from proxyd.relay.streams import CHUNK, ssl_connection
 from proxyd.wire.chunked import Chunks, chunk, last
 from proxyd.wire.http1 import CHUNKED, Answer, parse_answer
-from proxyd.wire.httpfields import SET_COOKIE, Field
+from proxyd.wire.http2 import Head
+from proxyd.wire.http2frames import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from proxyd.wire.httpfields import SET_COOKIE, Field, Unacceptable
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.http2 import Http2
@@ -28,19 +30,42 @@ if TYPE_CHECKING:
 
 ANY = 1 << 20  # what we have made ourselves was judged before
 
-NO_ERROR, INTERNAL_ERROR = 0x0, 0x2  # RFC 9113, 7
-
 
 class Stream:
-    """One request of a connection, and its answer: the transport of its session's client."""
+    """One request of a connection at a time, and its answer: the transport of its session's client."""
 
-    def __init__(self, connection: Http2, number: int, session: HttpSession, method: bytes) -> None:
+    __slots__ = (
+        "_answer",
+        "_chunks",
+        "_closing",
+        "_come",
+        "_come_taken",
+        "_connection",
+        "_end_came",
+        "_left",
+        "_length",
+        "_method",
+        "_paused",
+        "_pausing",
+        "_producer",
+        "_pulled",
+        "_told_all",
+        "_trailers",
+        "_waiting",
+        "complete",
+        "number",
+        "over",
+        "sent_all",
+        "session",
+    )
+
+    def __init__(self, connection: Http2, session: HttpSession) -> None:
         self._connection = connection
-        self.number = number
+        self.number = 0
         self.session = session
-        self._method = method
+        self._method = b""
         # From the client.
-        self._chunked = False
+        self._length = 0  # of its body, as much as is still to come; or CHUNKED
         self._paused = False
         self._come = bytearray()  # unread, as much as the window has room for
         self._come_taken = 0  # of that
@@ -56,43 +81,85 @@ class Stream:
         self.sent_all = False
         self._closing = False
         self._producer: Any = None
+        self._pulled = False  # it asks to be told when nothing waits
         self._pausing = False  # our producer
         self.over = False
 
     # What comes from the client.
 
-    def begin(self, head: bytes, chunked: bool) -> None:
+    def begin(self, number: int, ended: bool, head: Head) -> None:
         """Its head."""
-        self._chunked = chunked
-        self.session.client.dataReceived(head)
+        self._renew(number, ended)
+        self._method, self._length = head.method, head.length
+        self.session.client.dataReceived(head.head)
 
-    def came(self, data: bytes, taken: int) -> None:
+    def refuse(self, number: int, ended: bool, wrong: Unacceptable) -> None:
+        """Its head, which nobody should read."""
+        self._renew(number, ended)
+        self._method, self._length = b"GET", CHUNKED
+        self.session.reject(wrong)
+
+    def _renew(self, number: int, ended: bool) -> None:
+        self.number = number
+        self.complete = ended
+        self._chunks = self._answer = None
+        self._trailers = ()
+        self._told_all = self.sent_all = False
+
+    def came(self, data: bytes, taken: int, ended: bool) -> None:
         """Some of its body; ``taken`` is its share of the window."""
-        if self.over:
-            self._connection.taken(self.number, taken)
-        elif self._paused:
+        if self._length != CHUNKED:
+            self._length -= len(data)
+            if self._length < 0 or (ended and self._length):
+                self._connection.taken(self.number, taken)
+                self.complete = ended
+                self.reject(Unacceptable(400, "Content-Length that is not that of the body", "9113 8.1.1"))
+                return
+        if self._paused:
             self._come += data
             self._come_taken += taken
         else:
             self._give(data, taken)
+        if ended and not self.over:
+            self.ended()
 
     def ended(self, trailers: Sequence[Field] = ()) -> None:
         """Its end."""
-        self.complete = True
-        if self._chunked and not self.over:
+        if self._length > 0:
+            self.complete = True
+            self.reject(Unacceptable(400, "Content-Length of more than the body", "9113 8.1.1"))
+            return
+        if self._length == CHUNKED:
             if self._paused:
                 self._end_came = last(list(trailers))
             else:
                 self.session.client.dataReceived(last(list(trailers)))
+        if not self.complete and not self.over:
+            self.complete = True
+            if self.sent_all:
+                self._connection.done(self)
 
     def _give(self, data: bytes, taken: int) -> None:
         if data:
-            self.session.client.dataReceived(chunk(data) if self._chunked else data)
+            self.session.client.dataReceived(chunk(data) if self._length == CHUNKED else data)
         self._connection.taken(self.number, taken)
+
+    def reject(self, wrong: Unacceptable) -> None:
+        """The client has sent what nobody should read."""
+        if self._told_all:
+            self._connection.reset(self.number, PROTOCOL_ERROR)
+            self._end(Failure(ConnectionDone()))
+        else:
+            self.session.reject(wrong)
 
     def cancelled(self, detail: str) -> None:
         """The client wants no answer any more."""
         self._end(Failure(ConnectionLost(detail)))
+
+    @property
+    def free(self) -> bool:
+        """Whether there may be another request."""
+        return not (self.over or self._closing or self.session.parting)
 
     # What a session needs of a transport.
 
@@ -134,14 +201,14 @@ class Stream:
         self._connection.send()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The server's side: the connection ends with its request, so nobody waits to be asked for more."""
-        assert streaming
+        """The server's side, or who waits until all is taken."""
         self._producer = producer
+        self._pulled = not streaming
         self._pausing = False
 
     def unregisterProducer(self) -> None:
         self._producer = None
-        self._pausing = False
+        self._pulled = self._pausing = False
 
     def write(self, data: bytes) -> None:
         """Some of the answer, as HTTP/1.1 has it; a head comes whole."""
@@ -152,23 +219,31 @@ class Stream:
             assert answer is not None, "a head in pieces"
             data = data[answer.took :]
             self._tell(answer)
-        if self._told_all or not data:
-            self._connection.send()
-            return
-        if self._chunks is not None:
-            found = self._chunks.feed(data)
-            if self._chunks.done:
-                self._told_all, self._trailers = True, self._chunks.trailers
+        if not self._told_all and data:
+            if self._chunks is not None:
+                found = self._chunks.feed(data)
+                if self._chunks.done:
+                    self._told_all, self._trailers = True, self._chunks.trailers
+            else:
+                found = data[: self._left]
+                self._left -= len(found)
+                self._told_all = not self._left
+            self._pass(found)
+        self._connection.send()
+
+    def _pass(self, data: bytes) -> None:
+        """Some of the body: at once, if nothing waits and the windows have room."""
+        if not self._waiting and data and len(data) <= self._connection.room(self.number):
+            ends = self._told_all and not self._trailers
+            self._connection.data(self.number, data, ends)
+            if ends:
+                self._has_sent_all()
         else:
-            found = data[: self._left]
-            self._left -= len(found)
-            self._told_all = not self._left
-        self._waiting += found
+            self._waiting += data
         self.flush()
         if len(self._waiting) > CHUNK and self._producer is not None and not self._pausing:
             self._pausing = True
             self._producer.pauseProducing()
-        self._connection.send()
 
     def _tell(self, answer: Answer) -> None:
         said, connection = answer.said, self._connection
@@ -181,8 +256,10 @@ class Stream:
         self._answer = answer
         self._chunks = Chunks() if said.length == CHUNKED else None
         self._left = said.length
-        self._told_all = self.sent_all = not said.length
-        connection.headers(self.number, headers, self.sent_all)
+        self._told_all = not said.length
+        connection.headers(self.number, headers, self._told_all)
+        if self._told_all:
+            self._has_sent_all()
 
     def flush(self) -> None:
         """Send what the windows have room for."""
@@ -194,20 +271,29 @@ class Stream:
             first = bytes(self._waiting[:room])
             del self._waiting[:room]
             ends = self._told_all and not self._waiting and not self._trailers
-            self.sent_all = ends
             connection.data(self.number, first, ends)
+            if ends:
+                self._has_sent_all()
         if self._told_all and not self.sent_all:
-            self.sent_all = True
             if self._trailers:
                 headers = [HeaderTuple(name, value) for name, value, _, _ in self._trailers]
                 connection.headers(self.number, headers, True)
             else:
                 connection.data(self.number, b"", True)
+            self._has_sent_all()
+
+    def _has_sent_all(self) -> None:
+        self.sent_all = True
+        if self.complete:
+            self._connection.done(self)
 
     def drained(self) -> None:
         """Some may have left: let the server go on, or end if that was all."""
         if self._closing and not self.over and self.sent_all:
             self._close()
+        elif self._pulled:
+            if not self._waiting:
+                self._producer.resumeProducing()
         elif self._pausing and self._producer is not None and len(self._waiting) <= CHUNK // 2:
             self._pausing = False
             self._producer.resumeProducing()
@@ -243,7 +329,7 @@ class Stream:
         self._waiting.clear()
         self._connection.taken(self.number, self._come_taken)
         self._come.clear()
-        self._connection.left(self)
+        self._connection.closed(self)
         self.session.client.connectionLost(reason)
         self._producer = None
 

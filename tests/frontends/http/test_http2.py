@@ -5,6 +5,7 @@ from __future__ import annotations
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     RstStreamFrame,
@@ -109,15 +110,45 @@ class Http2(HttpCase):
         self.over()
 
     def test_too_many_streams(self) -> None:
-        """A client is told that it may have 100 streams, and goes if it takes more."""
+        """A client is told that it may have 100 streams; more are refused, and many more are a flood."""
         self.listen()
         client = Http2Client(self)
         self.assertEqual(client.h2.remote_settings.max_concurrent_streams, 100)
         for _ in range(100):
             client.ask()
-        extra = HeadersFrame(201, client.h2.encoder.encode(GET2), flags=["END_HEADERS", "END_STREAM"])
-        client.raw(extra.serialize())
-        self.assertIsNotNone(client.goaway)
+        refused = 0
+        while client.goaway is None and refused < 1000:
+            number = 201 + 2 * refused
+            client.h2.streams.pop(number, None)
+            extra = HeadersFrame(number, client.h2.encoder.encode(GET2), flags=["END_HEADERS", "END_STREAM"])
+            self.say(client.peer, extra.serialize())
+            heard = self.heard(client.peer)
+            if RstStreamFrame(number, error_code=7).serialize() not in heard:
+                self.assertIn(ENHANCE_YOUR_CALM.to_bytes(4, "big"), heard)
+                break
+            refused += 1
+        self.assertIn(refused, range(190, 201))  # SETTINGS cost something, too
+        self.pass_time(2)
+        self.over()
+
+    def test_goaway(self) -> None:
+        """A client that says GOAWAY gets the answers that it has asked for; with an error it gets none."""
+        self.listen()
+        client = Http2Client(self)
+        client.ask()
+        self.say(client.peer, GoAwayFrame(0, 0).serialize())
+        self.say(self.server, OK)
+        self.pass_time(0)
+        self.assertIn(DataFrame(1, b"hello", flags=["END_STREAM"]).serialize(), self.heard(client.peer))
+        self.pass_time(2)
+        self.assertEqual([record.requests for record in self.notebook.records], [1])
+        self.over()
+        self.listen()
+        client = Http2Client(self)
+        client.ask()
+        server = self.datapath.peers[-1]
+        client.raw(GoAwayFrame(0, 0, error_code=1).serialize())
+        self.assertTrue(server.closed)
         self.pass_time(2)
         self.over()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hyperframe.frame import DataFrame
+from hyperframe.frame import DataFrame, HeadersFrame
 
+from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
+from proxyd.wire.http2frames import PROTOCOL_ERROR
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
 
@@ -203,9 +205,71 @@ class Streams(HttpCase):
             number = client.ask(("content-length", "5"), head=POST2, ends=False)
             server = self.server
             client.raw(DataFrame(number, body, flags=["END_STREAM"] if ends else []).serialize())
-            self.assertIsNotNone(client.goaway)
+            client.hear()
+            self.assertEqual(client.heads[number][":status"], "400")
             self.assertNotIn(b"GET /x", self.heard(server))
             self.assertTrue(server.closed)
-            self.assertEqual(self.outcomes()[-1], (0, Reason.REQUEST_MALFORMED))
-            self.pass_time(2)
+            self.assertEqual(self.outcomes()[-1], (400, Reason.REQUEST_MALFORMED))
+            self.pass_time(0)
+            other = client.ask()
+            self.say(self.server, OK)
+            client.hear()
+            self.assertEqual(client.bodies[other], b"hello")
+            client.peer.close()
             self.over()
+
+    def test_more_than_the_length(self) -> None:
+        """What comes behind a body that was long enough, and behind its answer, ends that stream alone."""
+        self.listen()
+        client = Http2Client(self)
+        number = client.ask(("content-length", "5"), head=POST2, ends=False)
+        client.raw(DataFrame(number, b"abcde").serialize())
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [number])
+        client.raw(DataFrame(number, GET).serialize())
+        self.assertNotIn(b"GET /x", self.heard(self.server))
+        self.assertEqual(client.resets, {number: PROTOCOL_ERROR})
+        other = client.ask()
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.ended, [number, other])
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
+        client.peer.close()
+        self.over()
+
+    def test_sessions_that_wait(self) -> None:
+        """A request finds the session of one before; those that wait in vain end by keepalive_timeout."""
+        self.listen(http=HttpSpec(keepalive_timeout=5.0))
+        client = Http2Client(self)
+        for rounds in range(3):
+            for _ in range(20):
+                client.ask()
+            for server in self.datapath.peers:
+                self.say(server, OK)
+            client.hear()
+            self.assertEqual(len(client.ended), 20 + 20 * rounds)
+        self.assertEqual(self.factory.streams, set())
+        long = client.ask(head=POST2, ends=False)
+        for _ in range(8):
+            self.pass_time(1)
+        self.assertEqual(len(self.factory.streams), 1)
+        client.h2.reset_stream(long)
+        client.flush()
+        for _ in range(8):
+            self.pass_time(1)
+        self.over()
+
+    def test_rejected_while_dialing(self) -> None:
+        """A body that is wrong while its server is dialed ends the dial, and that alone."""
+        self.listen(3)
+        client = Http2Client(self)
+        number = client.ask(("content-length", "5"), head=POST2, ends=False)
+        behind = HeadersFrame(number + 2, client.h2.encoder.encode(GET2), flags=["END_HEADERS", "END_STREAM"])
+        wrong = DataFrame(number, b"abcdef", flags=["END_STREAM"])
+        self.say(client.peer, wrong.serialize() + behind.serialize())
+        self.pass_time(0)
+        self.assertEqual(self.outcomes(), [(400, Reason.REQUEST_MALFORMED)])
+        self.assertEqual((self.datapath.cancelled, len(self.datapath.dialed)), (1, 2))
+        client.peer.close()
+        self.over()
