@@ -56,6 +56,7 @@ LATELY = 256  # streams that we have reset, of which frames may still be on thei
 
 # RFC 9113, 6.5.2
 TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME, MAX_HEAD = range(1, 7)
+CONNECT_PROTOCOL = 8  # RFC 8441, 3
 
 
 class Asked:
@@ -141,7 +142,7 @@ class Connection:
         self._longest = 16_384  # of a frame
         self._to_come = WINDOW
         self._taken = 0
-        settings = ((ENABLE_PUSH, 0), (MAX_STREAMS, STREAMS), (MAX_HEAD, most))
+        settings = ((ENABLE_PUSH, 0), (MAX_STREAMS, STREAMS), (MAX_HEAD, most), (CONNECT_PROTOCOL, 1))
         said = b"".join([name.to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in settings])
         self._out = [frame(SETTINGS, 0, 0, said), _update(0, WINDOW - 65_535)]
 

@@ -62,10 +62,13 @@ class Browser(TerminationCase):
         self.works(await visit(self.stage, f"http://{NAME}/", daemon.front), "http", "http/1.1")
 
     async def test_page_over_tls(self) -> None:
-        """Over TLS the same comes by HTTP/2, all on one connection."""
+        """Over TLS the same comes by HTTP/2, all on one connection, and so does the WebSocket (RFC 8441)."""
         issued = ROOT.issue(NAME)
         self.put(issued, "www.pem")
         daemon = await self.site(f"tls = {self.certs}")
         seen = await visit(self.stage, f"https://{NAME}/", daemon.front, [issued])
         self.works(seen, "https", "h2")
         self.assertEqual(len({one["connectionId"] for one in seen["responses"]}), 1)
+        records = await daemon.records(len(seen["responses"]) + 1)
+        socket = next(record for record in records if record.get("target") == "/socket")
+        self.assertEqual((socket["version"], socket["status"]), ("2.0", 101))

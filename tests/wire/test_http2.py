@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxyd.wire.http1 import CHUNKED, Memory, parse_request
-from proxyd.wire.http2 import FIRST_LINE, Header, request_head, trailer_fields
+from proxyd.wire.http2 import FIRST_LINE, TUNNEL, Header, request_head, trailer_fields
 from proxyd.wire.http2frames import PREFACE
 from proxyd.wire.httpfields import Lines, Unacceptable
 from tests.support import smuggling2
@@ -15,6 +15,9 @@ GET: list[Header] = [
     (b":authority", b"example.com"),
     (b":path", b"/x?y"),
 ]
+
+
+CONNECT: list[Header] = [(b":method", b"CONNECT"), *GET[1:], (b":protocol", b"websocket")]
 
 
 def without(name: bytes, *more: Header) -> list[Header]:
@@ -49,6 +52,15 @@ class Heads(Case):
         found = request_head([*GET, *crumbs], True)
         self.assertIn(b"\r\naccept: */*\r\ncookie: a=b; c=d; e=f; g\r\n\r\n", found.head)
 
+    def test_tunnel(self) -> None:
+        """A WebSocket is asked for as by HTTP/1.1, with a key that is ours alone."""
+        found = request_head([*CONNECT, (b"sec-websocket-key", b"theirs")], False, lambda: b"ours")
+        self.assertEqual((found.method, found.length), (b"GET", TUNNEL))
+        request = parse_request(found.head, Memory(Lines()))
+        assert request is not None
+        self.assertEqual((request.said.upgrade, request.said.length), (b"websocket", 0))
+        self.assertEqual([field[:2] for field in request.said.fields], [(b"sec-websocket-key", b"ours")])
+
     def test_bodies(self) -> None:
         """A body is as long as it was said to be, or comes in chunks."""
         for more, length in (([(b"content-length", b"3")], 3), ([], CHUNKED)):
@@ -79,7 +91,11 @@ class Heads(Case):
             (without(b":path", (b":path", b"/\r\nX: y")), "9113 8.2.1"),
             ([*GET, (b":path", b"/")], "9113 8.3"),
             ([*GET, (b":status", b"200")], "9113 8.3"),
-            ([*GET, (b":protocol", b"websocket")], "9113 8.3"),
+            ([*GET, (b":protocol", b"websocket")], "8441 4"),
+            ([*CONNECT, (b"content-length", b"0")], "8441 4"),
+            ([*CONNECT], "8441 4"),  # and no more to come
+            ([*CONNECT[:4], (b":protocol", b"connect-udp")], "8441 4"),
+            ([*CONNECT[:3], CONNECT[4]], "9113 8.3.1"),
             ([*GET[:3], (b"x", b"y"), GET[3]], "9113 8.3"),
             ([*GET, (b"X", b"y")], "9113 8.2.1"),
             ([*GET, (b"", b"y")], "9113 8.2.1"),

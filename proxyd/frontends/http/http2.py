@@ -14,6 +14,8 @@ can make us do is bounded by `proxyd.wire.http2frames`.
 
 from __future__ import annotations
 
+from base64 import b64encode
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from hpack import HeaderTuple
@@ -149,7 +151,7 @@ class Http2:
     def _head(self, headers: Headers, ended: bool) -> Head:
         """`request_head`, which is not asked again for what it was asked last."""
         if not ended:
-            return request_head(headers, False)
+            return request_head(headers, False, _websocket_key)
         if self._asked_head is None or headers != self._asked:
             self._asked_head = None
             self._asked_head = request_head(headers, True)
@@ -358,3 +360,8 @@ class Http2:
 
 
 classImplements(Http2, IPushProducer)
+
+
+def _websocket_key() -> bytes:
+    """What nobody could have foreseen (RFC 6455, 4.1)."""
+    return b64encode(token_bytes(16))

@@ -5,6 +5,9 @@ Like a client's connection of HTTP/1.1 on which one request comes after another,
 its answer: so a request takes the same story whichever way it came (`session`).  Its head and body are put
 into the words of HTTP/1.1, and the answer is taken out of them.  Each request may be of another stream.
 
+A WebSocket (RFC 8441) is a request of HTTP/1.1 with Upgrade.  When its server has switched protocols, the
+bytes of the stream are those of a tunnel, and its ends are those of the tunnel's halves.
+
 Bytes of the client are taken off its window when the session has taken them, and no sooner; and the server
 is paused while more than `CHUNK` of its answer wait for the window of this stream, or of all.
 """
@@ -20,7 +23,7 @@ from twisted.python.failure import Failure
 from proxyd.relay.streams import CHUNK, ssl_connection
 from proxyd.wire.chunked import Chunks, chunk, last
 from proxyd.wire.http1 import CHUNKED, Answer, parse_answer
-from proxyd.wire.http2 import Head
+from proxyd.wire.http2 import TUNNEL, Head
 from proxyd.wire.http2frames import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from proxyd.wire.httpfields import SET_COOKIE, Field, Unacceptable
 
@@ -49,6 +52,7 @@ class Stream:
         "_pausing",
         "_producer",
         "_pulled",
+        "_switched",
         "_told_all",
         "_trailers",
         "_waiting",
@@ -65,7 +69,7 @@ class Stream:
         self.session = session
         self._method = b""
         # From the client.
-        self._length = 0  # of its body, as much as is still to come; or CHUNKED
+        self._length = 0  # of its body, as much as is still to come; CHUNKED, or TUNNEL
         self._paused = False
         self._come = bytearray()  # unread, as much as the window has room for
         self._come_taken = 0  # of that
@@ -75,6 +79,7 @@ class Stream:
         self._waiting = bytearray()
         self._chunks: Optional[Chunks] = None
         self._left = 0
+        self._switched = False  # it is a tunnel
         self._answer: Optional[Answer] = None
         self._trailers: Sequence[Field] = ()
         self._told_all = False  # the answer is complete; it may wait
@@ -104,11 +109,11 @@ class Stream:
         self.complete = ended
         self._chunks = self._answer = None
         self._trailers = ()
-        self._told_all = self.sent_all = False
+        self._told_all = self.sent_all = self._switched = False
 
     def came(self, data: bytes, taken: int, ended: bool) -> None:
         """Some of its body; ``taken`` is its share of the window."""
-        if self._length != CHUNKED:
+        if self._length >= 0:
             self._length -= len(data)
             if self._length < 0 or (ended and self._length):
                 self._connection.taken(self.number, taken)
@@ -129,20 +134,26 @@ class Stream:
             self.complete = True
             self.reject(Unacceptable(400, "Content-Length of more than the body", "9113 8.1.1"))
             return
-        if self._length == CHUNKED:
+        self.complete = True
+        if self._length < 0:
+            end = last(list(trailers)) if self._length == CHUNKED else b""
             if self._paused:
-                self._end_came = last(list(trailers))
+                self._end_came = end
             else:
-                self.session.client.dataReceived(last(list(trailers)))
-        if not self.complete and not self.over:
-            self.complete = True
-            if self.sent_all:
-                self._connection.done(self)
+                self._give_end(end)
+        if self.sent_all and self._length != TUNNEL and not self.over:
+            self._connection.done(self)
 
     def _give(self, data: bytes, taken: int) -> None:
         if data:
             self.session.client.dataReceived(chunk(data) if self._length == CHUNKED else data)
         self._connection.taken(self.number, taken)
+
+    def _give_end(self, end: bytes) -> None:
+        if self._length == TUNNEL:
+            self.session.client.readConnectionLost()
+        else:
+            self.session.client.dataReceived(end)
 
     def reject(self, wrong: Unacceptable) -> None:
         """The client has sent what nobody should read."""
@@ -197,7 +208,7 @@ class Stream:
             self._give(data, taken)
         if self._end_came is not None and not self._paused and not self.over:
             end, self._end_came = self._end_came, None
-            self.session.client.dataReceived(end)
+            self._give_end(end)
         self._connection.send()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -220,7 +231,9 @@ class Stream:
             data = data[answer.took :]
             self._tell(answer)
         if not self._told_all and data:
-            if self._chunks is not None:
+            if self._switched:
+                found = data
+            elif self._chunks is not None:
                 found = self._chunks.feed(data)
                 if self._chunks.done:
                     self._told_all, self._trailers = True, self._chunks.trailers
@@ -247,11 +260,17 @@ class Stream:
 
     def _tell(self, answer: Answer) -> None:
         said, connection = answer.said, self._connection
-        if connection.told is not answer:
-            connection.told, connection.headers_told = answer, _headers(answer)
-        headers = connection.headers_told
+        if self._length == TUNNEL:
+            headers: Sequence[HeaderTuple] = _of_tunnel(answer)
+            self._switched = answer.status == 101
+        else:
+            if connection.told is not answer:
+                connection.told, connection.headers_told = answer, _headers(answer, answer.status)
+            headers = connection.headers_told
         if answer.status < 200:
             connection.headers(self.number, headers, False)
+            if self._switched:
+                self._answer = answer
             return
         self._answer = answer
         self._chunks = Chunks() if said.length == CHUNKED else None
@@ -284,7 +303,7 @@ class Stream:
 
     def _has_sent_all(self) -> None:
         self.sent_all = True
-        if self.complete:
+        if self.complete and self._length != TUNNEL:
             self._connection.done(self)
 
     def drained(self) -> None:
@@ -301,13 +320,23 @@ class Stream:
     def loseConnection(self) -> None:
         """Close when all has left."""
         self._closing = True
+        self._end_tunnel()
         if self.sent_all or not self._told_all:
             self._close()
 
     def loseWriteConnection(self) -> None:
-        """There is no half of a stream to be closed: close it, but not from here."""
+        """End our half of a tunnel; other streams have no halves, and are closed, but not from here."""
+        if self._switched:
+            self._end_tunnel()
+            return
         self._closing = True
         self._connection.later(self.drained if self._told_all else self._close)
+
+    def _end_tunnel(self) -> None:
+        if self._switched and not self.over:
+            self._told_all = True
+            self.flush()
+            self._connection.send()
 
     def abortConnection(self) -> None:
         """Close now; what waits is lost."""
@@ -334,9 +363,20 @@ class Stream:
         self._producer = None
 
 
-def _headers(answer: Answer) -> list[HeaderTuple]:
+def _of_tunnel(answer: Answer) -> list[HeaderTuple]:
+    """
+    The same of an answer to who has asked for a tunnel.
+
+    There it is 200 that opens one (RFC 8441, 5), so a server that says so, and has opened none, has failed.
+    """
+    status = 200 if answer.status == 101 else 502 if 200 <= answer.status < 300 else answer.status
+    headers = _headers(answer, status)
+    return [header for header in headers if header[0] != b"sec-websocket-accept"]
+
+
+def _headers(answer: Answer, status: int) -> list[HeaderTuple]:
     """The head of an answer as HTTP/2 has it."""
-    headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % answer.status)]
+    headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % status)]
     for name, value, _, kind in answer.said.fields:
         never = kind == SET_COOKIE  # to be put into a table, where it could be guessed at (RFC 7541, 7.1)
         headers.append(NeverIndexedHeaderTuple(name, value) if never else HeaderTuple(name, value))

@@ -273,3 +273,95 @@ class Streams(HttpCase):
         self.assertEqual((self.datapath.cancelled, len(self.datapath.dialed)), (1, 2))
         client.peer.close()
         self.over()
+
+
+class Tunnels(HttpCase):
+    """Streams that are WebSockets (RFC 8441)."""
+
+    SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    ACCEPTED = b"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+
+    def open(self) -> tuple[Http2Client, int]:
+        """A client that asks for one."""
+        self.listen(http=HttpSpec(keepalive_timeout=5.0))
+        client = Http2Client(self)
+        self.assertEqual(client.h2.remote_settings.enable_connect_protocol, 1)
+        asks = [(":method", "CONNECT"), *GET2[1:], (":protocol", "websocket")]
+        return client, client.ask(("sec-websocket-version", "13"), head=asks, ends=False)
+
+    def test_websocket(self) -> None:
+        """A WebSocket is one of HTTP/1.1 to its server, and bytes pass both ways until both have ended."""
+        client, number = self.open()
+        asked = self.heard(self.server)
+        self.assertTrue(asked.startswith(b"GET /x HTTP/1.1\r\nHost: example.com\r\n"), asked)
+        self.assertRegex(asked.lower(), rb"\r\nsec-websocket-key: [a-z0-9+/]{22}==\r\n")
+        self.assertIn(b"Upgrade: websocket\r\nConnection: Upgrade\r\n", asked)
+        self.say(self.server, self.SWITCHING + self.ACCEPTED + b"welcome")
+        client.hear()
+        self.assertEqual(client.heads[number], {":status": "200", "sec-websocket-protocol": "chat"})
+        self.assertEqual(client.bodies[number], b"welcome")
+        client.h2.send_data(number, GET)
+        client.flush()
+        self.say(self.server, b"\x00\x01")
+        client.hear()
+        self.assertEqual((self.heard(self.server), client.bodies[number]), (GET, b"welcome\x00\x01"))
+        client.h2.send_data(number, b"bye", end_stream=True)
+        client.flush()
+        self.assertEqual(self.heard(self.server), b"bye")
+        self.say(self.server, b"bye")
+        self.server.finish()
+        client.hear()
+        self.assertEqual((client.ended, client.resets), ([number], {}))
+        self.assertEqual(client.bodies[number], b"welcome\x00\x01bye")
+        self.assertEqual(self.outcomes(), [(101, Reason.CLIENT_FINISHED)])
+        client.peer.close()
+        self.over()
+
+    def test_server_ends_first(self) -> None:
+        """The server's half may end while the client goes on; so may all, by RST_STREAM."""
+        for resets in (False, True):
+            client, number = self.open()
+            server = self.server
+            self.say(server, self.SWITCHING + b"\r\n" + b"bye")
+            server.finish()
+            client.hear()
+            self.assertEqual((client.ended, client.bodies[number]), ([number], b"bye"))
+            client.h2.send_data(number, b"still here")
+            client.flush()
+            self.assertEqual(self.heard(server)[-10:], b"still here")
+            if resets:
+                client.h2.reset_stream(number)
+            else:
+                client.h2.end_stream(number)
+            client.flush()
+            self.assertTrue(server.closed)
+            self.assertEqual(self.factory.streams, set())
+            client.peer.close()
+            self.over()
+
+    def test_slow_reader(self) -> None:
+        """A client that opens no window has the server paused, and gets all when it does."""
+        client, number = self.open()
+        server = self.server
+        self.say(server, self.SWITCHING + b"\r\n" + bytes(1_000_000))
+        self.assertGreater(server.queued, 500_000)
+        for _ in range(100):
+            client.hear()
+        self.assertEqual(len(client.bodies[number]), 1_000_000)
+        client.peer.close()
+        self.over()
+
+    def test_refused(self) -> None:
+        """A server that opens none has its answer passed on, but for one that would be taken for yes."""
+        for status, told in ((b"403", "403"), (b"200", "502")):
+            client, number = self.open()
+            self.say(self.server, b"HTTP/1.1 " + status + b" Hm\r\nContent-Length: 2\r\n\r\nhm")
+            client.hear()
+            self.assertEqual((client.heads[number][":status"], client.bodies[number]), (told, b"hm"))
+            client.h2.reset_stream(number)
+            other = client.ask()
+            self.say(self.server, OK)
+            client.hear()
+            self.assertEqual(client.bodies[other], b"hello")
+            client.peer.close()
+            self.over()
