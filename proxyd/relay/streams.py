@@ -17,7 +17,7 @@ import socket
 import sys
 import termios
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from OpenSSL.SSL import Connection as SSLConnection
 from twisted.internet.abstract import FileDescriptor
@@ -95,17 +95,18 @@ def ssl_connection(stream: Any) -> Optional[SSLConnection]:
     return getattr(stream, "ssl", None)
 
 
-def send_portion(source: Any, sink: Any, count: int) -> bool:
+def send_portion(source: Any, sink: Any, count: int, first: Sequence[Any] = ()) -> bool:
     """
     Let the next ``count`` bytes of a stream go straight to another one, if both are of a kind that can.
 
-    The protocol of the source is the producer of the sink; its ``portion_sent`` is called behind them.
+    The protocol of the source is the producer of the sink; its ``portion_sent`` is called behind them.  What
+    is ``first`` (at most 48 KiB, in pieces) leaves before them, or is the caller's if they cannot.
     """
     if isinstance(source, ProtocolWrapper) or isinstance(sink, ProtocolWrapper):
         return False  # as in `pump`
     if not (hasattr(source, "send_portion") and hasattr(sink, "send_portion") and source.can_be_spliced()):
         return False  # what comes out of TLS comes in records
-    source.send_portion(sink, count)
+    source.send_portion(sink, count, first)
     return True
 
 

@@ -375,12 +375,15 @@ class HttpSession(HttpRetries):
         self._streaming = True
         self._watch_progress()
         client.registerProducer(self.server, True)
+        left = length - len(data) + took
+        if left >= LONG and delivery.verbatim:
+            if send_portion(self.server.transport, client, left, (head, memoryview(data)[took:])):
+                self._down_left = left
+                return
         if len(data) == took:
             client.write(head)
         else:
             self._download(data[took:], head)
-        if self._down_left >= LONG and delivery.verbatim and self._answer is not None:
-            send_portion(self.server.transport, client, self._down_left)
 
     def _told_server(
         self, affinity: Affinity, answer: Answer, picked: Server, edit: Optional[Edit]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
@@ -320,9 +320,13 @@ class LaneConnection(ConnectedSocket):
         """From now on send whatever arrives here to the peer, without a call of the protocol's."""
         self._pump = peer
 
-    def send_portion(self, peer: LaneConnection, count: int) -> None:
-        """The same of the next ``count`` bytes alone; the protocol's ``portion_sent`` is called behind it."""
-        self._portion = Portion(self, peer, count)
+    def send_portion(self, peer: LaneConnection, count: int, first: Sequence[Any] = ()) -> None:
+        """
+        The same of the next ``count`` bytes alone, behind ``first``.
+
+        The protocol's ``portion_sent`` is called when they have left.
+        """
+        self._portion = Portion(self, peer, count, first)
         self._readable = True  # there may be more of what the protocol was given the beginning of
         self._loop.again(self)
 

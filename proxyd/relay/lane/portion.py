@@ -8,7 +8,9 @@ much of it. What comes behind the last byte is the protocol's again, which is to
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Optional, Sequence
+
+from twisted.python.failure import Failure
 
 from proxyd.relay.lane.loop import SCRATCH
 from proxyd.relay.lane.sockets import lost
@@ -16,14 +18,20 @@ from proxyd.relay.lane.splice import BUSY_READS, SPLICE_FLAGS, empty
 
 
 class Portion:
-    """The bytes that are still to go from one connection of the lane to another."""
+    """
+    The bytes that are still to go from one connection of the lane to another.
 
-    __slots__ = ("_full_reads", "_sink", "_source", "left")
+    ``first`` goes before them, and leaves together with those that are there already.
+    """
 
-    def __init__(self, source: Any, sink: Any, count: int) -> None:
+    __slots__ = ("_behind", "_first", "_full_reads", "_sink", "_source", "left")
+
+    def __init__(self, source: Any, sink: Any, count: int, first: Sequence[Any] = ()) -> None:
         self._source = source
         self._sink = sink
+        self._first = first
         self._full_reads = 0
+        self._behind = b""  # what was received to see whether there is more than this
         self.left = count
 
     def move(self) -> None:
@@ -36,39 +44,61 @@ class Portion:
             loop.again(source)
             return
         turn = loop.burst
+        ahead = self._put_first(loop.view) if self._first else 0
+        failure: Optional[Failure] = None
+        ended = drained = False
         while self.left and source._reading and turn > 0:
             pipe = sink._pipe
-            most = min(self.left, turn, SCRATCH if pipe is None else pipe.size)
             try:
                 if pipe is None:
-                    count = source._recv_into(loop.scratch, most)
+                    # With one byte more a read that is not filled shows that nothing waits behind the last.
+                    most = min(self.left + 1, turn, SCRATCH - ahead)
+                    count = source._recv_into(loop.view[ahead:], most)
                 else:
+                    most = min(self.left, turn, pipe.size)
                     count = os.splice(  # type: ignore[attr-defined]
                         source._socket.fileno(), pipe.into, most, flags=SPLICE_FLAGS
                     )
             except BlockingIOError:
-                source._readable = False
-                return
+                drained = True
+                break
             except OSError as error:
-                source.fail(lost(error))
-                return
+                failure = lost(error)
+                break
             if not count:
-                source._end()
-                return
+                ended = True
+                break
+            # Whatever comes when all of this was read makes a new edge.
+            drained = pipe is None and count < most and not source._gone
+            if count > self.left:
+                self._behind = bytes(loop.view[ahead + self.left : ahead + count])
+                count = self.left
             source.protocol.received += count
             self.left -= count
             turn -= count
-            self._pass_on(count)
-            if pipe is None and count < most and not source._gone and self.left:
-                source._readable = False  # whatever comes now makes a new edge
-                return
-        if self.left or not source._reading:
-            source._readable = True
-            loop.again(source)
+            self._pass_on(ahead, count)
+            ahead = 0
+            if drained:
+                break
+        if ahead:
+            sink._take(loop.view[:ahead])
+        if failure is not None:
+            source.fail(failure)
+        elif ended:
+            source._end()
         else:
-            self._finish()
+            self._go_on_later(drained)
 
-    def _pass_on(self, count: int) -> None:
+    def _put_first(self, view: memoryview) -> int:
+        """Put what goes before it where the rest is received, and return how much that is."""
+        end = 0
+        for piece in self._first:
+            begin, end = end, end + len(piece)
+            view[begin:end] = piece
+        self._first = ()
+        return end
+
+    def _pass_on(self, ahead: int, count: int) -> None:
         """Send the sink what was received for it, and see whether it is worth a pipe."""
         sink = self._sink
         loop = sink._loop
@@ -79,8 +109,8 @@ class Portion:
             if pipe.filled:
                 sink._pause_producer()
             return
-        sink._take(loop.view[:count])
-        if count < SCRATCH:
+        sink._take(loop.view[: ahead + count])
+        if ahead + count < SCRATCH:
             loop.calm = 0
             self._full_reads = 0
             return
@@ -88,12 +118,25 @@ class Portion:
         if self._full_reads >= BUSY_READS and self.left >= SCRATCH and sink.can_be_spliced():
             sink._pipe = loop.pipes.take()
 
-    def _finish(self) -> None:
+    def _go_on_later(self, drained: bool) -> None:
+        """Nothing more is moved now: it is all, or all that there is, or all that may be."""
+        source = self._source
+        if drained:
+            source._readable = False
+        if not self.left and source._reading:
+            self._finish(drained)
+        elif not drained:
+            source._readable = True
+            source._loop.again(source)
+
+    def _finish(self, drained: bool) -> None:
         """All of it has been received; what comes next may only be sent when the pipe is empty."""
         source, sink = self._source, self._sink
         source._portion = None
         sink._end_splice()
         source.protocol.portion_sent()
-        if source.connected and source._reading:
+        if self._behind and source.connected:
+            source.protocol.dataReceived(self._behind)
+        if source.connected and source._reading and not drained:
             source._readable = True
             source._loop.again(source)

@@ -181,6 +181,35 @@ class Portions(AsyncCase):
         while self.source.got != b"d":
             await self.world.moment()
 
+    async def test_first(self) -> None:
+        """What goes before it is the first to arrive, and does not wait for more."""
+        await self.connect(LaneWorld(real_reactor))
+        first = (b"head ", memoryview(b"head and beginning")[9:])
+        for number in range(1, 3):
+            before = self.far.count
+            self.assertTrue(send_portion(self.source.transport, self.sink.transport, 100_000, first))
+            await self.world.until(self.far.receives(before + 14))
+            self.near.send(bytes(100_000))
+            got = await self.world.until(self.far.receives(before + 100_014))
+            self.assertEqual(got[before:], b"head beginning" + bytes(100_000))
+            while self.source.sent < number:
+                await self.world.moment()
+        self.assertEqual(self.source.received, 200_000)
+
+    async def test_first_and_the_end(self) -> None:
+        """It leaves together with what is there already, and before the end of a source that is cut short."""
+        await self.connect(LaneWorld(real_reactor))
+        self.source.transport.pauseProducing()
+        self.near.send(b"abc")
+        self.near.finish()
+        await self.world.turns()
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 100, (b"head ",)))
+        self.source.transport.resumeProducing()
+        self.assertEqual(await self.world.until(self.far.receives(8)), b"head abc")
+        while not self.source.told:
+            await self.world.moment()
+        self.assertEqual((self.source.told, self.source.sent), (["finished"], 0))
+
     async def test_others_cannot(self) -> None:
         """Twisted's own transports have no such thing; then the protocol passes its bytes on."""
         await self.connect(SocketWorld(real_reactor))
