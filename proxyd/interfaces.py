@@ -76,6 +76,7 @@ class RequestRecord:
     ``first_byte_seconds`` is when the server's answer began; it and the others are counted from when the
     head of the request was there.  ``user`` is who has asked, if a password has shown it.  ``cache`` is what
     the request had of a cache: hit, stale, miss, revalidated, coalesced or bypass; "" without one.
+    ``unique_id`` is what the page of ours that the client was shown calls it, if that says so.
     """
 
     started: float
@@ -109,6 +110,7 @@ class RequestRecord:
     client_cn: str = ""
     answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
     cache: str = ""
+    unique_id: str = ""
 
     @property
     def version(self) -> str:

@@ -167,7 +167,6 @@ class ProxyService(Service):
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
-        self._routings: list[Routing] = []
         self.caches = {spec.name: Cache(spec, reactor.seconds) for spec in config.caches}
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
@@ -212,7 +211,6 @@ class ProxyService(Service):
                 routing = Routing(
                     spec, self.pools, self._lists, limits, self._reactor, self._in_thread, self.caches
                 )
-                self._routings.append(routing)
             frontends.append(HttpFactory(*given, routing, self.caches.get(spec.http.cache)))
         return tuple(frontends)
 
@@ -277,9 +275,9 @@ class ProxyService(Service):
             except StartError as error:
                 wrong += error.lines
         wrong += self._list_files.load()
-        for routing in self._routings:
-            wrong += routing.load()
         for frontend in self.frontends:
+            if isinstance(frontend, HttpFactory):
+                wrong += frontend.load()
             self._bind_listener(frontend, wrong)
         if self._config.daemon.admin is not None:
             self._bind(self._config.daemon.admin, lane, self._make_admin(), self._admin_listeners, wrong)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import fields_dict, frozen
 
-from proxyd.config import auth
+from proxyd.config import auth, errorpage
 from proxyd.config.address import file_path
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.bandwidth import Size
 from proxyd.config.cache import OFF
 from proxyd.config.condition import PATTERN_SIGN, PathName
+from proxyd.config.errorpage import ErrorPageSpecs, error_page
+from proxyd.config.files import content_type
 from proxyd.config.forms import Pattern
 from proxyd.config.limits import Rate, RateSpec
 from proxyd.config.options import Count, Duration, Fail, Form, Option, Reference, unknown
@@ -108,6 +109,7 @@ class ActionSpec:
     response_timeout: float = 0.0
     retries: int = -1
     cache: str = ""
+    error_page: ErrorPageSpecs = ()
 
 
 class Redirect(Form):
@@ -177,9 +179,7 @@ class Respond(Form):
                 rest[0].line, f"{quoted(text)} names no file; write file:/etc/proxyd/sorry.html, for example"
             )
             return None
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        kind += "; charset=utf-8" if kind.startswith("text/") else ""
-        return RespondSpec(status, None, file_path(name, rest[0]), kind)
+        return RespondSpec(status, None, file_path(name, rest[0]), content_type(name))
 
 
 class Rewrite(Form):
@@ -369,6 +369,7 @@ OPTIONS = (
         "cache = pages",
         otherwise="as the listener has it",
     ),
+    error_page("What clients are shown here, before what their listener has for that status."),
 )
 
 # What makes no difference where no server is asked.
@@ -381,12 +382,15 @@ def asked(given: dict[str, Any]) -> dict[str, Any]:
     if "request_rate_per_header" in found:
         rates = found["request_rate_per_header"].items()
         found["request_rate_per_header"] = tuple((name.lower(), rate) for name, rate in rates)
+    if "error_page" in found:
+        found["error_page"] = tuple(found["error_page"].items())
     return found
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in what a route does: each an option, and what is wrong with it."""
     yield from auth.contradictions(given)
+    yield from errorpage.contradictions(given)
     for name in ("request_header", "response_header"):
         if "auth" not in given and any(USER in edit.value.names for edit in given.get(name, ())):
             yield name, f"{{{USER}}} is who has been let in by auth, and there is none"

@@ -1,7 +1,8 @@
-"""What is in a file that is kept in memory, and is it small enough for that?"""
+"""What is in a file that is kept in memory, of which kind is it, and is it small enough for that?"""
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import stat
 
@@ -9,6 +10,12 @@ from proxyd.config.words import Invalid
 from proxyd.errors import Problem
 
 LARGEST_FILE = 1 << 20  # bytes
+
+
+def content_type(name: str) -> str:
+    """What a file holds, by its end, as the field Content-Type has it."""
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
 def read_small(path: str, problems: list[Problem]) -> bytes:

@@ -7,7 +7,9 @@ from typing import Any, Iterator, Mapping
 
 from attrs import fields_dict, frozen
 
+from proxyd.config import errorpage
 from proxyd.config.bandwidth import Size
+from proxyd.config.errorpage import ErrorPageSpecs, error_page
 from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Reference, Several
 from proxyd.config.proxyprotocol import Network, NetworkForm
 from proxyd.config.reader import Word
@@ -51,6 +53,7 @@ class HttpSpec:
     via: str = "proxyd"
     encoded_slashes: str = REJECT
     cache: str = ""
+    error_page: ErrorPageSpecs = ()
 
 
 @frozen
@@ -155,6 +158,12 @@ OPTIONS = (
         "cache = pages",
         otherwise="nothing is stored",
     ),
+    error_page(
+        "With `protocol = http`: what clients are shown with this status, or one of this class (`5xx`), if "
+        "it is said here and not by a server. Places are escaped as the content wants it: `{message}` is "
+        "our sentence for it, and `{id}` is a number that the access log has as well. Files are read when "
+        "the daemon starts; what they hold is called what their names say, by their ends.",
+    ),
 )
 
 POOL_OPTIONS = (
@@ -187,11 +196,15 @@ POOL_OPTIONS = (
 
 def asked(given: dict[str, Any]) -> dict[str, Any]:
     """Take the values that an `HttpSpec` is made of out of those of a listener."""
-    return {name: given.pop(name) for name in fields_dict(HttpSpec) if name in given}
+    found = {name: given.pop(name) for name in fields_dict(HttpSpec) if name in given}
+    if "error_page" in found:
+        found["error_page"] = tuple(found["error_page"].items())
+    return found
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a listener: each an option, and what is wrong with it."""
+    yield from errorpage.contradictions(given)
     if given.get("protocol") == HTTP:
         if given.get("tls") == PASSTHROUGH:
             yield "tls", "passthrough leaves nothing to read; it is for a listener with protocol = tcp"
@@ -201,4 +214,5 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif "protocol" in given:
         for name in fields_dict(HttpSpec):
             if name in given:
-                yield name, "is for a listener with protocol = http"
+                title = f"{name} {next(iter(given[name]))}" if isinstance(given[name], dict) else name
+                yield title, "is for a listener with protocol = http"

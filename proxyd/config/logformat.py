@@ -34,6 +34,8 @@ _OF_BOTH = {
     "server": "the server that was asked last",
     "address": "its address",
     "route": "the route that was taken",
+    "id": "what the server was told that the connection is called (PROXY protocol), or the client that its "
+    "request is (error_page)",
     "tls": "version and cipher of TLS that ended here, and /resumed if a session was taken up",
     "sni": "the name that the client has asked for in TLS",
     "alpn": "the protocol that was agreed on in TLS that ended here",
@@ -51,7 +53,6 @@ _OF_BOTH = {
 
 OF_CONNECTIONS: Mapping[str, str] = {
     **_OF_BOTH,
-    "id": "what the server was told that the connection is called (PROXY protocol)",
     "server_tls": "version and cipher of TLS with the server, and /resumed if a session was taken up",
     "client_tcp": "what the kernel knew of the client's side, with tcp_info = yes",
     "server_tcp": "what the kernel knew of the server's side",

@@ -26,7 +26,7 @@ class Lines(Case):
             text_line(request()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com"
             " target=/index.html version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=-"
-            " user=- tls=- sni=- alpn=- cn=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913"
+            " user=- id=- tls=- sni=- alpn=- cn=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913"
             " in=517 out=20480 retries=0 reason=answered fault=nobody detail=-\n",
         )
 
@@ -59,7 +59,7 @@ class Lines(Case):
     def test_user(self) -> None:
         """Who has asked is told in each format."""
         record = request(route="inside", user="alice")
-        self.assertIn(" route=inside user=alice tls=", text_line(record))
+        self.assertIn(" route=inside user=alice id=- tls=", text_line(record))
         self.assertEqual(json.loads(json_line(record))["user"], "alice")
         self.assertTrue(combined_line(record).startswith("10.0.0.9 - alice [22/Nov/2026"))
 

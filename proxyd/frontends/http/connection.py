@@ -80,6 +80,7 @@ class HttpConnection(Session):
         "http",
         "http2",
         "outer",
+        "page_id",
         "requests",
         "route",
         "stays",
@@ -122,6 +123,7 @@ class HttpConnection(Session):
         self.brought: Optional[Brought] = None  # with a request, if its pool goes by cookies
         self.stays = False  # whether the browser has the right one
         self.cached = ""  # what the request had of a cache, if there is one
+        self.page_id = ""  # of what the client was told, if that names one
         self.route = ""  # which one the request has taken, if there are some
         self.user = ""  # who asks, if that is known
 
@@ -189,6 +191,10 @@ class HttpConnection(Session):
         self._memory = outer._memory
         self._listen()
         self._forwarding, self.ends_at = outer._forwarding, outer.ends_at
+
+    def host(self) -> str:
+        """The client's IP address, "" if it has none."""
+        return getattr(self.address if self.opening is None else self.opening.address, "host", "")
 
     # What a subclass does.
 

@@ -11,6 +11,7 @@ from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
 from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.caching import CachingSession
+from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.kept import Kept
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
@@ -65,9 +66,14 @@ class HttpFactory(ProxyFactory):
         self.routing = routing
         self.cache = cache
         self.slashes = spec.http.encoded_slashes == KEEP
+        self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
         waits = [pools[name].spec.response_timeout for name in spec.pools]
         waits += [route.action.response_timeout or spec.idle_timeout for route in spec.routes]
         self.look = min(spec.http.keepalive_timeout, spec.idle_timeout, *waits)
+
+    def load(self) -> list[str]:
+        """Read the files that answers are made of; a line for each thing that is wrong with them."""
+        return self.error_pages.load() + (self.routing.load() if self.routing is not None else [])
 
     def session(self, address: IAddress) -> HttpSession:
         if self.routing is not None:

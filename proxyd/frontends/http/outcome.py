@@ -8,22 +8,27 @@ for others or closed.  The next request is heard when the client has taken what 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from secrets import token_hex
 from typing import Optional
 
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import classImplements
 
+from proxyd.config.errorpage import CLIENT, ID, LISTENER, MESSAGE, REASON, STATUS
 from proxyd.errors import Reason
 from proxyd.frontends.http.connection import FULL, IDLE, HttpConnection
+from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.kept import serves_all
-from proxyd.frontends.http.pages import PAGE, Edit, Words, page
+from proxyd.frontends.http.pages import PAGE, Edit, Words, page, told
 from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
+
+ID_BYTES = 8  # of a page, random; people will read it to each other
 
 _text = lru_cache(maxsize=1024)(str)  # of addresses of servers
 
@@ -113,6 +118,8 @@ class HttpOutcome(HttpConnection):
         if opening is not None:
             record.tls, record.sni, record.client_cn = opening.tls, opening.sni, opening.client_cn
             record.alpn = agreed_on(opening)
+        if self.page_id:
+            record.unique_id, self.page_id = self.page_id, ""
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""
         self._up_left = self._down_left = self._status = self.retries = 0
@@ -183,6 +190,9 @@ class HttpOutcome(HttpConnection):
         """Answer the request ourselves, and close if that is asked for, or cannot be helped."""
         closes = closes or not self._goes_on()
         of_head = self._request is not None and self._request.method == b"HEAD"
+        if instead.body is None and status >= 400:
+            fields = self._request.said.fields if self._request is not None else ()
+            instead = self.error_pages().words(status, fields, partial(self._place, status), instead)
         words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
         self._status = status
         self.conclude(reason, detail)
@@ -192,6 +202,22 @@ class HttpOutcome(HttpConnection):
         else:
             self.client.transport.write(words)
             self._come_again()
+
+    def error_pages(self) -> ErrorPages:
+        """What the client is shown where no server has an answer for it."""
+        return self.http.error_pages
+
+    def _place(self, status: int, name: str) -> str:
+        """What stands for a name in a page."""
+        if name == ID:
+            self.page_id = self.page_id or token_hex(ID_BYTES)
+            return self.page_id
+        if name == LISTENER:
+            return self.http.spec.name
+        if name == CLIENT:
+            return self.host()
+        reason, message = told(status)
+        return {STATUS: str(status), REASON: reason, MESSAGE: message}[name]
 
     def _goes_on(self) -> bool:
         """Whether the connection may go on behind the answer."""

@@ -92,7 +92,7 @@ def page(
 
     ``words`` are what it says if not what such an answer says; ``edit`` changes its fields.
     """
-    reason, sentence = TEXTS.get(status) or (_phrase(status), "")
+    reason, sentence = told(status)
     body, kind = words.body, words.content_type
     if body is None:
         kind = "text/html; charset=utf-8"
@@ -118,8 +118,9 @@ def page(
     return head if without_body else head + body
 
 
-def _phrase(status: int) -> str:
+def told(status: int) -> tuple[str, str]:
+    """What a status is called, and our sentence for it."""
     try:
-        return HTTPStatus(status).phrase
+        return TEXTS.get(status) or (HTTPStatus(status).phrase, "")
     except ValueError:
-        return ""
+        return "", ""

@@ -25,6 +25,7 @@ from proxyd.config.action import CLIENT, HOST, LISTENER, ROUTE, USER
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.auth import Verdict
 from proxyd.frontends.http.caching import CachingSession
+from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import Edit, Words
 from proxyd.frontends.http.routing import Course
@@ -98,7 +99,7 @@ class RoutedSession(CachingSession):
                 return None
             if course.auth is None:
                 return self._onward(course, asked, request, ())
-            verdict = course.auth.judge(asked, self._host())
+            verdict = course.auth.judge(asked, self.host())
             if isinstance(verdict, Verdict):
                 return self._judged(verdict, course, asked, request)
         except Unacceptable as wrong:
@@ -205,10 +206,6 @@ class RoutedSession(CachingSession):
             self._changed = (said, course, rest)
         return rest
 
-    def _host(self) -> str:
-        """The client's IP address, "" if it has none."""
-        return getattr(self.address if self.opening is None else self.opening.address, "host", "")
-
     def _without(self, request: Request, asked: Asked) -> Optional[bytes]:
         """No route fits: the listener's pool is for those."""
         self.pool = self.http.pool
@@ -260,11 +257,14 @@ class RoutedSession(CachingSession):
         assert self._asked is not None and self._course is not None
         return {
             **words_of(self._asked),
-            CLIENT: self._host(),
+            CLIENT: self.host(),
             LISTENER: self.http.spec.name,
             ROUTE: self._course.spec.name,
             USER: self.user,
         }
+
+    def error_pages(self) -> ErrorPages:
+        return super().error_pages() if self._course is None else self._course.error_pages
 
     def edit(self) -> Optional[Edit]:
         course = self._course

@@ -16,6 +16,7 @@ from proxyd.config.route import RouteSpec
 from proxyd.errors import Problem
 from proxyd.frontends.http.auth import Basic, InThread
 from proxyd.frontends.http.cache import Cache
+from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import PAGE, Words
 from proxyd.policy.action import Editor, Rewriter
@@ -42,8 +43,10 @@ class Course:
         pool: Optional[Pool],
         limits: Optional[RouteLimits],
         auth: Optional[Auth],
+        error_pages: ErrorPages,
         cache: Optional[Cache] = None,
     ) -> None:
+        """``error_pages`` are those of the listener."""
         action = spec.action
         self.spec = spec
         self.pool = pool
@@ -61,6 +64,7 @@ class Course:
         self.changes_fields = self.request_editor is not None or copies
         # What a server gets is the same for requests that say the same, unless it is told what they are.
         self.asks_anew = copies or (self.request_editor is not None and not self.request_editor.fixed)
+        self.error_pages = ErrorPages(action.error_page, error_pages)
         self.words = PAGE  # of the answer that is given at once
         if action.respond is not None and action.respond.text is not None:
             self.words = Words(f"{action.respond.text}\n".encode(), action.respond.content_type)
@@ -69,6 +73,7 @@ class Course:
         """Read the files that it needs; a line for each thing that is wrong with them."""
         if isinstance(self.auth, Basic):
             yield from self.auth.load()
+        yield from self.error_pages.load()
         respond = self.spec.action.respond
         if respond is None or not respond.path:
             return
@@ -93,6 +98,7 @@ class Routing:
         """``limits`` are those of all routes, by their names: a route may be that of several listeners."""
         self.spec = spec
         self.slashes = spec.http.encoded_slashes == KEEP
+        self.error_pages = ErrorPages(spec.http.error_page)
         self._routes = HttpRoutes(spec.routes, lists, self.slashes, spec.http.cache != "")
         # Lists of clients change while we run; all else that decides is what a request says.
         self.steady = all(route.condition.client is None for route in spec.routes)
@@ -102,6 +108,7 @@ class Routing:
                 pools[route.pool] if route.pool else None,
                 None if limits[route.name].none else limits[route.name],
                 _auth(route, reactor, in_thread),
+                self.error_pages,
                 caches.get(route.action.cache or spec.http.cache),
             )
             for route in spec.routes
