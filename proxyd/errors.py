@@ -156,6 +156,7 @@ class Reason(enum.Enum):
     CONNECT_TLS = ("connect_tls", Fault.SERVER, "the TLS handshake with the server failed")
     NAME_FAILED = ("name_failed", Fault.SERVER, "the server's name did not resolve")
     NO_SERVER = ("no_server", Fault.SERVER, "no server of the pool was up")
+    MAINTENANCE = ("maintenance", Fault.PROXY, "the pool was in maintenance, and the client not let in")
     LISTENER_FULL = ("listener_full", Fault.PROXY, "the listener had its max_connections")
     LISTENER_RATE = (
         "listener_rate",

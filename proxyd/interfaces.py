@@ -381,6 +381,15 @@ class BudgetSnapshot:
 
 
 @frozen
+class MaintenanceSnapshot:
+    """Whether a pool is in maintenance, and how many clients or requests were turned away for that."""
+
+    pool: str
+    on: bool
+    turned_away: int
+
+
+@frozen
 class AffinitySnapshot:
     """
     What a pool with affinity remembers now, and what has passed.
@@ -526,6 +535,7 @@ class Snapshot:
     queues: tuple[QueueSnapshot, ...] = ()
     counters: tuple[CountersSnapshot, ...] = ()
     affinities: tuple[AffinitySnapshot, ...] = ()
+    maintenances: tuple[MaintenanceSnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
     bans: int = 0
     shedding: Optional[SheddingSnapshot] = None

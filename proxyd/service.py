@@ -33,6 +33,7 @@ from proxyd.config.bind import own_tls
 from proxyd.config.document import Config
 from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import MAINTENANCE_ALLOW
 from proxyd.config.tcp import UNTOUCHED, TcpSpec
 from proxyd.config.tls import FETCH, TlsSpec
 from proxyd.demo import demo_site
@@ -47,6 +48,7 @@ from proxyd.interfaces import (
     IDatapath,
     IObserver,
     ListenerSnapshot,
+    MaintenanceSnapshot,
     QueueSnapshot,
     ServerSnapshot,
     Snapshot,
@@ -86,6 +88,7 @@ from proxyd.upkeep.certificates import CertificateFiles
 from proxyd.upkeep.counters import CountersSweep
 from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.lists import ListFiles
+from proxyd.upkeep.maintenance import carry_maintenance_over
 from proxyd.upkeep.names import Names
 from proxyd.upkeep.ocsp import OcspResponses
 from proxyd.upkeep.resolver import Resolver
@@ -152,6 +155,8 @@ class ProxyService(Service):
             reactor, random, self._datapaths["lane"], list(self.pools.values()), self._server_tls
         )
         self._lists = Lists(config.lists)
+        for pool in self.pools.values():
+            pool.maintenance.allowed = self._lists.members(pool.spec.maintenance_allow, MAINTENANCE_ALLOW)
         self.bans = Bans(config.daemon.max_bans)
         self._sweep = BanSweep(reactor, random, self.bans)
         resolvers = config.daemon.resolvers
@@ -370,6 +375,7 @@ class ProxyService(Service):
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
         carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
+        carry_maintenance_over(self._state, list(self.pools.values()))
         carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds)
         carry_over_bans(self._state, self.bans, self._reactor.seconds())
         for listener in self._own_listeners():
@@ -509,6 +515,10 @@ class ProxyService(Service):
             ),
             affinities=tuple(
                 pool.affinity.snapshot(pool.name) for pool in self.pools.values() if pool.affinity is not None
+            ),
+            maintenances=tuple(
+                MaintenanceSnapshot(one.pool, one.on, one.turned_away)
+                for one in (pool.maintenance for pool in self.pools.values())
             ),
             names=self._names.snapshots(),
             bans=len(self.bans),

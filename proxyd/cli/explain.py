@@ -110,7 +110,10 @@ def _admission(config: Config, listener: ListenerSpec, lists: Lists) -> Admissio
     for route in routes:
         assert route.condition.client is not None
         lists.members(route.condition.client, route.name)
-    for path, listed in lists.files.items() if listener.access or routes else ():
+    closed = [pool for pool in config.pools if pool.name in listener.pools and pool.maintenance]
+    for pool in closed:
+        lists.members(pool.maintenance_allow, pool.name)
+    for path, listed in lists.files.items() if listener.access or routes or closed else ():
         problems: list[Problem] = []
         for networks in gather(read_slices(path, problems)):
             listed.networks = networks or listed.networks
@@ -208,6 +211,7 @@ def as_text(found: Explanation) -> Iterator[str]:
     if found.pool:
         led = "" if any(step.taken for step in found.routes) else ", the listener's"
         yield _line("pool", found.pool + led)
+    if found.servers:
         yield ""
         yield from aligned([_TITLES, *map(_row, found.servers)], _RIGHT)
         yield ""

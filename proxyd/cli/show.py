@@ -97,7 +97,8 @@ def _of(count: int, most: int) -> str:
 
 def _states(row: Row) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in row["states"].items())
-    return counts + (" (panic: all get connections)" if row["panic"] else "")
+    panic = " (panic: all get connections)" if row["panic"] else ""
+    return counts + panic + (f"; maintenance {row['maintenance']}" if row["maintenance"] is not None else "")
 
 
 def _expiry(row: Row) -> str:

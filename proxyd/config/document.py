@@ -212,7 +212,7 @@ def _check_access(judged: list[_Judged], problems: list[Problem]) -> None:
     """Every list that is named must be there, and every line must count."""
     names = [one.section.name for one in judged if one.section.kind == "list"]
     for one in judged:
-        if one.section.kind in ("proxyd", "listener", "route"):
+        if one.section.kind in ("proxyd", "listener", "route", "pool"):
             for option, line, text in lists.access_faults(one.section.entries, names):
                 problems.append(one.section.problem(line, text, option))
 

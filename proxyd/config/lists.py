@@ -26,6 +26,8 @@ ALL = "all"
 UNIX = "unix"
 ACCESS = ("allow", "deny")
 CLIENT = "client"
+MAINTENANCE_ALLOW = "maintenance_allow"
+NAMING = (*ACCESS, CLIENT, MAINTENANCE_ALLOW)  # what may name lists
 LIST_SIGN = "@"
 FILE = "file:"
 
@@ -81,7 +83,7 @@ def access_faults(entries: Sequence[Entry], known: Sequence[str]) -> Iterator[tu
     """What is wrong with the lines of ``allow`` and ``deny`` of a section: option, line, and what it is."""
     last: Optional[Entry] = None
     for entry in entries:
-        if entry.key not in (*ACCESS, CLIENT):
+        if entry.key not in NAMING:
             continue
         if last is not None:
             yield entry.key, entry.line, f"is never reached: {last.key} in line {last.line} is for all"
@@ -114,7 +116,7 @@ class ClientsForm(Form):
         """``option`` is what the words stand behind; those of ``allow`` and ``deny`` make a `Rule`."""
         self._option = option
         self._rule = option in ACCESS
-        self._names = option in (*ACCESS, CLIENT)
+        self._names = option in NAMING
 
     @property
     def shape(self) -> str:  # type: ignore[override]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import evolve, frozen
 
-from proxyd.config import retries
+from proxyd.config import maintenance, retries
 from proxyd.config.adaptive import AdaptiveSpec, MaxConnections
 from proxyd.config.address import Address, ServerAddress, SrvAddress, TcpAddress, UnixAddress, named
 from proxyd.config.affinity import COOKIE, TLS_SESSION, Affinity, AffinitySpec
@@ -15,9 +15,12 @@ from proxyd.config.agent import unfit as unfit_agent
 from proxyd.config.balance import FIRST_BYTE, RAMPED, Balance, BalanceSpec
 from proxyd.config.combination import Combination, Combined
 from proxyd.config.ejection import Ejection, EjectSpec
+from proxyd.config.errorpage import ErrorPageSpec
 from proxyd.config.failover import KEEP, ON_UP, OnDown
 from proxyd.config.health import Check, CheckSpec
 from proxyd.config.http import POOL_OPTIONS
+from proxyd.config.lists import Clients
+from proxyd.config.maintenance import RETRY_AFTER
 from proxyd.config.options import (
     Choice,
     Count,
@@ -99,6 +102,10 @@ class PoolSpec:
     response_timeout: float = 60.0  # seconds, as the next but one
     max_idle_connections: int = 16
     idle_connection_timeout: float = 30.0
+    maintenance: bool = False
+    maintenance_allow: Clients = Clients()
+    maintenance_retry_after: float = RETRY_AFTER
+    maintenance_page: tuple[ErrorPageSpec, ...] = ()
     retry_on: RetryOnSpec = RetryOnSpec()
     retry_budget: Optional[BudgetSpec] = BudgetSpec()
     hedge_after: float = 0.0  # seconds; 0 is never
@@ -321,6 +328,7 @@ OPTIONS = (
         "panic_threshold = 50%",
         default="0%",
     ),
+    *maintenance.OPTIONS,
     *POOL_OPTIONS,
     *SERVER_OPTIONS,
     Option(
@@ -370,6 +378,7 @@ OPTIONS = (
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Which values of a pool do not go together: the option, and what is wrong with it."""
+    yield from maintenance.contradictions(given)
     checks: Mapping[str, CheckSpec] = given.get("check", {})
     balance = given.get("balance", BalanceSpec())
     if given.get("slow_start") and balance.name not in RAMPED:

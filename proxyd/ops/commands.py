@@ -55,6 +55,7 @@ def _pool_row(pool: Pool) -> Answer:
         "open": sum(server.open for server in pool.servers),
         "waiting": len(pool.queue) if pool.queue is not None else 0,
         "queue_length": pool.queue.length if pool.queue is not None else 0,
+        "maintenance": pool.maintenance.why if pool.maintenance.on else None,
     }
 
 
@@ -186,10 +187,14 @@ def _drain(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
 
 
 def _disable(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    if "/" not in given["server"]:
+        return _turn(steered, given, caller, "disable", True)
     return _steer(steered, given, caller, "disable", Pool.disable)
 
 
 def _enable(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
+    if "/" not in given["server"]:
+        return _turn(steered, given, caller, "enable", False)
     answer = _steer(steered, given, caller, "enable", Pool.enable)
     if answer["server"]["weight"] == 0:
         answer["notes"].append(f"{given['server']} gets no connections, because its weight is 0")
@@ -212,27 +217,47 @@ def _steer(
 ) -> Answer:
     """Change a server, and log who wanted it and why; the answer is what has become of it."""
     pool, server = _server(steered, given["server"])
+    because = _because(given)
+    try:
+        change(pool, server, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
+    except ValueError as error:
+        raise Declined("refused", f"{given['server']}: {error}") from None
+    _log_who(caller, what, given["server"], because)
+    notes = []  # what may not have been meant
+    if not any(pool.serves(other) for other in pool.servers):
+        notes.append(f"no server of pool {pool.name} gets connections now; clients are refused")
+    return {"server": _server_row(steered, server), "notes": notes}
+
+
+def _turn(steered: Steered, given: Given, caller: Optional[Caller], what: str, on: bool) -> Answer:
+    """Begin or end the maintenance of a pool; the same."""
+    pool, because = _pool(steered, given["server"]), _because(given)
+    pool.maintenance.turn(on, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
+    _log_who(caller, what, f"pool {pool.name}", because)
+    notes = []
+    if on and not pool.maintenance.allowed:
+        notes.append("clients are turned away, all of them: there is no maintenance_allow")
+    return {"pool": _pool_row(pool), "notes": notes}
+
+
+def _because(given: Given) -> str:
+    """The reason that was given, behind a colon."""
     reason = given.get("reason", "")
     if len(reason) > LONGEST_REASON:
         raise Declined(
             "bad_parameter", f"reason: has {len(reason)} letters; at most {LONGEST_REASON} are kept"
         )
-    because = f": {printable(reason, LONGEST_REASON)}" if reason else ""
-    try:
-        change(pool, server, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
-    except ValueError as error:
-        raise Declined("refused", f"{given['server']}: {error}") from None
+    return f": {printable(reason, LONGEST_REASON)}" if reason else ""
+
+
+def _log_who(caller: Optional[Caller], what: str, whom: str, because: str) -> None:
     log.info(
-        "admin: {who} has asked for {what} of {server}{because}",
+        "admin: {who} has asked for {what} of {whom}{because}",
         who=f"{caller} (pid {caller.pid})" if caller else NOBODY_KNOWN,
         what=what,
-        server=given["server"],
+        whom=whom,
         because=because,
     )
-    notes = []  # what may not have been meant
-    if not any(pool.serves(other) for other in pool.servers):
-        notes.append(f"no server of pool {pool.name} gets connections now; clients are refused")
-    return {"server": _server_row(steered, server), "notes": notes}
 
 
 def _pool(steered: Steered, name: str) -> Pool:
@@ -256,6 +281,7 @@ def _server(steered: Steered, place: str) -> tuple[Pool, Server]:
 
 
 SERVER = Parameter("server", "POOL/SERVER, such as db/a", required=True)
+PLACE = Parameter("server", "POOL/SERVER, such as db/a, or a POOL as a whole", required=True)
 REASON = Parameter("reason", f"why, for the log and for show servers; up to {LONGEST_REASON} letters")
 
 COMMANDS = {
@@ -281,15 +307,16 @@ COMMANDS = {
         ),
         Command(
             "disable",
-            "take a server into maintenance: no new connections, and no checks",
+            "take a server into maintenance: no new connections, and no checks; or a pool: its clients are "
+            "turned away, and its servers are checked on",
             _disable,
-            (SERVER, REASON),
+            (PLACE, REASON),
         ),
         Command(
             "enable",
             "undo drain and disable, and end an ejection",
             _enable,
-            (SERVER, REASON),
+            (PLACE, REASON),
         ),
         Command(
             "weight",

@@ -80,6 +80,7 @@ class Metrics(Collector):
         yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
         yield from _affinity(snapshot)
+        yield from _maintenance(snapshot)
         yield from _shedding(snapshot)
         yield from _acme(snapshot)
 
@@ -361,6 +362,21 @@ AFFINITY = {
     "evicted": "Entries that had to make room for others.",
     "expired": "Entries that ran out.",
 }
+
+
+def _maintenance(snapshot: Snapshot) -> Iterator[Metric]:
+    on = GaugeMetricFamily(
+        "proxyd_pool_maintenance", "Whether the pool is in maintenance: 1 or 0.", labels=("pool",)
+    )
+    refused = CounterMetricFamily(
+        "proxyd_maintenance_refused",
+        "Clients and requests that were turned away since the pool was in maintenance.",
+        labels=("pool",),
+    )
+    for one in snapshot.maintenances:
+        on.add_metric((one.pool,), int(one.on))
+        refused.add_metric((one.pool,), one.turned_away)
+    yield from (on, refused)
 
 
 def _affinity(snapshot: Snapshot) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 
 from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import MAINTENANCE_ALLOW
 from proxyd.config.options import show_duration, unknown
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import OF_CONNECTIONS, TLS, RouteSpec
@@ -146,7 +147,7 @@ def explain(
         start = evolve(start, opening=way.opening, routes=routes, actions=way.actions)
         if way.reason is not None or not way.pool:
             return evolve(start, reason=way.reason, detail=way.detail)
-        return _in_the_pool(start, pools[way.pool], supposed, random)
+        return _in_the_pool(start, pools[way.pool], supposed, random, lists)
     supposed, opening = _heard(listener, supposed)
     start = evolve(start, opening=opening)
     if listener.tls == PASSTHROUGH and supposed.speaks != TLS:
@@ -160,12 +161,17 @@ def explain(
     if not name:
         detail = "no route fits, and the listener has no pool"
         return evolve(start, routes=routes, reason=Reason.NO_ROUTE, detail=detail)
-    return _in_the_pool(evolve(start, routes=routes), pools[name], supposed, random)
+    return _in_the_pool(evolve(start, routes=routes), pools[name], supposed, random, lists)
 
 
-def _in_the_pool(start: Explanation, spec: PoolSpec, supposed: Supposed, random: Chance) -> Explanation:
+def _in_the_pool(
+    start: Explanation, spec: PoolSpec, supposed: Supposed, random: Chance, lists: Lists
+) -> Explanation:
     """What becomes of one who is led to this pool."""
     pool = _pool(spec, supposed, random)
+    pool.maintenance.allowed = lists.members(spec.maintenance_allow, MAINTENANCE_ALLOW)
+    if not pool.maintenance.lets_in(_address(supposed.arrival.source)):
+        return evolve(start, pool=spec.name, reason=Reason.MAINTENANCE, detail=str(pool.maintenance))
     if supposed.remembered:
         supposed = evolve(supposed, arrival=_remembered(pool, supposed))
     steps = tuple(map(partial(_server_step, pool), pool.servers, spec.servers))

@@ -23,6 +23,7 @@ from proxyd.policy import ejection
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.affinity import Affinity, make_affinity
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.maintenance import Maintenance
 from proxyd.policy.names import common
 from proxyd.policy.queue import Queue
 from proxyd.policy.retries import Budget
@@ -43,7 +44,8 @@ class Pool:
 
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
-    ``affinity`` is what the pool remembers of its clients, if it does.
+    ``affinity`` is what the pool remembers of its clients, if it does, and ``maintenance`` whom it turns
+    away.
 
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
@@ -61,6 +63,7 @@ class Pool:
         self.balancer = balancer
         self.servers = tuple(self._make(server) for server in spec.servers)
         self.panic = False
+        self.maintenance = Maintenance(spec.name, spec.maintenance)
         self.by_client = False
         self.open = 0  # connections of all servers, those included that are no more
         self.queue: Optional[Queue] = None

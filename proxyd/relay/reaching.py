@@ -23,6 +23,7 @@ from proxyd.policy.arrival import Arrival
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.relay.admission import client_of
 from proxyd.relay.affinity import LearningClient, Lesson
 from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
@@ -164,6 +165,11 @@ class Reaching(Pair):
             self._time(pool, server, self.connect_seconds)
         if self.factory.learns:
             self._learn(pool)
+
+    def let_in(self, pool: Pool) -> bool:
+        """Whether the client is served though its pool is in maintenance."""
+        client = self.address if self.opening is None else self.opening.address
+        return pool.maintenance.lets_in(client_of(client))
 
     def may_try(self, pool: Pool, tried: Sequence[Server]) -> bool:
         """Whether one more server may be tried, where these have failed."""

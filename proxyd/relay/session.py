@@ -22,6 +22,7 @@ from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.interfaces import Record
 from proxyd.policy.ejection import came_to_nothing
 from proxyd.policy.minrate import MinRate
+from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay import starttls
 from proxyd.relay.admission import client_of
@@ -99,7 +100,7 @@ class Session(Reaching):
         if factory.may_end_tls or factory.reads_opening or factory.agrees:
             return False
         pool = factory.pool
-        if pool is None or pool.queue is not None:
+        if pool is None or pool.queue is not None or pool.maintenance.on:
             return False
         server = self.pick(pool, ())
         if server is None:
@@ -173,6 +174,8 @@ class Session(Reaching):
             else:
                 self.pool = self.factory.pool
             missed, self._missed = self._missed, None
+            if self.pool is not None and self.pool.maintenance.on and missed is None:
+                self._ask_to_be_let_in(self.pool)
             await self._reach_a_server(self.picked, (), missed)
             if self.factory.agrees and not await starttls.behind(self):
                 return
@@ -184,6 +187,11 @@ class Session(Reaching):
         except Exception:  # noqa: BLE001 - the session's last line
             log.failure("A session failed.")
             self.cut(Reason.INTERNAL)
+
+    def _ask_to_be_let_in(self, pool: Pool) -> None:
+        """See whether the client is served though its pool is in maintenance.  Raises `Refused`."""
+        if not self.let_in(pool):
+            raise Refused(Reason.MAINTENANCE, str(pool.maintenance))
 
     def _begin_to_relay(self) -> None:
         """Join the two streams, by the rules of the listener."""

@@ -225,6 +225,16 @@ class ExplainTests(ShellCase):
         status, out, err = self.explain("client=10.1.2.3", text=text)
         self.assertEqual((status, out, self.local(err).split(" ")[0]), (1, "", "blocked.txt:1:"))
 
+    def test_maintenance(self) -> None:
+        """Who is turned away since the pool is in maintenance, also where a file says who is not."""
+        self.write("10.1.0.0/16\n", "office.txt")
+        lines = "[pool postgres]\nmaintenance = yes\nmaintenance_allow = file:office.txt"
+        text = CONFIG.replace("[pool postgres]", lines, 1)
+        out = self.explain("client=10.2.2.3", text=text)[1]
+        self.assertIn("closed        maintenance: [pool postgres] maintenance: as configured\n", out)
+        self.assertNotIn("SERVER", out)
+        self.assertIn("chosen ", self.explain("client=10.1.2.3", text=text)[1])
+
     def test_wrong_configuration(self) -> None:
         """A configuration that cannot be used exits with 1."""
         status, out, err = self.explain(text="[listener db]\n")

@@ -174,15 +174,16 @@ class ShowTests(AskingCase):
             "open": 3,
             "states": {"up": 2, "down": 1},
         }
-        calm = {**row, "panic": False, "waiting": 0, "queue_length": 0}
-        busy = {**row, "panic": True, "waiting": 5, "queue_length": 90}
+        calm = {**row, "panic": False, "waiting": 0, "queue_length": 0, "maintenance": None}
+        busy = {**row, "panic": True, "waiting": 5, "queue_length": 90, "maintenance": "by uid 0: disk"}
         self.answering({"pools": [calm, busy]})
         self.assertEqual(
             self.show("pools"),
             [
                 "POOL  BALANCE  CHECK  OPEN  QUEUE  SERVERS",
                 "db    p2c      none      3      0  2 up, 1 down",
-                "db    p2c      none      3   5/90  2 up, 1 down (panic: all get connections)",
+                "db    p2c      none      3   5/90  2 up, 1 down (panic: all get connections); maintenance "
+                "by uid 0: disk",
             ],
         )
 

@@ -29,6 +29,18 @@ class SteerTests(AskingCase):
             self.assertEqual(self.run_it(command, "db/a"), said)
             self.assertEqual(self.asked, [{"command": command, "server": "db/a"}])
 
+    def test_pools(self) -> None:
+        """A pool as a whole is disabled and enabled."""
+        for command, maintenance, what in (
+            ("disable", "by uid 0: disk", "is in maintenance"),
+            ("enable", None, "serves its clients"),
+        ):
+            self.asked.clear()
+            self.answering({"pool": {"name": "db", "maintenance": maintenance, "open": 1}, "notes": []})
+            said = (0, f"pool db {what}, with 1 open connection\n", "")
+            self.assertEqual(self.run_it(command, "db", "--reason", "disk"), said)
+            self.assertEqual(self.asked, [{"command": command, "server": "db", "reason": "disk"}])
+
     def test_notes(self) -> None:
         """What the daemon wants to be noticed is on standard error."""
         self.answering({"server": server(), "notes": ["nobody is left"]})

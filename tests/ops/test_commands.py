@@ -183,6 +183,7 @@ class Seeing(CommandCase):
                     "open": 3,
                     "waiting": 0,
                     "queue_length": 0,
+                    "maintenance": None,
                 },
                 {
                     "name": "web",
@@ -194,6 +195,7 @@ class Seeing(CommandCase):
                     "open": 0,
                     "waiting": 0,
                     "queue_length": 28,
+                    "maintenance": None,
                 },
             ],
         )
@@ -275,6 +277,24 @@ class Steering(CommandCase):
         self.do("enable", server="web/a", reason="another")
         (row,) = self.do("show servers", pool="web")["servers"]
         self.assertEqual((row["why"], row["for_seconds"]), ("by uid 0: a reason", 5))
+
+    def test_pools_as_a_whole(self) -> None:
+        """A pool is taken into maintenance and out of it, and its servers stay as they are."""
+        pool = self.pools["web"]
+        answer = self.do("disable", server="web", reason="a reason")
+        self.assertEqual(answer["pool"]["maintenance"], "by uid 0: a reason")
+        self.assertEqual(answer["pool"]["states"], {"up": 1})
+        self.assertEqual(
+            answer["notes"], ["clients are turned away, all of them: there is no maintenance_allow"]
+        )
+        self.assertEqual((pool.maintenance.on, pool.maintenance.since), (True, self.now))
+        with capturedLogs() as events:
+            answer = self.do("enable", server="web")
+        self.assertEqual((answer["pool"]["maintenance"], answer["notes"]), (None, []))
+        said = [formatEvent(event) for event in events]
+        self.assertEqual(said, ["admin: uid 0 (pid 99) has asked for enable of pool web"])
+        self.assertIn("unknown_pool: pool: ", self.declines("disable", server="wbe"))
+        self.assertIn("bad_parameter: server: ", self.declines("drain", server="web"))
 
     def test_checks_go_on(self) -> None:
         """What the checks say of a server that is draining is told beside its state."""

@@ -16,6 +16,7 @@ from proxyd.interfaces import (
     AcmeSnapshot,
     AffinitySnapshot,
     ListenerSnapshot,
+    MaintenanceSnapshot,
     NameSnapshot,
     ServerSnapshot,
     SheddingSnapshot,
@@ -291,6 +292,14 @@ class WhatIs(MetricsCase):
             self.assertEqual(samples[f"proxyd_affinity_{name}_total"], {("web",): value})
         self.now = NOW
         self.assertNotIn("proxyd_affinity_entries", self.samples())
+
+    def test_maintenance(self) -> None:
+        """Which pools are in maintenance, and how many were turned away."""
+        pools = (MaintenanceSnapshot("web", True, 7), MaintenanceSnapshot("db", False, 0))
+        self.now = attrs.evolve(NOW, maintenances=pools)
+        samples = self.samples()
+        self.assertEqual(samples["proxyd_pool_maintenance"], {("web",): 1, ("db",): 0})
+        self.assertEqual(samples["proxyd_maintenance_refused_total"], {("web",): 7, ("db",): 0})
 
     def test_names(self) -> None:
         """Each name that servers are given by: what it has, and whether it resolves."""

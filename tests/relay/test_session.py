@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any, Sequence
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -11,10 +12,12 @@ from zope.interface import implementer
 
 from proxyd.config.address import Address, TcpAddress
 from proxyd.config.listener import ListenerSpec
+from proxyd.config.lists import Clients
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import DialFailed, Reason
 from proxyd.interfaces import IDatapath, IObserver, Record, RequestRecord
 from proxyd.policy.balance import RoundRobin
+from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
@@ -269,6 +272,25 @@ class SessionTests(SessionCase):
         self.network.flush()
         client.finish()
         self.assertEqual(self.the_record().reason, Reason.SERVER_FINISHED)
+
+    def test_maintenance(self) -> None:
+        """A client of a pool in maintenance reaches no server, unless it is one of those who are let in."""
+        spec = PoolSpec("web", (ServerSpec("s", TcpAddress("10.0.0.1", 1)),))
+        self.front(Pool(spec, RoundRobin(lambda: 0.0)))
+        self.pool.maintenance.turn(True, "disk", 0.0)
+        self.connect()
+        record = self.the_record()
+        self.assertEqual((record.reason, record.server), (Reason.MAINTENANCE, ""))
+        self.assertEqual((record.detail, self.datapath.peers), ("[pool web] maintenance: disk", []))
+        office = Clients((ip_network("10.9.9.0/24"),))
+        self.pool.maintenance.allowed = Lists(()).members(office, "office")
+        client = self.connect()
+        client.send(b"hello")
+        self.network.flush()
+        self.assertEqual(self.datapath.peers[0].received, b"hello")
+        client.reset()
+        self.network.flush()
+        self.assertEqual(self.notebook.records[-1].reason, Reason.CLIENT_RESET)
 
     def test_being_cut_while_dialing(self) -> None:
         """A stop of the daemon ends the dial too, with its own reason."""

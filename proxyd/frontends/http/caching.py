@@ -165,7 +165,9 @@ class CachingSession(HttpSession):
     # 2. What is stored.
 
     def send_on(self, head: bytes) -> None:
-        cache = self._cache
+        cache, pool = self._cache, self.pool
+        if pool is not None and pool.maintenance.on and self.turns_away(pool):
+            return
         if cache is None or not self._serve(cache, head):
             super().send_on(head)
 
@@ -398,6 +400,9 @@ class CachingSession(HttpSession):
         self._first = now = self.http.seconds()
         self._status = answer.status
         keep, edit, minor = self._goes_on(), self.edit(), request.said.minor
+        if self.brought is not None and fetch.alone is not None:
+            self.stays = fetch.session.stays
+            edit = self._told_server(self.brought.affinity, answer, fetch.alone, edit)
         fields = list(fetch.settled)
         declared = fetch.declared if answer.said.length >= 0 else None
         if self._wish.conditional and declared is not None:

@@ -74,6 +74,12 @@ class ErrorPages:
         self._pages = {name: tuple(map(Page, pages)) for name, pages in specs}
         self._beneath = beneath
 
+    def before(self, beneath: ErrorPages) -> ErrorPages:
+        """These pages, before others."""
+        found = ErrorPages((), beneath)
+        found._pages = self._pages
+        return found
+
     def load(self) -> list[str]:
         """Read their files; a line for each thing that is wrong with them."""
         return [line for pages in self._pages.values() for page in pages for line in page.load()]

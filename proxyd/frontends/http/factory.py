@@ -66,6 +66,11 @@ class HttpFactory(ProxyFactory):
         self.routing = routing
         self.cache = cache
         self.slashes = spec.http.encoded_slashes == KEEP
+        self.maintenance_pages = {
+            name: ErrorPages((("503", pools[name].spec.maintenance_page),))
+            for name in spec.pools
+            if pools[name].spec.maintenance_page
+        }
         self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
         waits = [pools[name].spec.response_timeout for name in spec.pools]
         waits += [route.action.response_timeout or spec.idle_timeout for route in spec.routes]
@@ -73,7 +78,10 @@ class HttpFactory(ProxyFactory):
 
     def load(self) -> list[str]:
         """Read the files that answers are made of; a line for each thing that is wrong with them."""
-        return self.error_pages.load() + (self.routing.load() if self.routing is not None else [])
+        wrong = self.error_pages.load()
+        for pages in self.maintenance_pages.values():
+            wrong += pages.load()
+        return wrong + (self.routing.load() if self.routing is not None else [])
 
     def session(self, address: IAddress) -> HttpSession:
         if self.routing is not None:

@@ -23,9 +23,11 @@ from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.bodies import Growing
 from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cache
 from proxyd.frontends.http.connection import ASKED
+from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.pages import PAGE, Edit, Words
 from proxyd.frontends.http.session import HttpSession
 from proxyd.interfaces import RequestRecord
+from proxyd.policy.affinity import Affinity
 from proxyd.policy.cachekey import chosen_by, guarded
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import asked_about, confirms, freshened
@@ -72,6 +74,7 @@ class Fetch:
         self.age = b""  # what it says of that
         self.declared: Optional[int] = None
         self.origin: Optional[RequestRecord] = None
+        self.alone: Optional[Server] = None  # whose answer it is, if that is for one alone
         self._waiting: list[CachingSession] = []
         self._terms: Optional[Terms] = None
         self._filling = 0
@@ -159,6 +162,7 @@ class Fetch:
         """It is for one alone."""
         self.cache.ended(self)
         self.answer = answer
+        self.alone = self.session.picked
         self.body.let_go()
         waiting, self._waiting = self._waiting, []
         for session in waiting[1:]:
@@ -393,8 +397,19 @@ class FetchSession(HttpSession):
             fetch.origin = self.origin(self.picked)
         fetch.over(reason, detail)
 
+    def _told_server(
+        self, affinity: Affinity, answer: Answer, picked: Server, edit: Optional[Edit]
+    ) -> Optional[Edit]:
+        return edit  # who gets the answer is told, if it is for one alone
+
     def say(
-        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
+        self,
+        status: int,
+        reason: Reason,
+        detail: str,
+        closes: bool = False,
+        instead: Words = PAGE,
+        pages: Optional[ErrorPages] = None,
     ) -> None:
         self.conclude(reason, detail)
         self.let_go(False)

@@ -23,6 +23,7 @@ from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page, told
 from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
+from proxyd.policy.pool import Pool
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, may_be_skipped
@@ -184,15 +185,37 @@ class HttpOutcome(HttpConnection):
         status = 502 if reason in _BAD_GATEWAY else 504 if reason in _GATEWAY_TIMEOUT else 503
         self.say(status, reason, detail)
 
+    def turns_away(self, pool: Pool) -> bool:
+        """The pool is in maintenance: answer the client, unless it is let in all the same."""
+        if self.let_in(pool):
+            return False
+        pages = self.http.maintenance_pages.get(pool.name)
+        pages = self.error_pages() if pages is None else pages.before(self.error_pages())
+        words = Words(retry_after=int(pool.spec.maintenance_retry_after))
+        self.say(503, Reason.MAINTENANCE, str(pool.maintenance), instead=words, pages=pages)
+        return True
+
     def say(
-        self, status: int, reason: Reason, detail: str, closes: bool = False, instead: Words = PAGE
+        self,
+        status: int,
+        reason: Reason,
+        detail: str,
+        closes: bool = False,
+        instead: Words = PAGE,
+        pages: Optional[ErrorPages] = None,
     ) -> None:
-        """Answer the request ourselves, and close if that is asked for, or cannot be helped."""
+        """
+        Answer the request ourselves, and close if that is asked for, or cannot be helped.
+
+        What is said ``instead`` of a page may also be beside one, which is one of ``pages`` if these are
+        given.
+        """
         closes = closes or not self._goes_on()
         of_head = self._request is not None and self._request.method == b"HEAD"
         if instead.body is None and status >= 400:
             fields = self._request.said.fields if self._request is not None else ()
-            instead = self.error_pages().words(status, fields, partial(self._place, status), instead)
+            pages = self.error_pages() if pages is None else pages
+            instead = pages.words(status, fields, partial(self._place, status), instead)
         words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
         self._status = status
         self.conclude(reason, detail)

@@ -52,11 +52,14 @@ Edit = Callable[[Sequence[Field]], list[Field]]
 class Words:
     """
     What is said instead of a page, and what that is; ``fields`` are lines, without their ends, beside it.
+
+    ``retry_after`` are seconds, if they are others than usual.
     """
 
     body: Optional[bytes] = None
     content_type: str = ""
     fields: tuple[bytes, ...] = ()
+    retry_after: int = RETRY_AFTER
 
 
 PAGE = Words()
@@ -106,7 +109,7 @@ def page(
     if words.body is None and status not in (301, 308):
         fields.append(parse_field(b"Cache-Control: no-store"))
     if status in _LATER:
-        fields.append(parse_field(b"Retry-After: %d" % RETRY_AFTER))
+        fields.append(parse_field(b"Retry-After: %d" % words.retry_after))
     if edit is not None:
         fields = edit(fields)
     head = f"HTTP/1.1 {status} {reason}\r\n".encode() + date(seconds) + b"".join(field[2] for field in fields)

@@ -122,6 +122,9 @@ class HttpSession(HttpRetries):
 
     def send_on(self, head: bytes) -> None:
         """Send the request to a server of ``pool``, with what of its body has come."""
+        pool = self.pool
+        if pool is not None and pool.maintenance.on and self.turns_away(pool):
+            return
         out = head
         if self._up_left and self.client.held:
             rest, self.client.held = self.client.held, b""

@@ -12,6 +12,7 @@ from proxyd.policy.affinity import Affinity, SealedAffinity
 from proxyd.policy.server import Server
 from proxyd.wire.http1 import Said
 from proxyd.wire.httpfields import Field, parse_field
+from tests.frontends.http.caches import FRESH, CachingCase, answer, get
 from tests.frontends.http.front import OK, TOLD, HttpCase
 from tests.frontends.http.test_routed import RoutedCase, edit, route
 from tests.support.case import Case
@@ -205,6 +206,40 @@ class OurCookie(CookieCase):
         heard = self.heard(client)
         self.assertTrue(heard.startswith(b"HTTP/1.1 503 "))
         self.assertNotIn(b"Set-Cookie", heard)
+        self.over()
+
+
+class BehindACache(CachingCase):
+    """Where answers are stored."""
+
+    def test_stored(self) -> None:
+        """What all get leads nobody anywhere, and what is for one alone brings the cookie."""
+        self.store(1, 1, pool={"affinity": OURS})
+        assert isinstance(self.pool.affinity, SealedAffinity)
+        self.pool.affinity.secret(b"of this pool alone")
+        client = self.ask()
+        self.say(self.server, answer(b"hello", FRESH))
+        self.assertNotIn(b"set-cookie", self.told(client)[1])
+        client = self.ask(get(target=b"/own"), client)
+        self.assertEqual(self.datapath.hosts[-1], "10.0.0.2")
+        self.say(self.server, answer(b"hello", b"Cache-Control: no-store\r\n"))
+        found = COOKIE(self.heard(client))
+        assert found is not None
+        for target in (b"/own", b"/more", b"/own"):
+            self.ask(get(b"Cookie: SRV=" + found.group(1), target=target), client)
+            self.assertNotIn(b"SRV", self.heard(self.server))
+            self.say(self.server, answer(b"hello", b"Cache-Control: no-store\r\n"))
+            self.assertNotIn(b"set-cookie", self.told(client)[1])
+        self.assertEqual(self.datapath.hosts, ["10.0.0.1", "10.0.0.2"])
+        self.over()
+
+    def test_learned(self) -> None:
+        """A session that begins in such an answer is learned."""
+        self.store(1, 1, pool={"affinity": THEIRS})
+        client = self.ask()
+        self.say(self.server, answer(b"hello", b"Set-Cookie: SID=1\r\nCache-Control: no-store\r\n"))
+        self.heard(client)
+        self.assertEqual(len(self.pool.affinity.table) if self.pool.affinity else 0, 1)
         self.over()
 
 
