@@ -101,7 +101,7 @@ TOOLS: Mapping[str, Tool] = {"py-spy": (py_spy, print_stacks), "perf": (perf, pr
 def main(words: Sequence[str]) -> int:
     """Profile one row."""
     parser = argparse.ArgumentParser(prog="profile", description="Show where the daemon spends its time.")
-    parser.add_argument("row", choices=[name for name, row in ROWS.items() if row.load])
+    parser.add_argument("row", choices=[name for name, row in ROWS.items() if row.load or row.streams])
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--proxy", choices=list(PROXIES), default="proxyd")
     parser.add_argument("--tool", choices=list(TOOLS), default="py-spy")

@@ -11,9 +11,7 @@ It keeps two windows and a few numbers a stream, and none for streams that are o
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Union
-
-from hpack import HeaderTuple
+from typing import Optional, Union
 
 from proxyd.wire.http2frames import (
     ACK,
@@ -355,7 +353,7 @@ class Connection:
         its = self._streams.get(stream)
         return min(its.to_send, self._to_send, self._longest) if its is not None else 0
 
-    def headers(self, stream: int, headers: Sequence[HeaderTuple], ends: bool) -> None:
+    def headers(self, stream: int, headers: Headers, ends: bool) -> None:
         """Send a head, or trailers."""
         its = self._streams.get(stream)
         if its is None or its.sent_all:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from hpack import Decoder, Encoder, HeaderTuple
+from hpack import Decoder, Encoder
 
 from proxyd.wire.http2connection import (
     LATELY,
@@ -52,7 +52,7 @@ from tests.support.case import Case
 MOST = 16 * 1024
 
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
-OK = [HeaderTuple(b":status", b"200"), HeaderTuple(b"x", b"y")]
+OK = [(b":status", b"200"), (b"x", b"y")]
 BLOCK = Encoder().encode(GET)
 BOMB = b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 9  # of a few bytes, which say 40 KB
 
@@ -246,7 +246,7 @@ class Streams(ConnectionCase):
     def test_long_head(self) -> None:
         """A head that is longer than a frame goes on in others."""
         self.receive(OVER)
-        long = [OK[0], HeaderTuple(b"x", bytes(range(256)) * 100)]
+        long = [OK[0], (b"x", bytes(range(256)) * 100)]
         self.wire.headers(1, long, True)
         frames = self.sent()
         self.assertGreater(len(frames), 1)

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from hpack import HeaderTuple
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import classImplements
 
@@ -60,7 +59,7 @@ class Http2:
         self._asked_head: Optional[Head] = None
         self.memory = Memory(self.http.lines)  # of answers
         self.told: Optional[Answer] = None
-        self.headers_told: Sequence[HeaderTuple] = ()
+        self.headers_told: Headers = ()
         self._since = self.http.seconds()  # when the last one ended
         self._hearing = False
         self._full = False
@@ -183,7 +182,7 @@ class Http2:
         """How many bytes may be sent on a stream now, in one frame."""
         return 0 if self._full or self._gone else self._wire.windows(number)
 
-    def headers(self, number: int, headers: Sequence[HeaderTuple], ends: bool) -> None:
+    def headers(self, number: int, headers: Headers, ends: bool) -> None:
         """Send a head, or trailers."""
         if not self._gone:
             self._wire.headers(number, headers, ends)

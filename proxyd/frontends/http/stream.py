@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
@@ -25,7 +24,8 @@ from proxyd.wire.chunked import Chunks, chunk, last
 from proxyd.wire.http1 import CHUNKED, Answer, parse_answer
 from proxyd.wire.http2 import TUNNEL, Head
 from proxyd.wire.http2frames import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
-from proxyd.wire.httpfields import SET_COOKIE, Field, Unacceptable
+from proxyd.wire.http2heads import Header, Headers
+from proxyd.wire.httpfields import Field, Unacceptable
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.http2 import Http2
@@ -261,7 +261,7 @@ class Stream:
     def _tell(self, answer: Answer) -> None:
         said, connection = answer.said, self._connection
         if self._length == TUNNEL:
-            headers: Sequence[HeaderTuple] = _of_tunnel(answer)
+            headers: Headers = _of_tunnel(answer)
             self._switched = answer.status == 101
         else:
             if connection.told is not answer:
@@ -295,7 +295,7 @@ class Stream:
                 self._has_sent_all()
         if self._told_all and not self.sent_all:
             if self._trailers:
-                headers = [HeaderTuple(name, value) for name, value, _, _ in self._trailers]
+                headers = [(name, value) for name, value, _, _ in self._trailers]
                 connection.headers(self.number, headers, True)
             else:
                 connection.data(self.number, b"", True)
@@ -363,23 +363,20 @@ class Stream:
         self._producer = None
 
 
-def _of_tunnel(answer: Answer) -> list[HeaderTuple]:
+def _of_tunnel(answer: Answer) -> list[Header]:
     """
     The same of an answer to who has asked for a tunnel.
 
     There it is 200 that opens one (RFC 8441, 5), so a server that says so, and has opened none, has failed.
     """
     status = 200 if answer.status == 101 else 502 if 200 <= answer.status < 300 else answer.status
-    headers = _headers(answer, status)
-    return [header for header in headers if header[0] != b"sec-websocket-accept"]
+    return [header for header in _headers(answer, status) if header[0] != b"sec-websocket-accept"]
 
 
-def _headers(answer: Answer, status: int) -> list[HeaderTuple]:
+def _headers(answer: Answer, status: int) -> list[Header]:
     """The head of an answer as HTTP/2 has it."""
-    headers: list[HeaderTuple] = [HeaderTuple(b":status", b"%d" % status)]
-    for name, value, _, kind in answer.said.fields:
-        never = kind == SET_COOKIE  # to be put into a table, where it could be guessed at (RFC 7541, 7.1)
-        headers.append(NeverIndexedHeaderTuple(name, value) if never else HeaderTuple(name, value))
+    headers = [(b":status", b"%d" % status)]
+    headers += [(name, value) for name, value, _, _ in answer.said.fields]
     if answer.said.declared is not None:
-        headers.append(HeaderTuple(b"content-length", b"%d" % answer.said.declared))
+        headers.append((b"content-length", b"%d" % answer.said.declared))
     return headers
