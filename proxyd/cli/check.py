@@ -47,9 +47,9 @@ COMMANDS = (
     Command(
         "check",
         help="say whether a configuration can be used",
-        description="Read a configuration, all that it includes, the files of its lists, and its "
-        "certificates with their keys. If it can be used, say ok and what it does; if not, say everything "
-        "that is wrong, and exit with status 1. Nothing is started.",
+        description="Read a configuration, all that it includes, the files of its lists, pages and secrets, "
+        "and its certificates with their keys. If it can be used, say ok and what it does; if not, say "
+        "everything that is wrong, and exit with status 1. Nothing is started.",
         example="proxyctl check /etc/proxyd/proxy.ini",
         arguments=takes_file,
         run=check,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional, Sequence
 from attrs import field, fields_dict, frozen
 
 from proxyd.config.address import file_path
+from proxyd.config.files import read_small
 from proxyd.config.options import (
     Choice,
     Count,
@@ -23,6 +24,7 @@ from proxyd.config.options import (
 )
 from proxyd.config.reader import Word
 from proxyd.config.words import Invalid, quoted
+from proxyd.errors import Problem
 
 SOURCE, VIA, SNI, TLS_SESSION, RDP_COOKIE = "source", "via", "sni", "tls_session", "rdp_cookie"
 COOKIE, LEARNED_COOKIE = "cookie", "learned_cookie"
@@ -284,6 +286,15 @@ class Affinity(Form):
         if "max_age" in own:
             own["max_age"] = max(1, int(own["max_age"]))
         return AffinitySpec(key.text, cookie=CookieSpec(**own), **values)
+
+
+def read_secret(path: str, problems: list[Problem]) -> bytes:
+    """What cookies are sealed with, of a file; what is wrong with it goes to ``problems``."""
+    before = len(problems)
+    secret = read_small(path, problems).strip()
+    if len(secret) < SHORTEST_SECRET and len(problems) == before:
+        problems.append(Problem(path, 0, f"is shorter than {SHORTEST_SECRET} bytes, and could be guessed"))
+    return secret
 
 
 def _name(word: Word) -> str:

@@ -11,8 +11,7 @@ from typing import Any, Callable, Sequence
 
 from twisted.logger import Logger
 
-from proxyd.config.affinity import SHORTEST_SECRET
-from proxyd.config.files import read_small
+from proxyd.config.affinity import read_secret
 from proxyd.errors import Problem
 from proxyd.policy.affinity import SealedAffinity
 from proxyd.policy.pool import Pool
@@ -34,13 +33,9 @@ def give_secrets(pools: Sequence[Pool]) -> list[str]:
         affinity = pool.affinity
         if isinstance(affinity, SealedAffinity) and affinity.spec.cookie is not None:
             spec = affinity.spec.cookie
-            secret, path = spec.secret.encode("utf-8"), spec.secret_path
-            if path:
-                before = len(problems)
-                secret = read_small(path, problems).strip()
-                if len(secret) < SHORTEST_SECRET and len(problems) == before:
-                    text = f"is shorter than {SHORTEST_SECRET} bytes, and could be guessed"
-                    problems.append(Problem(path, 0, text))
+            secret = spec.secret.encode("utf-8")
+            if spec.secret_path:
+                secret = read_secret(spec.secret_path, problems)
             affinity.secret(secret or token_bytes(_SECRET_BYTES))
     return list(dict.fromkeys(map(str, problems)))
 

@@ -38,6 +38,26 @@ class CheckTests(ShellCase):
         self.write("10.0.0.0/8\n", "bad.txt")
         self.assertEqual(self.run_it("check", path)[0], 0)
 
+    def test_check_reads_pages_and_secrets(self) -> None:
+        """The files of pages and of secrets, each once, as the daemon does at its start."""
+        text = MINIMAL.replace(
+            "pool = p\n", "pool = p\nprotocol = http\nerror_page 5xx = file:a.html file:b.json\n"
+        )
+        text += "affinity = cookie name=SRV secret=file:key\nmaintenance_page = file:a.html\n"
+        text += "maintenance_allow = file:office\n[route r]\nlistener = l\npool = p\npath = /x\n"
+        text += "error_page 404 = file:c\n"
+        path = self.write(text)
+        self.write("too short", "key")
+        status, out, err = self.run_it("check", path)
+        self.assertEqual((status, out), (1, ""))
+        missing = "cannot be read: No such file or directory"
+        expected = [f"{name}: {missing}" for name in ("office", "a.html", "b.json", "c")]
+        expected.append("key: is shorter than 16 bytes, and could be guessed")
+        self.assertEqual([self.local(line) for line in err.splitlines()], expected)
+        for name in ("office", "a.html", "b.json", "c", "key"):
+            self.write("# of more than sixteen letters\n", name)
+        self.assertEqual(self.run_it("check", path)[::2], (0, ""))
+
     def test_check_reads_certificates(self) -> None:
         """Certificates are read with their keys, and what the daemon would not start with is told."""
         path = self.write(MINIMAL.replace("pool = p\n", "pool = p\ntls = ./certs default=a.example\n"))

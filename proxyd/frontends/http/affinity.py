@@ -28,16 +28,17 @@ class Brought:
     What one head brings to a pool that goes by cookies.
 
     ``cookie`` is the value, b"" for none; ``fields`` are those that the server gets, and ``rest`` is for who
-    makes lines of them.
+    makes lines of them.  ``arrival`` is for who asks the pool: all of a connection have one client.
     """
 
-    __slots__ = ("affinity", "cookie", "fields", "rest", "said")
+    __slots__ = ("affinity", "arrival", "cookie", "fields", "rest", "said")
 
     def __init__(self, said: Said, affinity: Affinity) -> None:
         self.said = said
         self.affinity = affinity
         self.fields: Sequence[Field] = said.fields
         self.rest: Optional[bytes] = None
+        self.arrival: Optional[Arrival] = None
         values = list(sent(said.fields, affinity.cookie))
         self.cookie = values[0] if values else b""  # the one with the longest path (RFC 6265, 5.4)
         if values and not affinity.remembers:

@@ -121,10 +121,11 @@ class Delivery:
         self._frame(lines, declared, minor)
         return b"".join(lines)
 
-    def interim(self, answer: Answer) -> bytes:
+    def interim(self, answer: Answer, edit: Optional[Edit] = None) -> bytes:
         """The head of an answer before the answer, or of one that switches protocols (RFC 9110, 15.2)."""
         lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
-        lines += [field[2] for field in answer.said.fields]
+        fields = answer.said.fields
+        lines += [field[2] for field in (fields if edit is None else edit(fields))]
         if answer.status == 101:
             lines.append(b"Connection: Upgrade\r\nUpgrade: %s\r\n" % answer.said.upgrade)
         lines.append(b"\r\n")

@@ -307,7 +307,7 @@ class Storing(Delivery):
         self._fetch.headed(answer, settled, self._session.origin(server))
         return b""
 
-    def interim(self, answer: Answer) -> bytes:
+    def interim(self, answer: Answer, edit: Optional[Edit] = None) -> bytes:
         return b""
 
     def data(self, data: bytes) -> bytes:

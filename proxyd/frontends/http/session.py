@@ -243,8 +243,12 @@ class HttpSession(HttpRetries):
         self._go_on(None)
 
     def arrival(self) -> Arrival:
-        arrival, brought = super().arrival(), self.brought
-        return arrival if brought is None else evolve(arrival, cookie=brought.cookie)
+        brought = self.brought
+        if brought is None:
+            return super().arrival()
+        if brought.arrival is None:
+            brought.arrival = evolve(super().arrival(), cookie=brought.cookie)
+        return brought.arrival
 
     def pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         server = super().pick(pool, tried)
@@ -434,15 +438,18 @@ class HttpSession(HttpRetries):
 
     def _switch(self, answer: Answer, rest: bytes) -> None:
         """The server goes on with another protocol, if it was asked to: from now on it is a tunnel."""
-        request, delivery = self._request, self._delivery
-        assert request is not None and delivery is not None
+        request, delivery, picked = self._request, self._delivery, self.picked
+        assert request is not None and delivery is not None and picked is not None
         if not (request.said.upgrade and answer.said.upgrade):
             self.fail(Reason.ANSWER_MALFORMED, "it switches protocols, and was not asked to (RFC 9110 7.8)")
             return
         self._first = self.http.seconds()
         self._status = 101
         self._out = b""
-        self.client.transport.write(delivery.interim(answer))
+        brought, edit = self.brought, None
+        if brought is not None:
+            edit = self._told_server(brought.affinity, answer, picked, None)
+        self.client.transport.write(delivery.interim(answer, edit))
         self.server.held = rest
         self.looks, self.seen = 0, None
         self.join()

@@ -141,6 +141,19 @@ class OurCookie(CookieCase):
         self.assertEqual(heard[len(head) + 43 :], rest + VIA + b"hello")
         self.over()
 
+    def test_upgrade(self) -> None:
+        """Who begins with a WebSocket gets its cookie, too."""
+        self.listen_for()
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        client = self.client(b"GET /x HTTP/1.1\r\nHost: example.com\r\n" + upgrade + b"\r\n")
+        self.say(self.server, b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\nwelcome")
+        heard = self.heard(client)
+        self.assertIsNotNone(COOKIE(heard))
+        self.assertTrue(heard.endswith(b"\r\n\r\nwelcome"))
+        client.finish()
+        self.server.finish()
+        self.over()
+
     def test_forged(self) -> None:
         """A cookie that we did not make leads nowhere, is kept from the server, and is replaced."""
         self.listen_for()
