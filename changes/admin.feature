@@ -1,3 +1,6 @@
 With `admin = unix:/run/proxyd/admin.sock` the running daemon is asked and steered by `proxyctl`: `show servers`,
 `pools`, `listeners`, `tables` and `info`; `drain`, `disable`, `enable` and `weight` for a server, with a `--reason`;
 `clear table` forgets what is known of a client. Any program can do the same with lines of JSON.
+
+`proxyctl show requests` has the requests of HTTP that are under way: of whom, for what, how far, for how long, and at
+which server; `proxyd_requests_open` counts them.

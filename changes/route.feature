@@ -13,4 +13,4 @@ so that none is written past a rule; `encoded_slashes` is for servers that want 
 `pool`, with `rewrite`, `request_header`, `response_header`, `response_timeout` and `retries`, or has a `redirect` or a
 `respond`; `request_rate`, `request_rate_per_client`, `request_rate_per_header`, `max_concurrent_requests` and `max_body`
 bound it. `proxyctl explain` takes `host`, `path`, `method`, `scheme` and `header.NAME`, and
-`proxyd_route_requests_total` counts requests by route and status.
+`proxyd_route_…` counts requests by route: by status, times until the first byte and the last, bytes, retries.

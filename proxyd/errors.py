@@ -119,7 +119,7 @@ class Reason(enum.Enum):
     ANSWER_TIMEOUT = (
         "answer_timeout",
         Fault.SERVER,
-        "the server did not begin its answer within response_timeout",
+        "the server did not begin its answer within response_timeout, or went silent in it for idle_timeout",
     )
     NO_ANSWER = (
         "no_answer",

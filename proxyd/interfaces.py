@@ -108,6 +108,7 @@ class RequestRecord:
     sni: str = ""
     alpn: str = ""
     client_cn: str = ""
+    server_tls: str = ""
     answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
     cache: str = ""
     unique_id: str = ""
@@ -280,6 +281,7 @@ class IDatapath(Interface):
 class ListenerSnapshot:
     """
     A listener as it is now: its open connections, and what has passed; ``held`` are kept in its tarpit.
+    ``requests`` are under way, None if it does not speak HTTP.
 
     ``live`` has one ``(pool, server, bytes_in, bytes_out)`` for each connection that is still open and
     has reached a server; what a client has said before is counted with the server that gets it.
@@ -289,6 +291,7 @@ class ListenerSnapshot:
     open: int
     live: tuple[tuple[str, str, int, int], ...] = ()
     held: int = 0
+    requests: Optional[int] = None
 
 
 @frozen
@@ -309,6 +312,34 @@ class ConnectionSnapshot:
     bytes_out: int
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
+
+
+@frozen
+class RequestSnapshot:
+    """
+    A request that is under way now; the words are those of `RequestRecord`, ``started`` is since when.
+
+    ``state`` is what is waited for: its ``head``, who asks (``auth``), a server that has room (``queue``),
+    the connection to it (``connect``), the rest of the ``body``, the answer (``wait``), or the rest of that
+    (``answer``); or it has become a ``tunnel``.
+    """
+
+    listener: str
+    client: str
+    state: str
+    started: float
+    bytes_in: int
+    bytes_out: int
+    method: str = ""
+    host: str = ""
+    target: str = ""
+    version: str = ""
+    route: str = ""
+    pool: str = ""
+    server: str = ""
+    server_address: str = ""
+    status: int = 0
+    retries: int = 0
 
 
 @frozen

@@ -42,6 +42,7 @@ from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.routing import Routing
+from proxyd.frontends.http.underway import count_requests, open_requests
 from proxyd.interfaces import (
     BudgetSnapshot,
     CountersSnapshot,
@@ -249,6 +250,7 @@ class ProxyService(Service):
             listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
             max_connections=self.capacity.most,
             connections=lambda listener, tcp: open_connections(self.frontends, listener, tcp),
+            requests=lambda listener, older: open_requests(self.frontends, listener, older),
             names=self._names.snapshots,
             bans=self.bans,
             cut=self._cut_banned,
@@ -555,6 +557,7 @@ def _look_at(frontend: ProxyFactory) -> ListenerSnapshot:
         name=frontend.spec.name,
         open=len(frontend.sessions),
         held=len(frontend.exit),
+        requests=count_requests(frontend),
         live=tuple(
             (session.picked.pool, session.picked.name, session.client.received, session.server.received)
             for session in chain(frontend.sessions, frontend.streams)

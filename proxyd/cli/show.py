@@ -125,6 +125,14 @@ def _of_one_listener(parser: ArgumentParser) -> None:
     )
 
 
+def _of_one_http_listener(parser: ArgumentParser) -> None:
+    parser.add_argument("--listener", metavar="LISTENER", help="the requests of this listener alone")
+    parser.add_argument("--limit", metavar="ROWS", type=int, help="so many at most (100 if not given)")
+    parser.add_argument(
+        "--older", metavar="SECONDS", type=int, help="those alone that are under way for so long"
+    )
+
+
 def _tcp(row: Row) -> str:
     """What the kernel knows of the client's side and of the server's, as far as it fits a line."""
     sides = (("client", row.get("client_tcp")), ("server", row.get("server_tcp")))
@@ -234,6 +242,29 @@ VIEWS = (
             "tcp": 1 if arguments.tcp else None,
         },
         example="--listener db --tcp",
+    ),
+    View(
+        "requests",
+        "each request of HTTP that is under way: of whom, for what, how far it is, for how long, and where",
+        (
+            Column("LISTENER", lambda row: row["listener"]),
+            Column("CLIENT", lambda row: row["client"]),
+            Column("STATE", lambda row: f"{row['state']} {row['status']}" if row["status"] else row["state"]),
+            Column("FOR", lambda row: age(row["for_seconds"]), right=True),
+            Column("ROUTE", lambda row: row["route"]),
+            Column("SERVER", lambda row: f"{row['pool']}/{row['server']}" if row["server"] else row["pool"]),
+            Column("IN", lambda row: row["bytes_in"], right=True),
+            Column("OUT", lambda row: row["bytes_out"], right=True),
+            Column("REQUEST", lambda row: f"{row['method']} {row['host']}{row['target']}".strip()),
+        ),
+        rows="requests",
+        options=_of_one_http_listener,
+        given=lambda arguments: {
+            "listener": arguments.listener,
+            "limit": arguments.limit,
+            "older": arguments.older,
+        },
+        example="--listener web --older 10",
     ),
     View(
         "names",

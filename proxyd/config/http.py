@@ -28,9 +28,6 @@ REJECT = "reject"
 
 _PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)  # RFC 9110, 7.6.3
 
-# What looks at a connection as a whole, and means nothing where one carries requests for several servers.
-_OF_CONNECTIONS = ("bandwidth", "bandwidth_per_client", "min_rate")
-
 
 @frozen
 class HttpSpec:
@@ -73,14 +70,16 @@ OPTIONS = (
         "header_timeout",
         Duration(),
         "With `protocol = http`: so long a client may take for the head of a request, and a second more for "
-        "every 500 bytes of it (Apache's RequestReadTimeout); then it is answered 408.",
+        "every 500 bytes of it (Apache's RequestReadTimeout); then it is answered 408. For the first one the "
+        "time is counted from when the client came, or its TLS stood; who says nothing until then is closed "
+        "without a word.",
         "header_timeout = 5s",
         default="15s",
     ),
     Option(
         "keepalive_timeout",
         Duration(),
-        "With `protocol = http`: so long a client's connection is kept while it asks for nothing.",
+        "With `protocol = http`: so long a client's connection is kept while it asks for nothing more.",
         "keepalive_timeout = 15s",
         default="60s",
     ),
@@ -208,9 +207,6 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if given.get("protocol") == HTTP:
         if given.get("tls") == PASSTHROUGH:
             yield "tls", "passthrough leaves nothing to read; it is for a listener with protocol = tcp"
-        for name in _OF_CONNECTIONS:
-            if name in given:
-                yield name, "is for a listener with protocol = tcp"
     elif "protocol" in given:
         for name in fields_dict(HttpSpec):
             if name in given:

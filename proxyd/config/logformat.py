@@ -40,6 +40,7 @@ _OF_BOTH = {
     "sni": "the name that the client has asked for in TLS",
     "alpn": "the protocol that was agreed on in TLS that ended here",
     "cn": "the common name in the client's certificate there",
+    "server_tls": "version and cipher of TLS with the server, and /resumed if a session was taken up",
     "queue": "how long it waited until a server had room, seconds",
     "connect": "how long the connect to the server took, seconds; 0 on a connection that was kept",
     "total": "how long it took as a whole, seconds",
@@ -53,7 +54,6 @@ _OF_BOTH = {
 
 OF_CONNECTIONS: Mapping[str, str] = {
     **_OF_BOTH,
-    "server_tls": "version and cipher of TLS with the server, and /resumed if a session was taken up",
     "client_tcp": "what the kernel knew of the client's side, with tcp_info = yes",
     "server_tcp": "what the kernel knew of the server's side",
 }

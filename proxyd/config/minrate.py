@@ -55,7 +55,9 @@ OPTIONS = (
         "slowly while there is more of it (`client_too_slow`, `server_too_slow`), and a client that goes on "
         "sending more slowly without being answered (`client_too_slow`). Who says nothing at all is idle "
         "and not slow, and who is held back by `bandwidth`, or by a server that takes nothing, is not to "
-        "blame. Not for clients that send now and then and are never answered, such as those of syslog.",
+        "blame. Not for clients that send now and then and are never answered, such as those of syslog. With "
+        "`protocol = http` bodies are judged: a client that owes more of one must send it, and silence is "
+        "slow, too; before its answer it is told 408. Heads have `header_timeout`.",
         "min_rate = 500/s after 10s",
         otherwise="any speed will do, as long as something moves within `idle_timeout`",
     ),

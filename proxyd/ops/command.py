@@ -14,6 +14,7 @@ from proxyd.interfaces import (
     ConnectionSnapshot,
     NameSnapshot,
     OcspSnapshot,
+    RequestSnapshot,
 )
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.counters import Counters
@@ -53,8 +54,9 @@ class Steered:
     ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
     listener with the number of its open connections, ``max_connections`` is how many there may be in all.
     ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
-    knows of them if that is wanted.  ``names`` is what is known of the names of servers.  ``cut`` ends the
-    connections of whom a ban names, and returns how many there were.  ``counters`` are the tables of what
+    knows of them if that is wanted, and ``requests`` those of HTTP that are under way for so many seconds.
+    ``names`` is what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
+    returns how many there were.  ``counters`` are the tables of what
     clients do.  ``acme`` is how the certificates are that authorities give out, ``ocsp`` what these say of
     them, and ``certificates`` those that TLS ends with here.
     """
@@ -65,6 +67,7 @@ class Steered:
     listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
     max_connections: int = 0
     connections: Callable[[str, bool], Iterator[ConnectionSnapshot]] = lambda listener, tcp: iter(())
+    requests: Callable[[str, float], Iterator[RequestSnapshot]] = lambda listener, older: iter(())
     names: Callable[[], Iterable[NameSnapshot]] = tuple
     bans: Bans = Factory(lambda: Bans(1))
     cut: Callable[[Ban], int] = lambda ban: 0

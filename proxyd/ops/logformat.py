@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from proxyd.config.logformat import REQUEST, RESPONSE
 from proxyd.config.template import Template
-from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, kernel, moment
+from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, duration, kernel, moment
 
 Of = Callable[[Any], str]  # a record
 
@@ -26,17 +26,10 @@ _safe_in_quotes = re.compile(r"[ !#-\[\]-~]{1,500}").fullmatch
 
 _PLAIN = frozenset(map(chr, range(0x21, 0x7F))) - frozenset('"=\\')
 
-_seconds = "{:.6f}".format
-
 
 def _seconds_of(name: str) -> Of:
     value_of: Callable[[Any], Optional[float]] = attrgetter(name)
-
-    def write(record: Any) -> str:
-        value = value_of(record)
-        return "-" if value is None else _seconds(value)
-
-    return write
+    return lambda record: duration(value_of(record))
 
 
 def _bytes_of(name: str) -> Of:

@@ -10,7 +10,6 @@ whose pool was never decided.
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -23,28 +22,20 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.server import Request, Site
 
 from proxyd import __version__
-from proxyd.errors import Reason
 from proxyd.interfaces import Snapshot, TakeSnapshot
 from proxyd.ops import certificates, retries
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
-from proxyd.ops.passed import Durations, Passed
+from proxyd.ops.passed import Passed
+from proxyd.ops.requestmetrics import FAULTS, buckets, request_metrics
 from proxyd.policy.state import State
 
 STATES = tuple(state.value for state in State)
-FAULTS = {reason.code: reason.fault.value for reason in Reason}
-
-
-def _buckets(durations: Durations) -> list[tuple[str, float]]:
-    """The bounds with how many were not longer, the last one infinite: a Prometheus histogram."""
-    names = [floatToGoString(bound) for bound in durations.bounds] + ["+Inf"]
-    return list(zip(names, map(float, accumulate(durations.counts))))
 
 
 class Metrics(Collector):
@@ -118,54 +109,21 @@ class Metrics(Collector):
             labels=("pool", "server"),
         )
         for server_key, durations in self.passed.connect.items():
-            connect.add_metric(server_key, _buckets(durations), durations.total)
+            connect.add_metric(server_key, buckets(durations), durations.total)
         connection = HistogramMetricFamily(
             "proxyd_connection_seconds", "How long connections lasted.", labels=("listener",)
         )
         for listener, durations in self.passed.connection.items():
-            connection.add_metric((listener,), _buckets(durations), durations.total)
+            connection.add_metric((listener,), buckets(durations), durations.total)
         queue = HistogramMetricFamily(
             "proxyd_queue_seconds",
             "How long clients have waited until a server had room, or until they were refused.",
             labels=("pool",),
         )
         for pool, durations in self.passed.queue.items():
-            queue.add_metric((pool,), _buckets(durations), durations.total)
+            queue.add_metric((pool,), buckets(durations), durations.total)
         yield from (connections, refused, retries, connect, connection, queue)
-        yield from self._requests()
-
-    def _requests(self) -> Iterator[Metric]:
-        """What has passed of HTTP, where that is spoken."""
-        if not self.passed.requests:
-            return
-        servers = ("listener", "pool", "server")
-        requests = CounterMetricFamily(
-            "proxyd_requests",
-            "Requests of HTTP that are over, by the status of the answer (0: none), by why, and by whose "
-            "fault it was.",
-            labels=(*servers, "status", "reason", "fault"),
-        )
-        total = HistogramMetricFamily(
-            "proxyd_request_seconds",
-            "How long requests took until their answers were complete.",
-            labels=servers,
-        )
-        first_byte = HistogramMetricFamily(
-            "proxyd_first_byte_seconds", "How long requests took until their answers began.", labels=servers
-        )
-        for key, served in self.passed.requests.items():
-            for (status, code), count in served.ended.items():
-                requests.add_metric((*key, str(status), code, FAULTS[code]), count)
-            total.add_metric(key, _buckets(served.total), served.total.total)
-            first_byte.add_metric(key, _buckets(served.first_byte), served.first_byte.total)
-        routes = CounterMetricFamily(
-            "proxyd_route_requests",
-            "Requests of HTTP that have taken a route and are over, by the status of the answer.",
-            labels=("listener", "route", "status"),
-        )
-        for (listener, route, status), count in self.passed.routes.items():
-            routes.add_metric((listener, route, str(status)), count)
-        yield from (requests, total, first_byte, routes)
+        yield from request_metrics(self.passed)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
         now = {key: [way.bytes_in, way.bytes_out] for key, way in self.passed.ways.items()}
@@ -197,7 +155,12 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
         "Clients that are kept waiting since they may not come in.",
         labels=("listener",),
     )
+    requests = GaugeMetricFamily(
+        "proxyd_requests_open", "Requests of HTTP that are under way.", labels=("listener",)
+    )
     for listener in snapshot.listeners:
+        if listener.requests is not None:
+            requests.add_metric((listener.name,), listener.requests)
         listeners.add_metric((listener.name,), listener.open)
         held.add_metric((listener.name,), listener.held)
     servers = ("pool", "server")
@@ -277,8 +240,8 @@ def _what_is(snapshot: Snapshot) -> Iterator[Metric]:
     lag.add_metric((), snapshot.lag_seconds)
     bans = GaugeMetricFamily("proxyd_bans", "Addresses and networks that are banned.")
     bans.add_metric((), snapshot.bans)
-    yield from (listeners, held, opened, most, up, state, since, weight, effective, trial, tls_failures)
-    yield from (waiting, length, evicted, counted, forgotten, lag, bans)
+    yield from (listeners, requests, held, opened, most, up, state, since, weight, effective, trial)
+    yield from (tls_failures, waiting, length, evicted, counted, forgotten, lag, bans)
 
 
 def _shedding(snapshot: Snapshot) -> Iterator[Metric]:

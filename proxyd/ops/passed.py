@@ -89,6 +89,31 @@ class Served:
         self.total = Durations(REQUEST_BOUNDS)
 
 
+class Taken:
+    """What requests took one route, by their status."""
+
+    __slots__ = ("bytes_in", "bytes_out", "ended", "first_byte", "retries", "total")
+
+    def __init__(self) -> None:
+        self.ended: dict[int, int] = {}
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.retries = 0
+        self.first_byte = Durations(REQUEST_BOUNDS)
+        self.total = Durations(REQUEST_BOUNDS)
+
+    def note(self, record: RequestRecord) -> None:
+        """Count one."""
+        self.ended[record.status] = self.ended.get(record.status, 0) + 1
+        self.bytes_in += record.bytes_in
+        self.bytes_out += record.bytes_out
+        self.retries += record.retries
+        self.total.note(record.total_seconds)
+        first_byte = record.first_byte_seconds
+        if first_byte is not None:
+            self.first_byte.note(first_byte)
+
+
 class Passed:
     """All that has passed since the start; the keys are names of the configuration, so there is a bound."""
 
@@ -100,7 +125,7 @@ class Passed:
         self.connection: dict[str, Durations] = {}  # by listener
         self.queue: dict[str, Durations] = {}  # by pool
         self.requests: dict[tuple[str, str, str], Served] = {}  # by listener, pool and server
-        self.routes: dict[tuple[str, str, int], int] = {}  # requests, by listener, route and status
+        self.routes: dict[tuple[str, str], Taken] = {}  # by listener and route
 
     def closed(self, record: Record) -> None:
         if record.requests is not None:
@@ -155,8 +180,10 @@ class Passed:
         if first_byte is not None:
             served.first_byte.note(first_byte)
         if record.route:
-            taken = (record.listener, record.route, record.status)
-            self.routes[taken] = self.routes.get(taken, 0) + 1
+            taken = self.routes.get((record.listener, record.route))
+            if taken is None:
+                taken = self.routes[record.listener, record.route] = Taken()
+            taken.note(record)
         if record.connect_seconds:  # not on a connection that was kept
             way.connect.note(record.connect_seconds)
         waited = record.queue_seconds

@@ -7,7 +7,7 @@ import re
 import time
 from functools import lru_cache
 from math import floor, isfinite
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Union
 
 LONGEST_VALUE = 500  # a detail is some other program's text
 
@@ -50,7 +50,7 @@ def address_alone(client: str) -> str:
     return client.rpartition(":")[0].strip("[]") or client
 
 
-def kernel(info: Optional[Mapping[str, float]]) -> str:
+def kernel(info: Optional[Mapping[str, Union[int, float]]]) -> str:
     """What the kernel knows of a connection."""
     if info is None:
         return "-"

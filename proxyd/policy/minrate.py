@@ -5,8 +5,8 @@ Each look at a connection brings plain counters: bytes received from both sides,
 yet.  A side that has not even taken what was waiting for it at the look before has been taking slowly ever
 since, whatever came meanwhile.  A client that sends a little now and then, and is not answered, sends
 slowly from the first such bytes on; what it has sent at once and is waiting for an answer to does not count
-against it, since nothing follows.  Apache httpd's ``RequestReadTimeout MinRate`` is the precedent for
-requests.
+against it, since nothing follows.  Where requests are understood it is known what a client owes: the rest of
+a body.  Then silence is slow, too, as with Apache httpd's ``RequestReadTimeout MinRate``.
 """
 
 from __future__ import annotations
@@ -78,16 +78,44 @@ class Sending:
         self._received, self._began = received, -1.0
 
 
-class MinRate:
-    """One connection, judged at each look."""
+class Owing:
+    """How fast a client sends the rest of a body."""
 
-    __slots__ = ("_client", "_sending", "_server", "spec")
+    __slots__ = ("_before", "_began")
+
+    def __init__(self) -> None:
+        self._began = -1.0  # since when it owes something; less than 0: it does not
+        self._before = 0  # what it had sent before that
+
+    def look(self, spec: MinRateSpec, now: float, received: int) -> Optional[float]:
+        """Its bytes a second, if they are too few."""
+        if self._began < 0:
+            self._began, self._before = now, received
+            return None
+        seconds = now - self._began
+        if seconds < spec.seconds:
+            return None
+        rate = (received - self._before) / seconds
+        self._began, self._before = now, received
+        return rate if rate < spec.rate else None
+
+    def excuse(self) -> None:
+        """It owes nothing, or was held back."""
+        self._began = -1.0
+
+
+class MinRate:
+    """One connection, judged at each look: by `look_at_request` where requests are understood."""
+
+    __slots__ = ("_client", "_owing", "_request", "_sending", "_server", "spec")
 
     def __init__(self, spec: MinRateSpec) -> None:
         self.spec = spec
         self._client = Taking()
         self._server = Taking()
         self._sending = Sending()
+        self._owing = Owing()
+        self._request: Optional[tuple[int, int]] = None  # which one was under way at the last look
 
     @property
     def every(self) -> float:
@@ -114,4 +142,38 @@ class MinRate:
             self._sending.excuse(received[0])
             return None
         rate = self._sending.look(spec, now, *received)
+        return None if rate is None else (Reason.CLIENT_TOO_SLOW, rate)
+
+    def look_at_request(
+        self,
+        now: float,
+        request: tuple[int, int],
+        client: Optional[tuple[int, int]],
+        server: Optional[tuple[int, int]],
+        owed: Optional[int],
+    ) -> Optional[tuple[Reason, float]]:
+        """
+        The same while this request is under way, named by its number and how often it was tried again.
+
+        Of ``client`` and ``server`` each is what it has taken and what it has not taken yet, None if that is
+        not known or nothing goes there.  ``owed`` is what the client has sent so far if it owes more of a
+        body and may send that; else None.
+        """
+        spec = self.spec
+        if request != self._request:  # it is another server, and another body
+            self._request = request
+            self._server = Taking()
+            self._owing.excuse()
+        if client is not None:
+            rate = self._client.look(spec, now, sum(client), client[1])
+            if rate is not None:
+                return Reason.CLIENT_TOO_SLOW, rate
+        if server is not None:
+            rate = self._server.look(spec, now, sum(server), server[1])
+            if rate is not None:
+                return Reason.SERVER_TOO_SLOW, rate
+        if owed is None:
+            self._owing.excuse()
+            return None
+        rate = self._owing.look(spec, now, owed)
         return None if rate is None else (Reason.CLIENT_TOO_SLOW, rate)

@@ -7,8 +7,8 @@ the allowance is no longer overdrawn, with one read paid in advance: so the conn
 share one take turns, and overdraw it by one read and not by one each.  All lines of a listener are on one
 wheel with short ticks.
 
-Only sessions of listeners with ``bandwidth`` or ``bandwidth_per_client`` have these sides.  They are told of
-every chunk, so the pair does not pump.
+Only sessions of listeners with ``bandwidth`` or ``bandwidth_per_client`` have sides with meters.  They are
+told of every chunk, so the pair does not pump.
 """
 
 from __future__ import annotations
@@ -96,6 +96,13 @@ class Meter:
         self._read = count
         self._side.transport.bufferSize = count
 
+    def begin(self) -> None:
+        """Do not even begin to read while an allowance is overdrawn by what was sent before."""
+        now = self._clock.seconds()
+        if self._held is None and self._must_wait(now):
+            self._was_held = True
+            self._side.transport.pauseProducing()
+
     def passed(self, count: int) -> None:
         """The side has sent so many bytes."""
         spent = min(self._credit, count)
@@ -115,10 +122,8 @@ class Meter:
         for line in self._lines:
             line.bucket.take(self._read, now)
         self._credit = self._read
-        side = self._side
-        peer = side.peer
-        if side.connected and not (side.paused or side.finished) and peer is not None and peer.connected:
-            side.transport.resumeProducing()
+        if self._side.readable():
+            self._side.transport.resumeProducing()
 
     def was_held(self) -> bool:
         """Whether it had to wait since this was last asked."""
@@ -254,6 +259,46 @@ class Shared:
         return all(line is None or line.bucket.full(now) for line in (self.inward, self.outward))
 
 
+class Paced:
+    """What holds for one connection."""
+
+    __slots__ = ("_clock", "_end", "_inward", "_outward", "_read_in", "_read_out")
+
+    def __init__(
+        self,
+        inward: tuple[Line, ...],
+        outward: tuple[Line, ...],
+        read_in: int,
+        read_out: int,
+        clock: IReactorTime,
+        end: Optional[Callable[[], None]],
+    ) -> None:
+        self._inward = inward
+        self._outward = outward
+        self._read_in = read_in
+        self._read_out = read_out
+        self._clock = clock
+        self._end = end
+
+    def of_client(self, side: Side) -> Optional[Meter]:
+        """The meter of the side that faces the client; to be had once."""
+        if not self._inward and self._end is None:
+            return None
+        meter = Meter(side, self._inward, self._clock, self._end)
+        meter.read_at_most(self._read_in)
+        if side.held:
+            meter.passed(len(side.held))  # what it has said before
+        return meter
+
+    def of_server(self, side: Side) -> Optional[Meter]:
+        """The meter of a side that faces a server."""
+        if not self._outward:
+            return None
+        meter = Meter(side, self._outward, self._clock, None)
+        meter.read_at_most(self._read_out)
+        return meter
+
+
 class Pacing:
     """The allowances of one listener's connections and clients."""
 
@@ -268,6 +313,12 @@ class Pacing:
     def pace(self, client: Side, server: Side, address: bytes) -> None:
         """From now on let the sides of a connection, which are paced ones, send no more than they may."""
         assert isinstance(client, (PacedServer, PacedTLSServer)) and isinstance(server, PacedClient)
+        paced = self.begin(address)
+        client.meter = paced.of_client(client)
+        server.meter = paced.of_server(server)
+
+    def begin(self, address: bytes) -> Paced:
+        """What holds for a connection of this client that begins now."""
         now = self._clock.seconds()
         end: Optional[Callable[[], None]] = None
         shared = Shared(None, None)
@@ -276,16 +327,14 @@ class Pacing:
             shared = self.clients.enter(key, now)
             end = partial(self._leave, key)
         own, common = self._own, self._shared
-        lines = _some(self._line(own.inward, now), shared.inward)
-        if lines or end is not None:
-            client.meter = Meter(client, lines, self._clock, end)
-            client.meter.read_at_most(_read_for(own.inward, common.inward))
-            if client.held:
-                client.meter.passed(len(client.held))  # what it has said before a server was reached
-        lines = _some(self._line(own.outward, now), shared.outward)
-        if lines:
-            server.meter = Meter(server, lines, self._clock, None)
-            server.meter.read_at_most(_read_for(own.outward, common.outward))
+        return Paced(
+            _some(self._line(own.inward, now), shared.inward),
+            _some(self._line(own.outward, now), shared.outward),
+            _read_for(own.inward, common.inward),
+            _read_for(own.outward, common.outward),
+            self._clock,
+            end,
+        )
 
     def _leave(self, key: bytes) -> None:
         self.clients.leave(key, self._clock.seconds())

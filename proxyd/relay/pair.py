@@ -113,6 +113,11 @@ class Side:
     def stopProducing(self) -> None:
         """The peer's transport is lost; `Pair.side_lost` has what follows."""
 
+    def readable(self) -> bool:
+        """Whether what it sends can be taken now."""
+        peer = self.peer
+        return not (self.paused or self.finished) and peer is not None and peer.connected
+
     def held_back(self) -> bool:
         """Whether it could not send, for a reason of ours or its peer's, since this was last asked."""
         return self.paused

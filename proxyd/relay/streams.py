@@ -167,6 +167,16 @@ def round_trip(stream: Any) -> Optional[float]:
     return tcpinfo.round_trip(info, sys.byteorder) if info is not None else None
 
 
+def taken(stream: Any) -> Optional[int]:
+    """How many bytes the peer has taken since the stream began (TCP_INFO); None if that cannot be known."""
+    if isinstance(stream, ProtocolWrapper):
+        return taken(stream.transport)
+    if hasattr(stream, "taken"):
+        return int(stream.taken())
+    info = _tcp_info(stream, tcpinfo.ACKED_END)
+    return tcpinfo.acknowledged(info, sys.byteorder) if info is not None else None
+
+
 def tcp_info(stream: Any) -> Optional[tcpinfo.Info]:
     """What the kernel knows of the connection (TCP_INFO); None if it is not TCP, or already closed."""
     if isinstance(stream, ProtocolWrapper):

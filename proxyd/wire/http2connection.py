@@ -353,6 +353,11 @@ class Connection:
         its = self._streams.get(stream)
         return min(its.to_send, self._to_send, self._longest) if its is not None else 0
 
+    def may_come(self, stream: int) -> bool:
+        """Whether its client may send more of a body now: other streams may have used up the window."""
+        its = self._streams.get(stream)
+        return its is not None and its.to_come > 0 and self._to_come > 0
+
     def headers(self, stream: int, headers: Headers, ends: bool) -> None:
         """Send a head, or trailers."""
         its = self._streams.get(stream)

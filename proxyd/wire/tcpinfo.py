@@ -12,6 +12,7 @@ from typing import Optional, Union
 
 SIZE = 240  # bytes of the struct that are understood
 RTT_END = 72  # bytes up to the end of the round trip
+ACKED_END = 128  # and of what was acknowledged
 
 Info = dict[str, Union[int, float]]
 
@@ -69,3 +70,12 @@ def round_trip(data: bytes, byteorder: str) -> Optional[float]:
         return None
     (microseconds,) = struct.unpack_from(prefix + "I", data, RTT_END - 4)
     return microseconds * _MICROSECONDS or None
+
+
+def acknowledged(data: bytes, byteorder: str) -> Optional[int]:
+    """How many bytes the peer has acknowledged in all; None with a kernel before Linux 4.1."""
+    prefix = "<" if byteorder == "little" else ">"
+    if len(data) < ACKED_END:
+        return None
+    (count,) = struct.unpack_from(prefix + "Q", data, ACKED_END - 8)
+    return int(count)

@@ -230,6 +230,35 @@ class ShowTests(AskingCase):
         )
         self.assertEqual(self.asked, [{"command": "show connections", "listener": "l", "limit": 3, "tcp": 1}])
 
+    def test_requests(self) -> None:
+        """A line for each request; what a client has said cannot disturb the terminal."""
+        row: dict[str, Any] = {
+            "listener": "web",
+            "client": "192.0.2.1:4000",
+            "state": "answer",
+            "status": 200,
+            "for_seconds": 61.0,
+            "route": "",
+            "pool": "app",
+            "server": "a",
+            "bytes_in": 5,
+            "bytes_out": 70,
+            "method": "GET",
+            "host": "a.example",
+            "target": "/\x1b[2J",
+        }
+        head = {**row, "state": "head", "status": 0, "method": "", "host": "", "target": "", "server": ""}
+        self.answering({"requests": [row, {**head, "pool": ""}], "more": False})
+        self.assertEqual(
+            self.show("requests", "--listener", "web", "--older", "10"),
+            [
+                "LISTENER  CLIENT          STATE         FOR  ROUTE  SERVER  IN  OUT  REQUEST",
+                "web       192.0.2.1:4000  answer 200  1m01s  -      app/a    5   70  GET a.example/\\x1b[2J",
+                "web       192.0.2.1:4000  head        1m01s  -      -        5   70  -",
+            ],
+        )
+        self.assertEqual(self.asked, [{"command": "show requests", "listener": "web", "older": 10}])
+
     def test_tables(self) -> None:
         """A line for each table, with how full it is."""
         self.answering({"tables": [{"name": "affinity/db", "kind": "affinity", "entries": 5, "size": 1000}]})

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from proxyd import cli
 from tests.support.daemon import Daemon, DaemonCase, start, twistd
 from tests.support.peer import Ended, SocketPeer
-from tests.support.services import redis
-from tests.support.stage import PYTHONPATH, Finished, Place
+from tests.support.services import nginx, redis
+from tests.support.stage import PYTHONPATH, Finished, Place, program
 
 NOBODY = 65534
 
@@ -84,6 +84,40 @@ class AdminCase(DaemonCase):
             await self.leave(await self.client())
         records = await self.daemon.records(before + clients)
         return Counter(record["server"] for record in records[before:])
+
+
+class Requests(AdminCase):
+    """What is under way of HTTP, by HTTP/1.1 and by HTTP/2."""
+
+    async def test_requests(self) -> None:
+        """Who asks what, how far it is and where, as long as it lasts; then the log has why it ended."""
+        server = await nginx(self.stage)
+        (server.folder / "files" / "slow").write_bytes(bytes(20_000_000))
+        self.daemon = await self.relay(
+            server.place,
+            listener="protocol = http",
+            pool="idle_connection_timeout = 1s",
+            proxyd="admin = unix:admin.sock",
+        )
+        url = f"http://{self.daemon.front}/slow?x"
+        clients = [
+            self.stage.spawn(program("curl", "curl"), "--silent", "--limit-rate", "1k", how, url, feed=None)
+            for how in ("--http1.1", "--http2-prior-knowledge")
+        ]
+        rows: list[Any] = []
+        while [row["state"] for row in rows] != ["answer"] * 2:
+            rows = json.loads(await self.does("show", "requests", "--json"))["requests"]
+        for row, version in zip(sorted(rows, key=lambda row: str(row["version"])), ("1.1", "2.0")):
+            seen = [row[name] for name in ("method", "target", "version", "status", "pool", "server")]
+            self.assertEqual(seen, ["GET", "/slow?x", version, 200, "servers", "a"])
+        self.assertEqual((await self.daemon.metrics())['proxyd_requests_open{listener="front"}'], 2)
+        self.assertIn(f"GET {self.daemon.front}/slow?x", await self.does("show", "requests"))
+        for client in clients:
+            client.signal("KILL")
+            await client.ends()
+        records = await self.daemon.records(2)
+        self.assertEqual({record["fault"] for record in records}, {"client"})
+        self.assertEqual(json.loads(await self.does("show", "requests", "--json"))["requests"], [])
 
 
 class Steering(AdminCase):

@@ -90,6 +90,29 @@ class Requests(DaemonCase):
         """20 MB arrive unchanged at nginx, and come back unchanged."""
         await self.goes_both_ways(await nginx(self.stage), self.stage.tcp())
 
+    async def paced(self, datapath: str) -> None:
+        """Send and fetch through a listener that lets no more pass than so much a second."""
+        server = await nginx(self.stage)
+        lines = f"{HTTP}\nbandwidth = in=100M/s out=100M/s\ndatapath = {datapath}"
+        daemon = await self.relay(server.place, listener=lines)
+        (server.folder / "files" / "small").write_bytes(b"small")
+        sent, got = self.stage.folder / "sent", self.stage.folder / "got"
+        sent.write_bytes(os.urandom(LARGE))
+        url = f"http://{daemon.front}"
+        await self.curl("--fail", "--upload-file", sent, f"{url}/large")
+        await self.curl("--fail", "--output", got, f"{url}/large")
+        self.assertEqual(sha256(got), sha256(sent))
+        self.assertEqual(await self.curl("--fail", f"{url}/small?[1-50]"), b"small" * 50)
+        self.assertEqual({record["reason"] for record in await daemon.records(52)}, {"answered"})
+
+    async def test_bandwidth(self) -> None:
+        """The same where no more may pass than so much a second."""
+        await self.paced("lane")
+
+    async def test_bandwidth_stock(self) -> None:
+        """The same on Twisted's transports."""
+        await self.paced("stock")
+
     async def test_ipv6(self) -> None:
         """The same over IPv6 on both sides."""
         await self.goes_both_ways(await nginx(self.stage, self.stage.tcp6()), self.stage.tcp6())

@@ -333,6 +333,8 @@ class Agreed(ServerTlsCase):
             self.assertEqual(out, b"502")
         records = await daemon.records(8)
         self.assertEqual({record["reason"] for record in records}, {"answered", "connect_tls"})
+        for record in records:
+            self.assertEqual(bool(record["server_tls"]), record["reason"] == "answered")
 
     async def test_redis(self) -> None:
         """Redis with TLS serves a client that has none, and knows us by our certificate."""

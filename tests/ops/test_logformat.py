@@ -6,6 +6,8 @@ import csv
 import json
 import re
 
+import attrs
+
 from proxyd.config.logformat import OF_CONNECTIONS, OF_REQUESTS
 from proxyd.config.template import template
 from proxyd.errors import Reason
@@ -46,6 +48,7 @@ class Own(Case):
             sni="a.example",
             alpn="h2",
             client_cn="Jo Doe",
+            server_tls="TLSv1.2/Y/resumed",
             via="10.1.1.1:9",
             route="api",
             user="jo",
@@ -71,6 +74,7 @@ class Own(Case):
             "sni": "a.example",
             "alpn": "h2",
             "cn": '"Jo Doe"',
+            "server_tls": "TLSv1.2/Y/resumed",
             "queue": "0.500000",
             "connect": "0.000312",
             "first_byte": "0.001204",
@@ -112,6 +116,31 @@ class Own(Case):
             self.assertTrue(of_request("{" + name + "}", request()).endswith("\n"))
         for name in OF_CONNECTIONS:
             self.assertTrue(of_connection("{" + name + "}", record()).endswith("\n"))
+
+    def test_all_fields(self) -> None:
+        """Nothing that a record knows is without a place."""
+        called = {
+            "started": "time",
+            "total_seconds": "total",
+            "connect_seconds": "connect",
+            "queue_seconds": "queue",
+            "first_byte_seconds": "first_byte",
+            "bytes_in": "in",
+            "bytes_out": "out",
+            "server_address": "address",
+            "client_cn": "cn",
+            "unique_id": "id",
+            "minor": "version",
+            "http2": "version",
+            "fields": "request.NAME",
+            "answer_fields": "response.NAME",
+        }
+        for of, places, besides in (
+            (RequestRecord, OF_REQUESTS, {"cache"}),
+            (Record, OF_CONNECTIONS, {"requests"}),  # it has a line only if that is nothing
+        ):
+            names = {field.name for field in attrs.fields(of)} - besides
+            self.assertEqual({called.get(name, name) for name in names} - set(places), set())
 
     def test_addresses(self) -> None:
         """An address without its port, of each kind."""

@@ -28,6 +28,51 @@ def judged(looks: Iterable[Look], held_back: bool = False) -> Optional[tuple[str
     return None
 
 
+def judged_request(
+    looks: Iterable[tuple[int, Optional[tuple[int, int]], Optional[tuple[int, int]], Optional[int]]],
+) -> Optional[tuple[str, float, int]]:
+    """The same of requests: at each look which one, what client and server took and left, what is owed."""
+    rate = MinRate(SPEC)
+    for number, (request, client, server, owed) in enumerate(looks, 1):
+        found = rate.look_at_request(100 + number * EVERY, (request, 0), client, server, owed)
+        if found is not None:
+            return found[0].code, found[1], number
+    return None
+
+
+class RequestTests(Case):
+    """Where requests are understood."""
+
+    def test_slow_reader(self) -> None:
+        """A client that takes its answer slowly is found, over one request or many."""
+        looks = [(number, (250 * number, 50_000), None, None) for number in range(9)]
+        self.assertEqual(judged_request(looks), ("client_too_slow", 100.0, 5))
+        fast = [(1, (1250 * number, 50_000), None, None) for number in range(200)]
+        self.assertIsNone(judged_request(fast))
+        taken = [(1, (250 * number, 0), None, None) for number in range(200)]
+        self.assertIsNone(judged_request(taken))
+
+    def test_slow_server(self) -> None:
+        """A server that takes a body slowly is, but not for what another one left."""
+        looks = [(1, None, (250 * number, 50_000), None) for number in range(9)]
+        self.assertEqual(judged_request(looks), ("server_too_slow", 100.0, 5))
+        others = [(number // 4, None, (0, 50_000), None) for number in range(200)]
+        self.assertIsNone(judged_request(others))
+
+    def test_slow_upload(self) -> None:
+        """A client that owes a body is too slow with a byte a second, and with none."""
+        for each in (0, 1):
+            looks = [(1, None, None, 100 + round(each * number * EVERY)) for number in range(9)]
+            self.assertEqual(judged_request(looks), ("client_too_slow", float(each), 5))
+        self.assertIsNone(judged_request([(1, None, None, 1250 * number) for number in range(200)]))
+
+    def test_excused(self) -> None:
+        """One that owes nothing, or may not send it, is not, nor for a body that has just begun."""
+        self.assertIsNone(judged_request([(1, None, None, None)] * 200))
+        self.assertIsNone(judged_request([(1, None, None, None if n % 4 else 0) for n in range(200)]))
+        self.assertIsNone(judged_request([(n // 4, None, None, 0) for n in range(200)]))
+
+
 class MinRateTests(Case):
     def test_every(self) -> None:
         """It is looked at four times in the time after which one is judged."""

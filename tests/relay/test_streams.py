@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from proxyd.relay.streams import buffered, can_half_close, round_trip, unacknowledged, unsent
+from proxyd.relay.streams import buffered, can_half_close, round_trip, taken, unacknowledged, unsent
 from tests.support.case import Case
 from tests.support.streams import Network
 
@@ -61,6 +61,28 @@ class StreamsTests(Case):
         self.assertIsNone(round_trip(stream))
         one.close()
         self.assertIsNone(round_trip(stream))
+
+    def test_taken(self) -> None:
+        """The kernel knows how much the peer of a TCP connection has taken, and of nothing else."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            skt = socket.create_connection(listening.getsockname())
+            other = listening.accept()[0]
+        self.addCleanup(skt.close)
+        self.addCleanup(other.close)
+        stream = Connection(skt, Protocol(), Inert())  # type: ignore[arg-type]
+        before = taken(stream)
+        skt.sendall(bytes(1000))
+        self.assertEqual(len(other.recv(1000, socket.MSG_WAITALL)), 1000)
+        other.sendall(b"x")  # which acknowledges
+        skt.recv(1)
+        assert before is not None
+        self.assertEqual(taken(stream), before + 1000)
+        skt.close()
+        self.assertIsNone(taken(stream))
+        one, two = socket.socketpair()
+        self.addCleanup(one.close)
+        self.addCleanup(two.close)
+        self.assertIsNone(taken(Connection(one, Protocol(), Inert())))  # type: ignore[arg-type]
 
     def test_a_wrapped_stream_is_asked_beneath_and_cannot_half_close(self) -> None:
         """Under TLS a FIN would cut the stream, so it is closed as a whole instead."""

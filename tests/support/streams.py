@@ -48,6 +48,7 @@ class Pipe:
         self.fin = False  # the reader's kernel knows
         self.rst = False
         self.deaf = False  # the reader has closed
+        self.carried = 0  # bytes that have arrived, in all
 
     @property
     def readable(self) -> bool:
@@ -104,6 +105,7 @@ class Pipe:
         if count > 0:
             self.arrived += self.underway[:count]
             del self.underway[:count]
+            self.carried += count
             return True
         if self.finishing and not (self.underway or self.fin or self.rst):
             self.fin = True
@@ -247,6 +249,10 @@ class FakeStream:
     def unsent(self) -> int:
         """How many bytes written to the stream have not reached the peer."""
         return self.buffered() + self.unacknowledged()
+
+    def taken(self) -> int:
+        """How many bytes have arrived at the far end."""
+        return self._out.carried
 
     def unread(self) -> Callable[[], object]:
         """Asks whether anything has come that was not read yet."""

@@ -288,6 +288,16 @@ class Streams(ConnectionCase):
 class Windows(ConnectionCase):
     """How much may be sent, and come."""
 
+    def test_may_come(self) -> None:
+        """A client may send where neither the window of the stream nor that of all is used up."""
+        self.receive(OVER + head(3, END_HEADERS))
+        self.assertEqual((self.wire.may_come(3), self.wire.may_come(9)), (True, False))
+        for size in (16_384, 16_384, 16_384, 16_383):
+            self.receive(frame(DATA, 0, 3, bytes(size)))
+        self.assertFalse(self.wire.may_come(3))
+        self.wire.taken(3, 65_535)
+        self.assertTrue(self.wire.may_come(3))
+
     def test_sending(self) -> None:
         """The least of the window of the stream, that of all, and the longest frame."""
         self.receive(OVER + head(3))

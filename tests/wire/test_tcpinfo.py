@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 
-from proxyd.wire.tcpinfo import RTT_END, SIZE, parse, round_trip
+from proxyd.wire.tcpinfo import ACKED_END, RTT_END, SIZE, acknowledged, parse, round_trip
 from tests.support.case import Case
 
 
@@ -59,6 +59,12 @@ class ParseTests(Case):
         """None before anything was measured, and where the kernel does not say."""
         self.assertIs(round_trip(bytes(SIZE), "little"), None)
         self.assertIs(round_trip(b"\1" * (RTT_END - 1), "little"), None)
+
+    def test_acknowledged(self) -> None:
+        """How much has arrived is told in either order of bytes; old kernels do not know."""
+        for order in ("little", "big"):
+            self.assertEqual(acknowledged(info(order, acked=(120, "Q", 5_000_000_000)), order), 5_000_000_000)
+        self.assertIsNone(acknowledged(bytes(ACKED_END - 1), "little"))
 
     def test_this_kernel(self) -> None:
         """Of a connection that has just been made this kernel says what must be so."""

@@ -21,11 +21,14 @@ from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer
 from proxyd.interfaces import Record
+from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.relay.admission import client_of
+from proxyd.relay.bandwidth import Paced, Pacing
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
 from proxyd.relay.session import Session
-from proxyd.relay.streams import address_text, buffered, ssl_connection
+from proxyd.relay.streams import address_text, buffered, ssl_connection, taken, unsent
 from proxyd.wire.chunked import Chunks
 from proxyd.wire.http1 import Answer, Memory, Request
 from proxyd.wire.http2 import FIRST_LINE, H2
@@ -80,6 +83,7 @@ class HttpConnection(Session):
         "http",
         "http2",
         "outer",
+        "paced",
         "page_id",
         "requests",
         "route",
@@ -95,6 +99,7 @@ class HttpConnection(Session):
         self.http2: Optional[Http2] = None  # if it speaks that
         self.outer: Optional[HttpConnection] = None  # which speaks that, if this is of one stream of it
         self.client = HttpTLSServer(self) if factory.may_end_tls else HttpServer(self)
+        self.paced: Optional[Paced] = None  # by what, if its listener has a bandwidth
         self._nobody = self.server  # who is the server while there is none
         self._phase = OPENING
         self._since = 0.0  # when the phase began
@@ -162,8 +167,19 @@ class HttpConnection(Session):
         self._since = self.http.seconds()
         if spec.max_lifetime:
             self.ends_at = self.started + spec.max_lifetime
-        self.wheel.arm(self, self._no_later(self.http.look))
+        if spec.min_rate is not None:
+            self.min_rate = MinRate(spec.min_rate)
+        if self.http.pacing is not None and self.outer is None:
+            self._pace(self.http.pacing, client_of(address))
+        self.wheel.arm(self, self._no_later(min(self.http.look, spec.http.header_timeout)))
         self.hear_next()
+
+    def _pace(self, pacing: Pacing, client: bytes) -> None:
+        """From now on move no more than the listener's bandwidth."""
+        side = self.client
+        assert isinstance(side, HttpServer)
+        self.paced = pacing.begin(client)
+        side.meter = self.paced.of_client(side)
 
     # The same of HTTP/2.
 
@@ -191,6 +207,7 @@ class HttpConnection(Session):
         self._memory = outer._memory
         self._listen()
         self._forwarding, self.ends_at = outer._forwarding, outer.ends_at
+        self.paced = outer.paced  # of all streams together
 
     def host(self) -> str:
         """The client's IP address, "" if it has none."""
@@ -225,6 +242,13 @@ class HttpConnection(Session):
     def close_client(self, complete: bool) -> None:
         """Close in order, without a reset that would destroy the answer."""
         raise NotImplementedError
+
+    def hears(self) -> bool:
+        """Whether what the client says now is waited for."""
+        phase = self._phase
+        if phase == ASKED:
+            return self._up_left != 0 and self.server.connected
+        return phase != FULL
 
     # How the connection ends.
 
@@ -312,12 +336,16 @@ class HttpConnection(Session):
             if left:
                 self.wheel.arm(self, self._no_later(left))
             return
+        if self.min_rate is not None and self._cut_for_rate(self.min_rate, now):
+            return
         spec, passed = self.http.spec, now - self._since
         patience = self.wheel.patience
         if self._phase == IDLE:
-            left = spec.http.keepalive_timeout * patience - passed
+            limit = spec.http.keepalive_timeout if self.requests else spec.http.header_timeout
+            left = limit * patience - passed
             if left <= 0:
-                self.reason, self.detail = Reason.IDLE_TIMEOUT, "it has asked for nothing more"
+                more = "nothing more" if self.requests else "nothing within header_timeout"
+                self.reason, self.detail = Reason.IDLE_TIMEOUT, f"it has asked for {more}"
                 self.close_client(True)
                 return
         elif self._phase == HEAD:
@@ -328,7 +356,12 @@ class HttpConnection(Session):
         elif self._phase == ASKED and self._answer is None and not self._up_left:
             assert self.pool is not None
             left = self.response_timeout(self.pool) - passed
-            if left <= 0:
+            if self.server.held_back():
+                self._since, left = (
+                    now,
+                    self.http.look,
+                )  # it has its turn later: it is not the server's silence
+            elif left <= 0:
                 self._blame_silence()
                 return
         else:
@@ -338,6 +371,45 @@ class HttpConnection(Session):
                 return
             left = min(limit / LOOKS, max(0.0, limit - silent))
         self.wheel.arm(self, self._no_later(min(self.http.look, left)))
+
+    def _cut_for_rate(self, min_rate: MinRate, now: float) -> bool:
+        """Whether the client or the server was slower than it may be; then the request is over."""
+        client, server = self.client, self.server
+        if not client.connected:
+            return False
+        took, uploading = taken(client.transport), self._uploading and server.connected
+        to_client: Optional[tuple[int, int]] = None
+        to_server: Optional[tuple[int, int]] = None
+        if took is not None:
+            to_client = took, unsent(client.transport)
+        owed: Optional[int] = None
+        if uploading:
+            left, took = unsent(server.transport), taken(server.transport)
+            if took is not None:
+                to_server = took, left
+            if not left and self._may_send():
+                owed = self.total_in + client.received
+        found = min_rate.look_at_request(now, (self.requests, self.retries), to_client, to_server, owed)
+        if found is None:
+            return False
+        reason, rate = found
+        detail = f"{rate:.0f}/s, and min_rate = {min_rate.spec}"
+        if not uploading or self._answer is not None:
+            self.cut(reason, detail)
+        elif reason is Reason.SERVER_TOO_SLOW:
+            self.fail(reason, detail)
+        else:
+            self.reason, self.detail = reason, detail
+            self.say(408, reason, detail, closes=True)
+        return True
+
+    def _may_send(self) -> bool:
+        """Whether the client may send the rest of its body, and has nothing to wait for."""
+        request, client = self._request, self.client
+        assert request is not None
+        if client.held_back() or (self.outer is not None and not client.transport.may_come()):
+            return False
+        return not request.said.expects or client.received > request.took  # RFC 9110, 10.1.1
 
     def _watch_progress(self) -> None:
         """A body is under way: see to it that it moves."""
@@ -368,4 +440,7 @@ class HttpConnection(Session):
                 self.reason, self.detail = Reason.REQUEST_TIMEOUT, detail
                 self.say(408, Reason.REQUEST_TIMEOUT, detail, closes=True)
                 return
+        if self._answer is not None and not unsent_to_client:
+            self.cut(Reason.ANSWER_TIMEOUT, detail)  # it owes the rest of it
+            return
         self.cut(self._who_is_silent(), detail)

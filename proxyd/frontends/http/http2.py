@@ -182,6 +182,10 @@ class Http2:
         """How many bytes may be sent on a stream now, in one frame."""
         return 0 if self._full or self._gone else self._wire.windows(number)
 
+    def may_come(self, number: int) -> bool:
+        """Whether the client may send something on a stream now."""
+        return self._wire.may_come(number)
+
     def headers(self, number: int, headers: Headers, ends: bool) -> None:
         """Send a head, or trailers."""
         if not self._gone:
@@ -249,13 +253,13 @@ class Http2:
 
     def pauseProducing(self) -> None:
         self._full = True
-        self.transport.pauseProducing()
+        self.outer.client.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._full = False
         self._flush()
-        if not (self._full or self._gone or self.outer.client.finished):
-            self.transport.resumeProducing()
+        if not (self._full or self._gone):
+            self.outer.client.resumeProducing()
 
     def stopProducing(self) -> None:
         """The client is lost, which its side is told too."""
@@ -280,10 +284,12 @@ class Http2:
             return self._see_off()
         if self._streams:
             return self.http.look  # each has deadlines of its own
-        left = spec.http.keepalive_timeout * outer.wheel.patience - (self.http.seconds() - self._since)
+        limit = spec.http.keepalive_timeout if self._wire.last else spec.http.header_timeout
+        left = limit * outer.wheel.patience - (self.http.seconds() - self._since)
         if left > 0:
             return min(left, self.http.look)
-        outer.reason, outer.detail = Reason.IDLE_TIMEOUT, "it has asked for nothing more"
+        more = "nothing more" if self._wire.last else "nothing within header_timeout"
+        outer.reason, outer.detail = Reason.IDLE_TIMEOUT, f"it has asked for {more}"
         if buffered(self.transport):
             outer.cut(Reason.IDLE_TIMEOUT)
         else:

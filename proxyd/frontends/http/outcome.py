@@ -44,7 +44,7 @@ _BAD_GATEWAY = frozenset(
         Reason.ANSWER_MALFORMED,
     }
 )
-_GATEWAY_TIMEOUT = frozenset({Reason.CONNECT_TIMEOUT, Reason.ANSWER_TIMEOUT})
+_GATEWAY_TIMEOUT = frozenset({Reason.CONNECT_TIMEOUT, Reason.ANSWER_TIMEOUT, Reason.SERVER_TOO_SLOW})
 
 
 class HttpOutcome(HttpConnection):
@@ -119,6 +119,8 @@ class HttpOutcome(HttpConnection):
         if opening is not None:
             record.tls, record.sni, record.client_cn = opening.tls, opening.sni, opening.client_cn
             record.alpn = agreed_on(opening)
+        if picked is not None and picked.tls is not None and isinstance(server, Upstream):
+            record.server_tls = server.handshake.agreed if server.handshake is not None else ""
         if self.page_id:
             record.unique_id, self.page_id = self.page_id, ""
         self._request = self._answer = self._first = self._up = self._down = None
@@ -144,6 +146,8 @@ class HttpOutcome(HttpConnection):
             if self._uploading:
                 self._uploading = False
                 upstream.transport.unregisterProducer()
+            if upstream.meter is not None:
+                upstream.let_loose()
             if keep:
                 assert pool is not None
                 if upstream.paused:

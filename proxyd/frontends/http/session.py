@@ -100,8 +100,10 @@ class HttpSession(HttpRetries):
         if request is None:
             self.client.held = data
             if self._phase == IDLE:
-                self._phase, self._since = HEAD, self.http.seconds()
-                self.wheel.hasten(self, spec.header_timeout)
+                self._phase = HEAD
+                if self.requests:  # the first one is waited for since the client came
+                    self._since = self.http.seconds()
+                    self.wheel.hasten(self, spec.header_timeout)
             return
         assert self._forwarding is not None
         self.requests += 1
@@ -228,7 +230,12 @@ class HttpSession(HttpRetries):
                     self.server = upstream  # as `_attach` does, and `_ask` of a request that is complete
                     upstream.pair = self
                     upstream.received = 0
-                    if self._up_left or pool.timed is not None or server.adaptive is not None:
+                    if (
+                        self._up_left
+                        or pool.timed is not None
+                        or server.adaptive is not None
+                        or self.paced is not None
+                    ):
                         self._ask(pool)
                         return
                     self._slot = True
@@ -281,8 +288,10 @@ class HttpSession(HttpRetries):
         if upstream is not None:
             self._attach(upstream)
             return succeed(None)
-        self.server = Upstream(self, server, self.http.lines)
-        return super()._dial(server)
+        upstream = self.server = Upstream(self, server, self.http.lines)
+        dialing = super()._dial(server)
+        upstream.handshake = self.server_tls
+        return dialing
 
     def _attach(self, upstream: Upstream) -> None:
         self.server = upstream
@@ -299,6 +308,8 @@ class HttpSession(HttpRetries):
         server, picked, out = self.server, self.picked, self._out
         assert picked is not None and self._request is not None
         self._slot = True
+        if self.paced is not None and isinstance(server, Upstream):
+            server.pace(self.paced.of_server(server))
         if picked.adaptive is not None or (
             pool.timed is not None and pool.spec.balance.measure == FIRST_BYTE
         ):
@@ -314,7 +325,7 @@ class HttpSession(HttpRetries):
         server.transport.write(out)
         if not client.paused:
             client.resumeProducing()
-        if self._up_left >= LONG:
+        if self._up_left >= LONG and self.paced is None:
             send_portion(client.transport, server.transport, self._up_left)
 
     # 4. The server says something.
@@ -383,7 +394,7 @@ class HttpSession(HttpRetries):
         self._watch_progress()
         client.registerProducer(self.server, True)
         left = length - len(data) + took
-        if left >= LONG and delivery.verbatim:
+        if left >= LONG and self.paced is None and delivery.verbatim:
             if send_portion(self.server.transport, client, left, (head, memoryview(data)[took:])):
                 self._down_left = left
                 return

@@ -5,21 +5,31 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from twisted.internet.interfaces import IHandshakeListener
+from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.policy.server import Server
+from proxyd.relay.bandwidth import Meter
 from proxyd.relay.pair import Pair, ProxyClient, ProxyServer
+from proxyd.relay.streams import CHUNK
+from proxyd.relay.tls.server import Handshake
 from proxyd.wire.http1 import Memory
 from proxyd.wire.httpfields import Lines
 
 
 class HttpServer(ProxyServer):
-    """The side that faces the client."""
+    """The side that faces the client; it has a meter if its listener has a bandwidth."""
 
-    __slots__ = ()
+    __slots__ = ("meter",)
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.meter: Optional[Meter] = None
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
+        if self.meter is not None:
+            self.meter.passed(len(data))
         peer = self.peer
         if peer is None:
             self.pair.client_said(data)
@@ -29,6 +39,26 @@ class HttpServer(ProxyServer):
     def portion_sent(self) -> None:
         """The rest of a body has left."""
         self.pair.upload_sent()
+
+    def resumeProducing(self) -> None:
+        if self.meter is not None and self.meter.held:
+            self.paused = False
+        else:
+            super().resumeProducing()
+
+    def readable(self) -> bool:
+        if self.peer is not None:
+            return super().readable()
+        return self.connected and not (self.paused or self.finished) and bool(self.pair.hears())
+
+    def held_back(self) -> bool:
+        return self.paused or (self.meter is not None and self.meter.was_held())
+
+    def connectionLost(self, reason: Failure) -> None:
+        meter, self.meter = self.meter, None
+        if meter is not None:
+            meter.end()
+        super().connectionLost(reason)
 
 
 class HttpTLSServer(HttpServer):
@@ -49,22 +79,27 @@ class Upstream(ProxyClient):
 
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
     was dialed, ``requests`` how many it has carried before, ``since`` when it was kept and ``until`` when
-    it may be used.  ``unread``, of one that was kept, asks whether anything has come meanwhile.
+    it may be used.  ``handshake`` is what its TLS began with.  ``unread``, of one that was kept, asks whether
+    anything has come meanwhile.
     """
 
-    __slots__ = ("address", "memory", "requests", "server", "since", "unread", "until")
+    __slots__ = ("address", "handshake", "memory", "meter", "requests", "server", "since", "unread", "until")
 
     def __init__(self, pair: Pair, server: Server, lines: Lines) -> None:
         super().__init__(pair)
         self.server = server
         self.address: Any = server.address
+        self.handshake: Optional[Handshake] = None
         self.memory = Memory(lines)
         self.requests = 0
         self.since = self.until = 0.0
         self.unread: Optional[Callable[[], object]] = None
+        self.meter: Optional[Meter] = None  # while it is for a client with a bandwidth
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
+        if self.meter is not None:
+            self.meter.passed(len(data))
         peer = self.peer
         if peer is None:
             self.pair.server_said(self, data)
@@ -74,3 +109,39 @@ class Upstream(ProxyClient):
     def portion_sent(self) -> None:
         """The rest of a body has left."""
         self.pair.download_sent()
+
+    def pace(self, meter: Optional[Meter]) -> None:
+        """Send no faster than this from now on."""
+        self.meter = meter
+        if meter is not None:
+            meter.begin()
+
+    def let_loose(self) -> None:
+        """It is for that client no more."""
+        meter, self.meter = self.meter, None
+        if meter is not None:
+            held = meter.held
+            meter.end()
+            if self.connected:
+                meter.read_at_most(CHUNK)
+                if held and not (self.paused or self.finished):
+                    self.transport.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        if self.meter is not None and self.meter.held:
+            self.paused = False
+        else:
+            super().resumeProducing()
+
+    def readable(self) -> bool:
+        if self.peer is not None:
+            return super().readable()
+        return self.connected and not (self.paused or self.finished)
+
+    def held_back(self) -> bool:
+        return self.paused or (self.meter is not None and self.meter.held)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.connected = False
+        self.let_loose()
+        super().connectionLost(reason)

@@ -52,6 +52,7 @@ class Stream:
         "_pausing",
         "_producer",
         "_pulled",
+        "_sent",
         "_switched",
         "_told_all",
         "_trailers",
@@ -84,6 +85,7 @@ class Stream:
         self._trailers: Sequence[Field] = ()
         self._told_all = False  # the answer is complete; it may wait
         self.sent_all = False
+        self._sent = 0
         self._closing = False
         self._producer: Any = None
         self._pulled = False  # it asks to be told when nothing waits
@@ -196,6 +198,14 @@ class Stream:
         """Nothing that could be known of a stream alone."""
         return 0
 
+    def taken(self) -> int:
+        """How much the client's windows have had room for."""
+        return self._sent
+
+    def may_come(self) -> bool:
+        """Whether the client may send more of its body: its other streams may have used up the window."""
+        return self._connection.may_come(self.number)
+
     def pauseProducing(self) -> None:
         self._paused = True
 
@@ -289,6 +299,7 @@ class Stream:
                 return
             first = bytes(self._waiting[:room])
             del self._waiting[:room]
+            self._sent += len(first)
             ends = self._told_all and not self._waiting and not self._trailers
             connection.data(self.number, first, ends)
             if ends:

@@ -23,16 +23,39 @@ class Deadlines(HttpCase):
     """What is waited for, and for how long."""
 
     def test_silent_client(self) -> None:
-        """A client that asks for nothing is let go without a word after keepalive_timeout."""
-        self.listen(http=HttpSpec(keepalive_timeout=5.0))
+        """A client that asks for nothing is let go without a word, sooner if it never asked."""
+        self.listen(http=HttpSpec(keepalive_timeout=8.0, header_timeout=5.0))
         fresh, served = self.client(), self.client(GET)
         self.say(self.server, OK)
         self.pass_time(4)
         self.assertEqual((fresh.ended.value, served.ended.value), ("not yet", "not yet"))
         self.pass_time(3)
+        self.assertEqual((fresh.ended.value, served.ended.value), ("an end", "not yet"))
+        self.pass_time(3)
         self.assertEqual((fresh.ended.value, served.ended.value), ("an end", "an end"))
         self.assertEqual((self.heard(fresh), self.heard(served)), (b"", ANSWERED))
-        self.assertEqual([record.reason for record in self.notebook.records], [Reason.IDLE_TIMEOUT] * 2)
+        self.assertEqual(
+            [(record.reason, record.detail) for record in self.notebook.records],
+            [
+                (Reason.IDLE_TIMEOUT, "it has asked for nothing within header_timeout"),
+                (Reason.IDLE_TIMEOUT, "it has asked for nothing more"),
+            ],
+        )
+        self.over()
+
+    def test_late_head(self) -> None:
+        """The first head must come within header_timeout of the client, later ones of their first byte."""
+        self.listen(http=HttpSpec(header_timeout=5.0))
+        late, good = self.client(), self.client(GET)
+        self.say(self.server, OK)
+        self.pass_time(4)
+        self.say(late, GET[:4])
+        self.say(good, GET[:4])
+        self.pass_time(3)
+        self.assertTrue(self.heard(late).startswith(b"HTTP/1.1 408 "))
+        self.say(good, GET[4:])
+        self.say(self.server, OK)
+        self.assertEqual(self.heard(good), ANSWERED * 2)
         self.over()
 
     def test_slow_head(self) -> None:
@@ -75,7 +98,7 @@ class Deadlines(HttpCase):
         self.say(self.server, OK[:-2])
         self.pass_time(13)
         self.assertNotEqual(client.ended.value, "not yet")
-        self.assertEqual(self.outcomes(), [(200, Reason.IDLE_TIMEOUT)])
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_TIMEOUT)])
         self.over()
 
     def test_stalled_client(self) -> None:

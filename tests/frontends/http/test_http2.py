@@ -232,6 +232,20 @@ class Http2(HttpCase):
         self.assertEqual([record.reason for record in self.notebook.records], [Reason.IDLE_TIMEOUT])
         self.over()
 
+    def test_header_timeout(self) -> None:
+        """One that never brings a request ends so after header_timeout."""
+        self.listen(http=HttpSpec(header_timeout=5.0))
+        client = Http2Client(self)
+        for _ in range(8):
+            self.pass_time(1)
+        client.hear()
+        self.assertEqual(client.goaway, 0)
+        self.assertEqual(
+            [(record.reason, record.detail) for record in self.notebook.records],
+            [(Reason.IDLE_TIMEOUT, "it has asked for nothing within header_timeout")],
+        )
+        self.over()
+
     def test_max_requests(self) -> None:
         """After max_requests the client is told by GOAWAY to come again on another connection."""
         self.listen(http=HttpSpec(max_requests=2))
