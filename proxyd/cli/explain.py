@@ -8,6 +8,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any, Iterator, NoReturn
 
+from attrs import evolve
+
 from proxyd.cli.command import Command, misused, read_config, takes_file
 from proxyd.cli.table import aligned
 from proxyd.config.document import Config
@@ -31,6 +33,7 @@ _REQUEST = ("host", "path", "method", "scheme")
 _SCHEMES = ("http", "https")
 _STATES = ("up", "down", "checking", "draining", "maintenance", "ejected")
 _HEADER = "header"
+_COOKIE = "header.cookie"
 _NUMBERS = {"weight": Count(0, HEAVIEST), "open": Count(0, 1_000_000)}
 _WIDTH = 14  # of the words on the left
 
@@ -50,6 +53,8 @@ def explain(arguments: Namespace) -> int:
     try:
         lists = Lists(config.lists)
         admission, supposed = _admission(config, listener, lists), _supposed(given, listener)
+        if any(name.lower() == _COOKIE for name in given):
+            supposed = evolve(supposed, secrets=_secrets(config))
         if listener.access and "client" not in given:
             _wrong(f"client= is missing; listener {listener.name} has allow or deny, which go by it")
         found = explained(listener, admission, pools, supposed, Random(arguments.seed).random, lists)
@@ -121,6 +126,23 @@ def _admission(config: Config, listener: ListenerSpec, lists: Lists) -> Admissio
             print(*problems, sep="\n", file=sys.stderr)
             raise SystemExit(1)
     return admission
+
+
+def _secrets(config: Config) -> dict[str, bytes]:
+    """What the cookies of pools are sealed with; leaves with status 1 if a file cannot be used."""
+    from proxyd.config.affinity import read_secret
+
+    problems: list[Problem] = []
+    secrets = {}
+    for pool in config.pools:
+        cookie = pool.affinity.cookie if pool.affinity is not None else None
+        if cookie is not None:
+            text = cookie.secret.encode("utf-8")
+            secrets[pool.name] = read_secret(cookie.secret_path, problems) if cookie.secret_path else text
+    if problems:
+        print(*problems, sep="\n", file=sys.stderr)
+        raise SystemExit(1)
+    return secrets
 
 
 def _supposed(given: dict[str, str], listener: ListenerSpec) -> Supposed:
@@ -283,7 +305,8 @@ def _arguments(parser: ArgumentParser) -> None:
         nargs="*",
         help="who comes: listener=NAME client=ADDRESS[:PORT] sni=NAME alpn=h2,http/1.1 "
         f"speaks={'|'.join(SPEAKS)} remembered=SERVER, which it had before; what it asks for over "
-        "HTTP: host=NAME path=/A?B method=GET scheme=http|https header.NAME=VALUE; and how the servers are, "
+        "HTTP: host=NAME path=/A?B method=GET scheme=http|https header.NAME=VALUE (the cookie of an affinity "
+        "is read); and how the servers are, "
         f"those that are not named being up: {'= '.join(_STATES[1:])}= and names with commas between, "
         "weight.SERVER=N, open.SERVER=N",
     )

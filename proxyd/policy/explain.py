@@ -28,7 +28,7 @@ from proxyd.interfaces import IKeyed
 from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.explainrequest import SupposedRequest, led
+from proxyd.policy.explainrequest import SupposedRequest, led, server_of
 from proxyd.policy.lists import Lists, client_bytes
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import Pool
@@ -48,7 +48,7 @@ class Supposed:
     What is supposed of a client, and of the servers by their names; those that are not named are up.
 
     ``remembered`` is the server that the client had before, for a pool with affinity.  ``request`` is what it
-    asks for, where requests are led.
+    asks for, where requests are led, and ``secrets`` are what cookies in it are sealed with, by pools.
     """
 
     arrival: Arrival = Arrival()
@@ -59,6 +59,7 @@ class Supposed:
     open: Mapping[str, int] = {}
     remembered: str = ""
     request: SupposedRequest = SupposedRequest()
+    secrets: Mapping[str, bytes] = {}
 
 
 class NotSupposed(Exception):
@@ -147,7 +148,11 @@ def explain(
         start = evolve(start, opening=way.opening, routes=routes, actions=way.actions)
         if way.reason is not None or not way.pool:
             return evolve(start, reason=way.reason, detail=way.detail)
-        return _in_the_pool(start, pools[way.pool], supposed, random, lists)
+        spec = pools[way.pool]
+        if not supposed.remembered:
+            brought = server_of(spec, request, supposed.secrets.get(spec.name, b""))
+            supposed = evolve(supposed, remembered=brought)
+        return _in_the_pool(start, spec, supposed, random, lists)
     supposed, opening = _heard(listener, supposed)
     start = evolve(start, opening=opening)
     if listener.tls == PASSTHROUGH and supposed.speaks != TLS:

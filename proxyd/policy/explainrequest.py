@@ -13,16 +13,20 @@ from typing import Any, Iterator, Optional, Sequence
 from attrs import evolve, fields, frozen
 
 from proxyd.config.action import CLIENT, LISTENER, ROUTE, USER, ActionSpec
+from proxyd.config.affinity import COOKIE
 from proxyd.config.condition import PATTERN_SIGN, ConditionSpec, Values
 from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients, shown
+from proxyd.config.pool import PoolSpec
 from proxyd.config.route import RouteSpec
 from proxyd.errors import Malformed, Reason
 from proxyd.policy.action import Rewriter, fill, location, words_of
 from proxyd.policy.asked import Asked
+from proxyd.policy.cookie import Sealed
 from proxyd.policy.httproute import HttpRoutes, Undecided
 from proxyd.policy.lists import Lists
+from proxyd.wire.cookie import sent
 from proxyd.wire.http1 import Memory, parse_request
 from proxyd.wire.httpfields import Lines, Unacceptable, parse_field
 
@@ -57,6 +61,16 @@ def supposed_request(
     return SupposedRequest(
         request.method, request.host, request.target, tuple(map(str.encode, fields)), secure
     )
+
+
+def server_of(spec: PoolSpec, request: SupposedRequest, secret: bytes) -> str:
+    """The server of the pool that the cookie in a request leads to; "" if it was not sealed with this."""
+    if not secret or spec.affinity is None or spec.affinity.key != COOKIE or spec.affinity.cookie is None:
+        return ""
+    sealed = Sealed(secret, spec.name)
+    name = spec.affinity.cookie.name.encode()
+    mark = sealed.open(next(sent(map(parse_field, request.fields), name), b""))
+    return next((server.name for server in spec.servers if mark and sealed.mark(server.name) == mark), "")
 
 
 @frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from proxyd.policy.cookie import Sealed
 from tests.cli.shell import ShellCase
 
 CONFIG = """
@@ -224,6 +225,24 @@ class ExplainTests(ShellCase):
         self.write("10.1.0.0/33\n", "blocked.txt")
         status, out, err = self.explain("client=10.1.2.3", text=text)
         self.assertEqual((status, out, self.local(err).split(" ")[0]), (1, "", "blocked.txt:1:"))
+
+    def test_cookies(self) -> None:
+        """A cookie says which server its client had, to who has the secret."""
+        secret = b"what nobody else knows"
+        self.write(secret, "key")
+        text = "[listener l]\nbind = tcp:80\nprotocol = http\npool = web\n"
+        text += "[pool web]\naffinity = cookie name=SRV secret=file:key\nserver a = h:1\nserver b = h:2\n"
+        value = Sealed(secret, "web").seal("b", b"a nonce.").decode()
+        for cookie, had in ((value, "this client had b"), (value[:-1], "this client is not remembered")):
+            out = self.explain(f"header.Cookie=x=y; SRV={cookie}", text=text)[1]
+            self.assertIn(f"affinity      by cookie; {had}\n", out)
+        self.assertIn("chosen        b\n", self.explain(f"header.cookie=SRV={value}", text=text)[1])
+        out = self.explain(f"header.cookie=SRV={value}", "draining=b", text=text)[1]
+        self.assertIn("chosen        b\n", out)
+        self.write(b"short", "key")
+        status, out, err = self.explain(f"header.cookie=SRV={value}", text=text)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(self.local(err), "key: is shorter than 16 bytes, and could be guessed\n")
 
     def test_maintenance(self) -> None:
         """Who is turned away since the pool is in maintenance, also where a file says who is not."""

@@ -16,14 +16,18 @@ from proxyd.config.action import (
     RespondSpec,
     RewriteSpec,
 )
+from proxyd.config.address import TcpAddress
+from proxyd.config.affinity import AffinitySpec, CookieSpec
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.condition import ConditionSpec, Values
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients
+from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.template import template
 from proxyd.errors import Malformed, Reason
-from proxyd.policy.explainrequest import Led, SupposedRequest, led, supposed_request
+from proxyd.policy.cookie import Sealed
+from proxyd.policy.explainrequest import Led, SupposedRequest, led, server_of, supposed_request
 from proxyd.policy.lists import Lists
 from tests.support.case import Case
 
@@ -168,6 +172,25 @@ class ExplainRequest(Case):
         ]:
             found = way(*routes, request=supposed_request("GET", "a", target), pool="")
             self.assertEqual((found.reason, found.detail), (reason, detail))
+
+    def test_cookies(self) -> None:
+        """A cookie that was sealed for a server of the pool leads to it; nothing else does."""
+        servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 1)) for name in "ab")
+        spec = PoolSpec("web", servers, affinity=AffinitySpec("cookie", cookie=CookieSpec("SRV")))
+        sealed = Sealed(b"secret", "web")
+        request = supposed_request("GET", "a", "/", [f"Cookie: SRV={sealed.seal('b', bytes(8)).decode()}"])
+        self.assertEqual(server_of(spec, request, b"secret"), "b")
+        gone = supposed_request("GET", "a", "/", [f"Cookie: SRV={sealed.seal('c', bytes(8)).decode()}"])
+        source = evolve(spec, affinity=AffinitySpec("source"))
+        for other, asked, secret in (
+            (spec, gone, b"secret"),
+            (spec, request, b"other"),
+            (spec, request, b""),
+            (spec, SupposedRequest(), b"secret"),
+            (source, request, b"secret"),
+            (evolve(spec, affinity=None), request, b"secret"),
+        ):
+            self.assertEqual(server_of(other, asked, secret), "")
 
     def test_no_request(self) -> None:
         """What nobody could ask is said to be none."""
