@@ -144,7 +144,9 @@ def _pool(pool: PoolSpec) -> str:
     memory = f", affinity {_affinity(pool.affinity)}" if pool.affinity else ""
     plain = sum(server.tls is None for server in pool.servers)
     tls = "" if plain == len(pool.servers) else f" over TLS but for {plain}" if plain else " over TLS"
-    return f"{servers}{spare}{tls}, balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"
+    closed = ", in maintenance" * pool.maintenance
+    ways = f"balance {pool.balance.name}{memory}, check {checks or 'none'}{header}"
+    return f"{servers}{spare}{tls}, {ways}{closed}"
 
 
 def _affinity(affinity: AffinitySpec) -> str:

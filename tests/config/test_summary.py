@@ -14,6 +14,16 @@ class SummaryTests(IniCase):
             "listener l: tcp on tcp:80, to pool p\npool p: 1 server, balance p2c, check none",
         )
 
+    def test_pools(self) -> None:
+        """By what clients come back, and whether they are turned away."""
+        text = MINIMAL.replace("pool = p\n", "pool = p\nprotocol = http\n")
+        for line, said in (
+            ("affinity = source", "pool p: 1 server, balance p2c, affinity source for 30m, check none"),
+            ("affinity = cookie name=SRV", "pool p: 1 server, balance p2c, affinity cookie SRV, check none"),
+            ("maintenance = yes", "pool p: 1 server, balance p2c, check none, in maintenance"),
+        ):
+            self.assertEqual(summary(self.load(f"{text}{line}\n")).split("\n")[-1], said)
+
     def test_most(self) -> None:
         """Listeners, pools, demo servers, admin socket, metrics and access log."""
         text = (
