@@ -284,6 +284,7 @@ class HttpConnection(Session):
                 self.reason, self.detail = Reason.CLIENT_GONE if orderly else Reason.CLIENT_RESET, detail
             if self.http2 is not None:
                 self.http2.lost()
+                self.http2 = None  # each knows the other, and the garbage collector comes late
             self._give_up_dialing()
             if self.server.connected:
                 self.server.transport.unregisterProducer()

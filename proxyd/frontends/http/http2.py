@@ -362,6 +362,7 @@ class Http2:
             stream.cancelled(detail)
         for stream in self._waiting:
             stream.cancelled(detail)
+        self._waiting.clear()
 
 
 classImplements(Http2, IPushProducer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -14,6 +16,9 @@ from hyperframe.frame import (
 
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
+from proxyd.frontends.http.http2 import Http2 as Http2Streams
+from proxyd.frontends.http.session import HttpSession
+from proxyd.frontends.http.stream import Stream
 from proxyd.wire.http2frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
 from tests.frontends.http.front import GET, OK, TOLD, HttpCase
@@ -273,6 +278,24 @@ class Http2(HttpCase):
             self.pass_time(1)
             self.assertEqual([server.closed for server in servers], [True, True], how)
             self.over()
+
+    def test_nothing_is_left(self) -> None:
+        """What a connection was made of goes with it, and does not wait for the garbage collector."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.listen()
+        client = Http2Client(self)
+        first, second = client.ask(), client.ask()
+        self.say(self.datapath.peers[0], OK)
+        client.hear()
+        self.assertEqual((client.ended, second), ([first], 3))
+        kinds = (Http2Streams, Stream, HttpSession)
+        self.assertEqual([sum(isinstance(one, kinds) for one in gc.get_objects())], [1 + 2 + 3])
+        client.peer.close()
+        self.pass_time(2)
+        self.assertEqual([one for one in gc.get_objects() if isinstance(one, kinds)], [])
+        self.over()
 
     def test_only_at_the_beginning(self) -> None:
         """The preface behind a request of HTTP/1.1 is no request, and gets 400."""
