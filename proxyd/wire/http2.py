@@ -12,7 +12,7 @@ with Upgrade.
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, Optional, Sequence
 
 from proxyd.wire.http1 import CHUNKED
 from proxyd.wire.httpfields import NOT_IN_TRAILERS, Field, Unacceptable, parse_field, show
@@ -41,6 +41,9 @@ _PSEUDO = (b":method", b":scheme", b":authority", b":path", b":protocol")
 WEBSOCKET = b"websocket"  # RFC 6455, 4.1
 _OF_HANDSHAKES = (b"sec-websocket-key", b"sec-websocket-accept")  # which HTTP/2 has no use for (RFC 8441, 5)
 
+KNOWN = 64  # fields of a connection whose lines are remembered
+LONGEST_KNOWN = 256  # bytes of a line
+
 Header = tuple[bytes, bytes]
 
 
@@ -55,18 +58,29 @@ class Head:
         self.length = length
 
 
-def request_head(headers: Iterable[Sequence[bytes]], ended: bool, key: Callable[[], bytes] = bytes) -> Head:
+def request_head(
+    headers: Iterable[Header],
+    ended: bool,
+    known: Optional[dict[Header, bytes]] = None,
+    key: Callable[[], bytes] = bytes,
+) -> Head:
     """
     The head of a request; ``ended`` says that no body follows.
 
-    ``key`` makes what a WebSocket is asked for with (RFC 6455, 4.1).  Raises `Unacceptable`.
+    ``known`` are the lines of fields that were judged before, which is added to, up to `KNOWN`; ``key`` makes
+    what a WebSocket is asked for with (RFC 6455, 4.1).  Raises `Unacceptable`.
     """
+    known = {} if known is None else known
     pseudo: dict[bytes, bytes] = {}
     lines: list[bytes] = []
     crumbs: list[bytes] = []
     host, length = b"", b""
     for header in headers:
-        name, value = header[0], header[1]
+        line = known.get(header)
+        if line is not None:
+            lines.append(line)
+            continue
+        name, value = header
         if _VALUE(value) is None:
             raise Unacceptable(400, f"the value of {show(name)}", "9113 8.2.1")
         if name[:1] == b":":
@@ -75,20 +89,23 @@ def request_head(headers: Iterable[Sequence[bytes]], ended: bool, key: Callable[
             pseudo[name] = value
             continue
         _judge(name, value)
+        line = b""
         if name == b"host":
             if host:
                 raise Unacceptable(400, "two Host fields", "9112 3.2")
-            host = value
-            lines.append(b"")  # its line is the first one
+            host = value  # its line is the first one
         elif name == b"cookie":
             crumbs.append(value)
-            lines.append(b"")
-        elif name in _OF_HANDSHAKES:
-            lines.append(b"")
-        else:
-            if name == b"content-length":
-                length = value
-            lines.append(b"%s: %s\r\n" % (name, value))
+        elif name == b"content-length":
+            length = value
+            line = b"content-length: %s\r\n" % value
+        elif name not in _OF_HANDSHAKES:
+            line = b"%s: %s\r\n" % header
+            if len(line) <= LONGEST_KNOWN:
+                if len(known) >= KNOWN:
+                    known.clear()
+                known[header] = line
+        lines.append(line)
     method, authority = _named(pseudo, host)
     if crumbs:
         lines.append(b"cookie: %s\r\n" % b"; ".join(crumbs))  # RFC 9113, 8.2.3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxyd.wire.http1 import CHUNKED, Memory, parse_request
-from proxyd.wire.http2 import FIRST_LINE, TUNNEL, Header, request_head, trailer_fields
+from proxyd.wire.http2 import FIRST_LINE, KNOWN, LONGEST_KNOWN, TUNNEL, Header, request_head, trailer_fields
 from proxyd.wire.http2frames import PREFACE
 from proxyd.wire.httpfields import Lines, Unacceptable
 from tests.support import smuggling2
@@ -54,7 +54,7 @@ class Heads(Case):
 
     def test_tunnel(self) -> None:
         """A WebSocket is asked for as by HTTP/1.1, with a key that is ours alone."""
-        found = request_head([*CONNECT, (b"sec-websocket-key", b"theirs")], False, lambda: b"ours")
+        found = request_head([*CONNECT, (b"sec-websocket-key", b"theirs")], False, None, lambda: b"ours")
         self.assertEqual((found.method, found.length), (b"GET", TUNNEL))
         request = parse_request(found.head, Memory(Lines()))
         assert request is not None
@@ -120,6 +120,27 @@ class Heads(Case):
             with self.assertRaises(Unacceptable, msg=str(headers)) as caught:
                 request_head(headers, True)
             self.assertEqual(caught.exception.section, section, headers)
+
+    def test_known(self) -> None:
+        """What was judged before is the same again, wherever it stands, and not all of it is remembered."""
+        known: dict[Header, bytes] = {}
+        headers = [
+            *GET,
+            (b"x", b"y"),
+            (b"host", b"example.com"),
+            (b"content-length", b"3"),
+            (b"cookie", b"a"),
+        ]
+        first = request_head(headers, False, known)
+        again = request_head(headers, False, known)
+        self.assertEqual((again.head, again.length), (first.head, 3))
+        self.assertEqual(known, {(b"x", b"y"): b"x: y\r\n"})
+        with self.assertRaises(Unacceptable):
+            request_head([(b"x", b"y"), *GET], True, known)
+        for number in range(1000):
+            request_head([*GET, (b"x", b"%d" % number), (b"z", b"z" * number)], True, known)
+        self.assertLessEqual(len(known), KNOWN)
+        self.assertLessEqual(max(map(len, known.values())), LONGEST_KNOWN)
 
     def test_smuggling(self) -> None:
         """No head of the corpus that is wrong becomes a request, and those that are right become one."""

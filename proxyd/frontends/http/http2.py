@@ -28,7 +28,7 @@ from proxyd.wire.http1 import Answer, Memory
 from proxyd.wire.http2 import Head, request_head, trailer_fields
 from proxyd.wire.http2connection import Asked, Came, Cancelled, Connection, Event
 from proxyd.wire.http2frames import NO_ERROR, REFUSED_STREAM, Broken
-from proxyd.wire.http2heads import Headers
+from proxyd.wire.http2heads import Header, Headers
 from proxyd.wire.httpfields import Unacceptable
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Http2:
         # Who asks again says mostly the same, and is told the same.
         self._asked: Headers = ()
         self._asked_head: Optional[Head] = None
+        self._known: dict[Header, bytes] = {}
         self.memory = Memory(self.http.lines)  # of answers
         self.told: Optional[Answer] = None
         self.headers_told: Headers = ()
@@ -150,10 +151,10 @@ class Http2:
     def _head(self, headers: Headers, ended: bool) -> Head:
         """`request_head`, which is not asked again for what it was asked last."""
         if not ended:
-            return request_head(headers, False, _websocket_key)
+            return request_head(headers, False, self._known, _websocket_key)
         if self._asked_head is None or headers != self._asked:
             self._asked_head = None
-            self._asked_head = request_head(headers, True)
+            self._asked_head = request_head(headers, True, self._known)
             self._asked = headers
         return self._asked_head
 
