@@ -264,8 +264,13 @@ static size_t head_of(size_t got)
 /* Answer with so many bytes; false if the connection is lost. */
 static bool answer(struct conn *c, size_t size)
 {
-    int head = snprintf(page, 256, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-                        "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", size);
+    static char date[32];        /* of the first answer: an old one would be too old to be stored */
+    if (!date[0]) {
+        time_t now = time(NULL);
+        strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+    }
+    int head = snprintf(page, 256, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: %s\r\n"
+                        "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", date, size);
     size_t first = size < BULK ? size : BULK;
     memset(page + head, 'k', first);
     ssize_t sent = send(c->fd, page, (size_t)head + first, MSG_NOSIGNAL);

@@ -6,7 +6,7 @@ has passive ones), and a line for each connection in a file of its own.  Each is
 
 On the same port of another address each passes TLS on, and reads the name in it; of a third address TLS ends,
 with the same certificate; of a fourth HTTP is spoken: each tells servers of the client, passes bodies on
-as they come, and keeps connections to them; and of a fifth HTTP/2.
+as they come, and keeps connections to them; of a fifth HTTP/2; and of a sixth HTTP, with answers stored.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
 HTTP_HOST = "127.0.0.4"  # where HTTP is spoken, in the same way
 
 H2_HOST = "127.0.0.5"  # where HTTP/2 is, without TLS
+
+CACHE_HOST = "127.0.0.6"  # where answers of HTTP are stored, and given again
 
 KEPT = 64  # connections to each server that wait for a request, as many as the load has clients
 
@@ -189,6 +191,8 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         f"[listener http]\nbind = tcp:{port}:interface={HTTP_HOST} tcp:{port}:interface={H2_HOST}\n"
         "pool = servers\nprotocol = http\n"
         "max_requests = 1000000\n"
+        f"[listener cache]\nbind = tcp:{port}:interface={CACHE_HOST}\npool = servers\nprotocol = http\n"
+        "max_requests = 1000000\ncache = pages\n[cache pages]\nnegative = 200=1h\n"
         f"[pool servers]\ncheck = tcp\nmax_idle_connections = {KEPT}\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
     )
@@ -225,6 +229,9 @@ def haproxy(folder: Path, port: int, servers: Sequence[str]) -> Command:
         "  default_backend servers\n"
         f"frontend http\n  mode http\n  option httplog\n  option forwardfor\n  bind {HTTP_HOST}:{port}\n"
         f"  bind {H2_HOST}:{port} proto h2\n  default_backend http\n"
+        "cache pages\n  total-max-size 64\n  max-object-size 1048576\n  max-age 3600\n"
+        f"frontend cache\n  mode http\n  option httplog\n  bind {CACHE_HOST}:{port}\n"
+        "  http-request cache-use pages\n  http-response cache-store pages\n  default_backend http\n"
         "backend http\n  mode http\n  balance roundrobin\n  http-reuse always\n"
         + "".join(f"  server s{number} {server} check inter 5s\n" for number, server in enumerate(servers))
         + "backend servers\n  balance roundrobin\n"
@@ -281,6 +288,11 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
             f"  {kind}_temp_path {kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body")
         )
         + f"  upstream servers {{\n{upstream}    keepalive {KEPT};\n    keepalive_requests 1000000;\n  }}\n"
+        "  proxy_cache_path cache keys_zone=pages:8m max_size=64m;\n"
+        f"  server {{\n    listen {CACHE_HOST}:{port};\n    location / {{\n"
+        "      proxy_pass http://servers;\n      proxy_http_version 1.1;\n"
+        "      proxy_set_header Connection '';\n      proxy_set_header Host $http_host;\n"
+        "      proxy_cache pages;\n      proxy_cache_valid 200 1h;\n    }\n  }\n"
         "  map $http_upgrade $connection_upgrade {\n    default upgrade;\n    '' '';\n  }\n"
         f"  server {{\n    listen {HTTP_HOST}:{port};\n"
         f"    listen {H2_HOST}:{port} http2;\n    location / {{\n      proxy_pass http://servers;\n"

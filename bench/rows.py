@@ -46,7 +46,7 @@ class Row:
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
     beside: Mapping[str, int] = {}  # a load on the same proxy that this one is compared with
-    streams: Mapping[str, int] = {}  # of HTTP/2, by `h2load` instead of our own load
+    streams: Mapping[str, int] = {}  # of HTTP/2, or of what is stored, by `h2load` instead of our own load
     checked: int = 0  # servers that are only checked; compared with the same load on a proxy without them
 
     @property
@@ -279,6 +279,18 @@ ROWS = {
             requests("exchanges", 0.15),
             streams={"clients": 10, "streams": 10, "size": 1024},
         ),
+        Row(
+            "cached1k",
+            "HTTP: GET of 1 KB that is stored, on 64 connections",
+            requests("exchanges", 0.7),
+            streams={"clients": 64, "streams": 1, "size": 1024, "cached": 1},
+        ),
+        Row(
+            "cached100k",
+            "HTTP: GET of 100 KB that is stored, on 16 connections",
+            requests("exchanges", 0.7),
+            streams={"clients": 16, "streams": 1, "size": 102_400, "cached": 1},
+        ),
         Row("memory", f"{IDLE:,} idle connections", memory(1.5), fresh=True),
         Row(
             "underbulk",
@@ -350,6 +362,7 @@ ROWS = {
 
 GROUPS = {
     "http": ("httpkeep", "httpclose", "http100k", "http10m", "httpput", "websocket", "h2"),
+    "cache": ("cached1k", "cached100k"),
     "bulk": ("upload", "download", "passthrough"),
     "tls": ("tlssmall", "tlsdownload", "tlsupload", "tlsconnect", "tlsresume", "tlsmemory"),
     "p99": ("underbulk", "underpaced", "underflood"),

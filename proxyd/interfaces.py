@@ -457,7 +457,7 @@ class CacheSnapshot:
 
     ``requests`` has how many had what of it, by the words of `RequestRecord`; ``evicted`` is how many
     answers had to make room so far, ``purged`` how many were thrown away by the operator, and ``saved`` how
-    many bytes were sent without asking a server.
+    many bytes were sent without asking a server.  The same of the disk is 0 where nothing is stored there.
     """
 
     name: str
@@ -468,6 +468,9 @@ class CacheSnapshot:
     evicted: int = 0
     purged: int = 0
     saved: int = 0
+    disk_entries: int = 0
+    disk_used: int = 0
+    disk_size: int = 0
 
 
 @frozen

@@ -173,7 +173,7 @@ class ProxyService(Service):
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
-        self.caches = {spec.name: Cache(spec, reactor.seconds) for spec in config.caches}
+        self.caches = {spec.name: Cache(spec, reactor.seconds, self._in_thread) for spec in config.caches}
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
@@ -258,6 +258,7 @@ class ProxyService(Service):
             acme=self._acme.snapshots,
             ocsp=self._ocsp.snapshots,
             certificates=self._certificates.certificates,
+            caches=self.caches,
         )
         return AdminFactory(steered, self._reactor)
 
@@ -282,6 +283,8 @@ class ProxyService(Service):
             except StartError as error:
                 wrong += error.lines
         wrong += self._list_files.load()
+        for cache in self.caches.values():
+            wrong += cache.faults()
         for frontend in self.frontends:
             if isinstance(frontend, HttpFactory):
                 wrong += frontend.load()
@@ -382,6 +385,8 @@ class ProxyService(Service):
         carry_over_bans(self._state, self.bans, self._reactor.seconds())
         for listener in self._own_listeners():
             listener.startListening()
+        for cache in self.caches.values():
+            cache.begin()
         self._acme.start()
         self._state.start()
         self._names.start()

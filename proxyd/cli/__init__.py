@@ -12,11 +12,11 @@ import io
 import sys
 from typing import Optional, Sequence
 
-from proxyd.cli import bans, check, clear, explain, show, simulate, steer
+from proxyd.cli import bans, cache, check, clear, explain, show, simulate, steer
 from proxyd.native import version
 
 _OFFLINE = (*check.COMMANDS, *explain.COMMANDS, *simulate.COMMANDS)
-COMMANDS = (*_OFFLINE, *show.COMMANDS, *steer.COMMANDS, *clear.COMMANDS, *bans.COMMANDS)
+COMMANDS = (*_OFFLINE, *show.COMMANDS, *steer.COMMANDS, *clear.COMMANDS, *bans.COMMANDS, *cache.COMMANDS)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

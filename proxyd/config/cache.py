@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Iterator, Mapping
 
 from attrs import frozen
 
+from proxyd.config.address import Folder
 from proxyd.config.bandwidth import Size
 from proxyd.config.options import Choice, Duration, OneWord, Option, Percent, Several, Text, YesNo
 from proxyd.config.proxyprotocol import Network, NetworkForm
@@ -44,6 +45,8 @@ class CacheSpec:
     lock_timeout: float = 5.0
     status_header: bool = True
     purge: tuple[Network, ...] = ()
+    path: str = ""
+    disk_size: int = 1024 * 1024 * 1024
 
 
 @frozen
@@ -172,7 +175,23 @@ OPTIONS = (
         Several(NetworkForm()),
         "Clients who may have what is stored thrown away, with the method PURGE and its URL.",
         "purge = 10.0.0.0/8",
-        otherwise="nobody",
+        otherwise="nobody; `proxyctl cache purge` does it, too",
+    ),
+    Option(
+        "path",
+        Folder(),
+        "A folder, of this cache alone, in which answers are kept as well: for those that have no room in "
+        "memory, and for the time after a restart. It must be there, and writable for the user that proxyd "
+        "runs as.",
+        "path = /var/cache/proxyd/pages",
+        otherwise="answers are kept in memory alone",
+    ),
+    Option(
+        "disk_size",
+        Size(),
+        "So much of the disk is used there. Each answer takes 4k at least, and some 600 bytes of memory.",
+        "disk_size = 20G",
+        default="1G",
     ),
 )
 
@@ -181,6 +200,11 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a cache: each an option, and what is wrong with it."""
     if given.get("max_object", 0) > given.get("size", CacheSpec("").size):
         yield "max_object", "is more than size, so nothing of that length could be stored"
+    if "disk_size" in given and "path" not in given:
+        yield (
+            "disk_size",
+            "is of a folder, and there is none; write path = /var/cache/proxyd/pages, for example",
+        )
     statuses = [status for status, _ in given.get("negative", ())]
     for status in {status for status in statuses if statuses.count(status) > 1}:
         yield "negative", f"{status} is given twice"

@@ -160,6 +160,7 @@ def configuration(reading: Reading) -> Config:
         _check_keys(judged, problems)
         _check_starttls(judged, problems)
         _check_acme(judged, problems)
+        _check_caches(judged, problems)
         if not any(one.section.kind == "listener" for one in judged):
             text = "has no [listener NAME] section, so there is nothing to do"
             problems.append(Problem(reading.files[0], 0, text))
@@ -368,6 +369,16 @@ def _check_acme(judged: list[_Judged], problems: list[Problem]) -> None:
             for option, text in wrong:
                 line = one.entries[option].line if option in one.entries else one.section.line
                 problems.append(one.section.problem(line, text, option))
+
+
+def _check_caches(judged: list[_Judged], problems: list[Problem]) -> None:
+    """No two caches may have the same folder."""
+    seen: dict[str, str] = {}
+    for one in judged:
+        path = one.values.get("path", "") if one.section.kind == "cache" else ""
+        if path and seen.setdefault(path, one.section.title) != one.section.title:
+            text = f"is that of [{seen[path]}], too; each needs a folder of its own"
+            problems.append(one.section.problem(one.entries["path"].line, text, "path"))
 
 
 def _check_contradictions(judged: list[_Judged], problems: list[Problem]) -> None:

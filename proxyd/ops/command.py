@@ -58,7 +58,8 @@ class Steered:
     ``names`` is what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
     returns how many there were.  ``counters`` are the tables of what
     clients do.  ``acme`` is how the certificates are that authorities give out, ``ocsp`` what these say of
-    them, and ``certificates`` those that TLS ends with here.
+    them, and ``certificates`` those that TLS ends with here.  ``caches`` are `proxyd.ops.cache.Purgeable`, by
+    their names.
     """
 
     pools: Mapping[str, Pool]
@@ -75,6 +76,7 @@ class Steered:
     acme: Callable[[], Iterable[AcmeSnapshot]] = tuple
     ocsp: Callable[[], Iterable[OcspSnapshot]] = tuple
     certificates: Callable[[], Iterable[CertificateSnapshot]] = tuple
+    caches: Mapping[str, Any] = Factory(dict)
 
 
 @frozen

@@ -18,7 +18,7 @@ from proxyd.config.options import unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.words import printable, quoted
 from proxyd.native import version
-from proxyd.ops import bans, certificates, connections, requests, tables
+from proxyd.ops import bans, cache, certificates, connections, requests, tables
 from proxyd.ops.command import (
     LONGEST_REASON,
     NOBODY_KNOWN,
@@ -329,5 +329,6 @@ COMMANDS = {
         *requests.COMMANDS,
         *tables.COMMANDS,
         *bans.COMMANDS,
+        *cache.COMMANDS,
     )
 }

@@ -92,6 +92,7 @@ SAID: Mapping[str, Of] = {
     "cn": attrgetter("client_cn"),
     "id": attrgetter("unique_id"),
     "user": attrgetter("user"),
+    "cache": attrgetter("cache"),
     "detail": attrgetter("detail"),
     "method": _bytes_of("method"),
     "host": _bytes_of("host"),

@@ -5,8 +5,8 @@ A text line is like that of a connection (`proxyd.ops.accesslog`; one line, fold
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com target=/index.html
     version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- user=- id=- tls=- sni=- alpn=-
-    cn=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480 retries=0
-    server_tls=- reason=answered fault=nobody detail=-
+    cn=- cache=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480
+    retries=0 server_tls=- reason=answered fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the head of the request was there (UTC); the lines are written when it is over
@@ -14,6 +14,7 @@ the time      when the head of the request was there (UTC); the lines are writte
 ``status``    what the client was answered, 0 if it got no answer
 ``user``      who has asked, if a password has shown it
 ``id``        what the client was shown for ``{id}`` in a page of ours
+``cache``     what it had of a cache: hit, stale, miss, revalidated, coalesced or bypass
 ``tls``       and ``sni``, ``alpn``, ``cn``: of the connection that it came on
 ``connect``   how long the connect to the server took, seconds; 0 on a connection that was kept
 ``first…``    how long it took until the server's answer began, seconds
@@ -55,7 +56,7 @@ def text_line(record: RequestRecord) -> str:
         f" version={record.version} status={record.status}"
         f"{_server(record.pool, record.server, record.server_address)}"
         f"{_way(record.via, record.route, record.user)}"
-        f" id={word(record.unique_id) if record.unique_id else '-'}{_tls(record)}"
+        f" id={word(record.unique_id) if record.unique_id else '-'}{_tls(record)} cache={record.cache or '-'}"
         f" queue={duration(record.queue_seconds)}"
         f" connect={'0.000000' if connect == 0.0 else duration(connect)}"
         f" first_byte={duration(record.first_byte_seconds)} total={duration(record.total_seconds)}"
@@ -123,6 +124,7 @@ def json_line(record: RequestRecord) -> str:
                 "route": record.route[:LONGEST_VALUE],
                 "user": record.user[:LONGEST_VALUE],
                 "unique_id": record.unique_id,
+                "cache": record.cache,
                 "tls": record.tls[:LONGEST_VALUE],
                 "sni": record.sni[:LONGEST_VALUE],
                 "alpn": record.alpn[:LONGEST_VALUE],

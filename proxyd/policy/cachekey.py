@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Iterable, Optional, Sequence
 
 from proxyd.config.cache import DROP, SORT
-from proxyd.wire.httpfields import FORWARDED, Field
+from proxyd.errors import Malformed
+from proxyd.wire.httpfields import FORWARDED, Field, show
+from proxyd.wire.target import parse_target
 
 _PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -41,6 +43,16 @@ def url(secure: bool, host: bytes, target: bytes) -> bytes:
     if host.endswith(_PORTS[scheme]):
         host = host[: -len(_PORTS[scheme])]
     return b"%s://%s%s" % (scheme, host, target)
+
+
+def read_url(text: bytes) -> bytes:
+    """The same of a URL as people write it.  Raises `proxyd.errors.Malformed`."""
+    scheme, colon, rest = text.partition(b"://")
+    if not colon or scheme.lower() not in _PORTS:
+        raise Malformed(f"{show(text)} does not begin with http:// or https://")
+    authority, slash, path = rest.partition(b"/")
+    target = parse_target(slash + path or b"/", True)
+    return url(scheme.lower() == b"https", authority, target.whole)
 
 
 def normal_query(query: Optional[bytes], how: str, ignored: Sequence[str] = ()) -> Optional[bytes]:

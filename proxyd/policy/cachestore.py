@@ -8,7 +8,7 @@ by what they say in the fields that an answer names in Vary.  The sizes of all o
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Iterator, Optional, Sequence
+from typing import Any, Generic, Hashable, Iterator, Optional, Sequence, TypeVar
 
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.eviction import Evictable, S3Fifo
@@ -19,34 +19,59 @@ VARIANTS = 32  # of one URL; a server that says Vary: User-Agent has no end of t
 TAGS = 100  # of one answer, the others are not heeded
 LONGEST_TAG = 256  # bytes
 
-OVERHEAD = 1500  # bytes that an answer takes beside its head and body, as measured
+# Bytes that an answer takes in memory beside its body, and twice its head; and that each of its fields does.
+OVERHEAD = 1200
+OF_A_FIELD = 200
+
+TOLD = 1000  # answers of which is kept what was prepared
 
 PURGED_IN_A_STEP = 5000  # URLs that are looked at
 
 
-class Stored(Evictable):
+class Filed(Evictable):
     """
-    One answer: ``names`` are the fields of requests that it goes by, ``chosen`` what they say.
+    One answer, as it is found: ``names`` are the fields of requests that it goes by, ``chosen`` what these
+    say.
 
     ``live`` says that it is the store's still; who holds on to one that is not may go on sending it.
-    ``told`` and ``told_at`` are whose who sends it.
     """
 
-    __slots__ = (
-        "body",
-        "chosen",
-        "fields",
-        "live",
-        "names",
-        "reason",
-        "status",
-        "tags",
-        "terms",
-        "told",
-        "told_at",
-        "url",
-        "way",
-    )
+    __slots__ = ("chosen", "live", "names", "tags", "url", "way")
+
+    def __init__(
+        self,
+        url: bytes,
+        way: bytes,
+        names: tuple[bytes, ...],
+        chosen: tuple[bytes, ...],
+        tags: frozenset[bytes],
+        size: int,
+    ) -> None:
+        super().__init__(size)
+        self.url = url
+        self.way = way
+        self.names = names
+        self.chosen = chosen
+        self.tags = tags
+        self.live = False
+
+    @property
+    def name(self) -> Hashable:
+        return self.url, self.way, self.chosen
+
+    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
+        """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
+        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
+
+    def same_as(self, other: Filed) -> bool:
+        """Whether both are answers to the same."""
+        return self.way == other.way and self.names == other.names and self.chosen == other.chosen
+
+
+class Stored(Filed):
+    """The same with all that is sent; ``told`` is whose who sends it."""
+
+    __slots__ = ("body", "fields", "reason", "status", "terms", "told")
 
     def __init__(
         self,
@@ -60,29 +85,15 @@ class Stored(Evictable):
         body: bytes,
         terms: Terms,
     ) -> None:
-        head = sum(len(field[2]) for field in fields)
-        super().__init__(len(body) + 2 * head + 2 * len(url) + OVERHEAD)
-        self.url = url
-        self.way = way
-        self.names = names
-        self.chosen = chosen
+        head = sum(2 * len(field[2]) + OF_A_FIELD for field in fields)
+        size = len(body) + head + 2 * len(url) + OVERHEAD
+        super().__init__(url, way, names, chosen, tags_of(fields), size)
         self.status = status
         self.reason = reason
         self.fields = fields
         self.body = body
         self.terms = terms
-        self.tags = tags_of(fields)
-        self.live = False
         self.told: Any = None
-        self.told_at = -1
-
-    @property
-    def name(self) -> Hashable:
-        return self.url, self.way, self.chosen
-
-    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
-        """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
-        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
 
     def renewed(self, fields: Sequence[Field], terms: Terms) -> Stored:
         """The same after its server has said that it is still good."""
@@ -98,16 +109,27 @@ def tags_of(fields: Sequence[Field]) -> frozenset[bytes]:
     return frozenset([each for each in found if 0 < len(each) <= LONGEST_TAG][:TAGS])
 
 
-class Store:
-    """Answers in memory, whose sizes together are ``budget`` bytes at most."""
+Kept = TypeVar("Kept", bound=Filed)
+
+
+class Store(Generic[Kept]):
+    """Answers whose sizes together are ``budget`` bytes at most."""
 
     def __init__(self, budget: int) -> None:
-        self._kept: S3Fifo[Stored] = S3Fifo(budget)
-        self._by_url: dict[bytes, list[Stored]] = {}
-        self._by_tag: dict[bytes, set[Stored]] = {}
+        self._kept: S3Fifo[Kept] = S3Fifo(budget)
+        self._by_url: dict[bytes, list[Kept]] = {}
+        self._by_tag: dict[bytes, set[Kept]] = {}
+
+    def forgotten(self, stored: Kept) -> None:
+        """It is not the store's any more; called once for each."""
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def budget(self) -> int:
+        """So many bytes it may use."""
+        return self._kept.budget
 
     @property
     def used(self) -> int:
@@ -119,7 +141,7 @@ class Store:
         """How many answers have gone for want of room, ever."""
         return self._kept.evicted
 
-    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Stored]:
+    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Kept]:
         """The answer to a request that says this, if there is one; the newest, if there are several."""
         for stored in self._by_url.get(url, ()):
             if stored.answers(way, fields):
@@ -131,14 +153,17 @@ class Store:
         """The fields of requests by which answers for a URL are known to be chosen."""
         return tuple(sorted({name for stored in self._by_url.get(url, ()) for name in stored.names}))
 
-    def put(self, stored: Stored) -> None:
+    def like(self, stored: Filed) -> Optional[Kept]:
+        """The one that is an answer to the same as this, if there is one."""
+        return next((other for other in self._by_url.get(stored.url, ()) if other.same_as(stored)), None)
+
+    def put(self, stored: Kept) -> None:
         """Keep it, in the place of the one that was an answer to the same."""
         proven = False
-        for other in self._by_url.get(stored.url, ()):
-            if other.way == stored.way and other.names == stored.names and other.chosen == stored.chosen:
-                proven = other.in_main or other.hits > 1
-                self.drop(other)
-                break
+        other = self.like(stored)
+        if other is not None:
+            proven = other.in_main or other.hits > 1
+            self.drop(other)
         variants = self._by_url.setdefault(stored.url, [])
         if len(variants) >= VARIANTS:
             self.drop(variants[-1])
@@ -149,13 +174,7 @@ class Store:
         for gone in self._kept.add(stored, proven):
             self._forget(gone)
 
-    def renew(self, stored: Stored, fields: Sequence[Field], terms: Terms) -> Stored:
-        """Keep it with other fields, and on other terms."""
-        made = stored.renewed(fields, terms)
-        self.put(made)
-        return made
-
-    def drop(self, stored: Stored) -> None:
+    def drop(self, stored: Kept) -> None:
         """It is not to be used any more."""
         if stored.live:
             self._kept.remove(stored)
@@ -185,9 +204,8 @@ class Store:
                     count += self.purge_url(url)
             yield count
 
-    def _forget(self, stored: Stored) -> None:
+    def _forget(self, stored: Kept) -> None:
         stored.live = False
-        stored.told = None
         variants = self._by_url[stored.url]
         variants.remove(stored)
         if not variants:
@@ -197,3 +215,27 @@ class Store:
             tagged.discard(stored)
             if not tagged:
                 del self._by_tag[tag]
+        self.forgotten(stored)
+
+
+class Memory(Store[Stored]):
+    """Answers in memory, and what was prepared of those that were asked for last."""
+
+    def __init__(self, budget: int) -> None:
+        super().__init__(budget)
+        self._told: dict[Stored, None] = {}
+
+    def prepared(self, stored: Stored, told: Any) -> None:
+        """Keep what was prepared of it, for as long as there are not many others."""
+        stored.told = told
+        if not stored.live or stored in self._told:
+            return
+        if len(self._told) >= TOLD:
+            oldest = next(iter(self._told))
+            del self._told[oldest]
+            oldest.told = None
+        self._told[stored] = None
+
+    def forgotten(self, stored: Stored) -> None:
+        stored.told = None
+        self._told.pop(stored, None)

@@ -81,6 +81,14 @@ cache = off
             self.assertEqual(len(found), 1, found)
             self.assertTrue(found[0].endswith(text), found[0])
 
+    def test_folders(self) -> None:
+        """Each cache has a folder of its own, and room there only if it has one."""
+        two = "".join(f"[cache {name}]\npath = /var/cache/p\n" for name in ("pages", "others"))
+        found = self.problems(FRONT % "cache = pages" + "\n" + two)
+        self.assertIn("path: is that of [cache pages], too; each needs a folder of its own", found[0])
+        found = self.problems(FRONT % "cache = pages" + "\n[cache pages]\ndisk_size = 1G\n")
+        self.assertIn("disk_size: is of a folder, and there is none", found[0])
+
     def test_references(self) -> None:
         """One that is not there is missed, and whoever speaks no HTTP has nothing to store."""
         found = self.problems(FRONT % "cache = pages")

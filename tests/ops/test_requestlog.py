@@ -26,8 +26,8 @@ class Lines(Case):
             text_line(request()),
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com"
             " target=/index.html version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=-"
-            " user=- id=- tls=- sni=- alpn=- cn=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913"
-            " in=517 out=20480 retries=0 server_tls=- reason=answered fault=nobody detail=-\n",
+            " user=- id=- tls=- sni=- alpn=- cn=- cache=- queue=- connect=0.000312 first_byte=0.001204"
+            " total=0.001913 in=517 out=20480 retries=0 server_tls=- reason=answered fault=nobody detail=-\n",
         )
 
     def test_unread(self) -> None:
@@ -69,7 +69,7 @@ class Lines(Case):
             tls="TLSv1.3/X/resumed", sni="a.example", alpn="http/1.1", client_cn="Jo Doe", server_tls="Y"
         )
         self.assertIn(
-            ' tls=TLSv1.3/X/resumed sni=a.example alpn=http/1.1 cn="Jo Doe" queue=', text_line(told)
+            ' tls=TLSv1.3/X/resumed sni=a.example alpn=http/1.1 cn="Jo Doe" cache=- queue=', text_line(told)
         )
         self.assertIn(" retries=0 server_tls=Y reason=", text_line(told))
         found = json.loads(json_line(told))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from proxyd.config.cache import DROP, KEEP, SORT
-from proxyd.policy.cachekey import chosen_by, guarded, normal_query, url, way
+from proxyd.errors import Malformed
+from proxyd.policy.cachekey import chosen_by, guarded, normal_query, read_url, url, way
 from proxyd.wire.httpfields import Field, parse_field
 from tests.support.case import Case
 
@@ -98,3 +99,15 @@ class Poison(Case):
         for line in (b"X-Forwarded-For: 192.0.2.1", b"X-Real-IP: 192.0.2.1", b"Forwarded: for=192.0.2.1"):
             self.assertEqual(way("r", fields(line), True), plain, line)
         self.assertNotEqual(way("r", [], False), way("s", [], False))
+
+
+class Written(Case):
+    def test_urls(self) -> None:
+        """What people write is what is stored, in whatever way they write it."""
+        for text, found in (
+            (b"HTTP://A.example:80", b"http://a.example/"),
+            (b"https://a.example/x/../%7ey?q", b"https://a.example/~y?q"),
+        ):
+            self.assertEqual(read_url(text), found)
+        for text in (b"a.example/x", b"ftp://a/", b"http://a/%zz"):
+            self.assertRaises(Malformed, read_url, text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxyd.policy import cachestore
 from proxyd.policy.cachekey import chosen_by
-from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Store, Stored, tags_of
+from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Memory, Store, Stored, tags_of
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import Field, parse_field
 from tests.support.case import Case
@@ -30,7 +30,7 @@ def made(
 
 class Stores(Case):
     def setUp(self) -> None:
-        self.store = Store(1 << 20)
+        self.store: Store[Stored] = Store(1 << 20)
 
     def body(self, url: bytes = b"http://a/", *lines: bytes, way: bytes = b"p") -> Any:
         found = self.store.find(url, way, fields(*lines))
@@ -80,7 +80,8 @@ class Stores(Case):
         """What is still good has new fields and terms, and the body is the same object."""
         old = made(body=b"body")
         self.store.put(old)
-        new = self.store.renew(old, fields(b"X: 2"), Terms(99.0, 1.0))
+        new = old.renewed(fields(b"X: 2"), Terms(99.0, 1.0))
+        self.store.put(new)
         found = self.store.find(b"http://a/", b"p", [])
         self.assertIs(found, new)
         self.assertIs(new.body, old.body)
@@ -116,7 +117,7 @@ class Stores(Case):
     def test_tables_agree(self) -> None:
         """Whatever is put, found, dropped and purged, nothing is left in one table that is not in all."""
         random = Random(6)
-        store = Store(40 * OVERHEAD)
+        store: Store[Stored] = Store(40 * OVERHEAD)
         held: list[Stored] = []
         for _ in range(5000):
             what, url = random.random(), b"http://a/%d" % random.randrange(40)
@@ -137,3 +138,18 @@ class Stores(Case):
         self.assertEqual({each for variants in store._by_url.values() for each in variants}, live)
         self.assertEqual({each for tagged in store._by_tag.values() for each in tagged}, live)
         self.assertGreater(store.evicted, 0)
+
+
+class InMemory(Case):
+    def test_prepared(self) -> None:
+        """What was prepared is kept of so many, and of none that is not stored any more."""
+        self.patch(cachestore, "TOLD", 2)
+        memory = Memory(1 << 20)
+        held = [made(b"http://a/%d" % number) for number in range(4)]
+        for stored in held[:3]:
+            memory.put(stored)
+            memory.prepared(stored, "told")
+        self.assertEqual([stored.told for stored in held[:3]], [None, "told", "told"])
+        memory.drop(held[1])
+        memory.prepared(held[3], "told")
+        self.assertEqual((held[1].told, list(memory._told)), (None, [held[2]]))

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
 
+from twisted.internet.defer import Deferred
+
 from proxyd.config.cache import CacheSpec
+from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
 from proxyd.interfaces import CacheSnapshot
-from proxyd.policy.cachekey import chosen_by
-from proxyd.policy.cachestore import Store
+from proxyd.policy.cachekey import chosen_by, read_url
+from proxyd.policy.cachestore import Memory, Stored
 from proxyd.policy.freshness import Rules
 from proxyd.wire.httpfields import Field
 
 if TYPE_CHECKING:
+    from proxyd.frontends.http.caching import CachingSession
     from proxyd.frontends.http.fetching import Fetch
 
 # What a request is told to have had of the cache.
@@ -40,7 +44,10 @@ MOST_REFRESHES = 100  # of these, behind answers that are used meanwhile
 class Cache:
     """What is stored, and being fetched; ``counts`` are of requests, by the words above."""
 
-    def __init__(self, spec: CacheSpec, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, spec: CacheSpec, seconds: Callable[[], float], in_thread: Optional[InThread] = None
+    ) -> None:
+        """``in_thread`` does what may wait for the disk, and is there if something is stored there."""
         self.spec = spec
         self.seconds = seconds
         self.rules = Rules(
@@ -50,7 +57,12 @@ class Cache:
             spec.stale_while_revalidate,
             spec.stale_if_error,
         )
-        self.store = Store(spec.size)
+        self.store = Memory(spec.size)
+        self.disk: Optional[DiskStore] = None
+        if spec.path:
+            assert in_thread is not None
+            self.disk = DiskStore(spec.path, spec.disk_size, in_thread, seconds)
+        self._loading: dict[OnDisk, Loading] = {}
         self.counts = dict.fromkeys(WORDS, 0)
         self.saved = 0  # bytes that were sent without asking a server
         self.purged = 0
@@ -59,6 +71,49 @@ class Cache:
         self._fetches: dict[bytes, list[Fetch]] = {}
         self._fetching = 0
         self._passed: dict[tuple[bytes, bytes], float] = {}
+
+    # What is stored
+
+    def faults(self) -> list[str]:
+        """A line for what is wrong with its folder."""
+        wrong = self.disk.fault() if self.disk is not None else ""
+        return [f"[cache {self.spec.name}] path: {wrong}"] if wrong else []
+
+    def begin(self) -> None:
+        """Learn what is on the disk."""
+        if self.disk is not None:
+            Deferred.fromCoroutine(self.disk.begin()).addErrback(self.disk.failed)
+
+    def put(self, stored: Stored) -> None:
+        """Store it."""
+        self.store.put(stored)
+        if self.disk is not None:
+            self.disk.write(stored)
+
+    def drop(self, stored: Stored) -> None:
+        """It is not to be used any more."""
+        self.store.drop(stored)
+        disk = self.disk
+        if disk is not None:
+            known = disk.like(stored)
+            if known is not None:
+                disk.drop(known)
+
+    def load(self, known: OnDisk) -> Loading:
+        """Get it from the disk; what all wait for who ask for it."""
+        loading = self._loading.get(known)
+        if loading is None:
+            assert self.disk is not None
+            loading = self._loading[known] = Loading(self)
+
+            def came(stored: Optional[Stored]) -> None:
+                del self._loading[known]
+                if stored is not None:
+                    self.store.put(stored)
+                loading.over(stored)
+
+            self.disk.read(known).addCallback(came)
+        return loading
 
     # What is being fetched
 
@@ -92,7 +147,9 @@ class Cache:
         return None
 
     def close(self) -> None:
-        """Nobody waits for what is being fetched any more."""
+        """Nobody waits for what is being fetched any more, and nothing more is written."""
+        if self.disk is not None:
+            self.disk.close()
         for fetches in list(self._fetches.values()):
             for fetch in list(fetches):
                 fetch.cancel()
@@ -122,7 +179,10 @@ class Cache:
         """What is stored of a URL is not to be used any more, nor what is on its way; how many there were."""
         for fetch in self._fetches.get(url, ()):
             fetch.outdated = True
-        return self.store.purge_url(url)
+        count = self.store.purge_url(url)
+        if self.disk is not None:
+            count = max(count, self.disk.purge_url(url))
+        return count
 
     def purge_url(self, url: bytes) -> int:
         """The same, by the operator."""
@@ -130,9 +190,15 @@ class Cache:
         self.purged += count
         return count
 
+    def purge_named(self, url: str) -> int:
+        """The same of a URL as people write it.  Raises `proxyd.errors.Malformed`."""
+        return self.purge_url(read_url(url.encode("utf-8")))
+
     def purge_tag(self, tag: bytes) -> int:
         """Throw away what has a tag; how many answers there were."""
         count = self.store.purge_tag(tag)
+        if self.disk is not None:
+            count = max(count, self.disk.purge_tag(tag))
         self._outdate(lambda fetch: True)
         self.purged += count
         return count
@@ -140,11 +206,14 @@ class Cache:
     def purge_prefix(self, prefix: bytes) -> Iterator[int]:
         """Throw away what is stored of URLs that begin so, in steps; how many answers there were, so far."""
         self._outdate(lambda fetch: fetch.url.startswith(prefix))
-        before = 0
+        count = 0
         for count in self.store.purge_prefix(prefix):
-            self.purged += count - before
-            before = count
             yield count
+        if self.disk is not None:
+            for others in self.disk.purge_prefix(prefix):
+                count = max(count, others)
+                yield count
+        self.purged += count
 
     def _outdate(self, which: Callable[[Fetch], bool]) -> None:
         for fetches in self._fetches.values():
@@ -163,4 +232,38 @@ class Cache:
             store.evicted,
             self.purged,
             self.saved,
+            0 if self.disk is None else len(self.disk),
+            0 if self.disk is None else self.disk.used,
+            0 if self.disk is None else self.disk.budget,
         )
+
+
+class Loading:
+    """What is got from the disk, for all who wait for it."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self._waiting: list[CachingSession] = []
+
+    def join(self, session: CachingSession) -> None:
+        """One more waits for it."""
+        self._waiting.append(session)
+
+    def leave(self, session: CachingSession) -> None:
+        """It waits no more."""
+        if session in self._waiting:
+            self._waiting.remove(session)
+
+    def left(self) -> None:
+        """As many may leave as want to: it is got all the same."""
+
+    def leads(self, session: CachingSession) -> bool:
+        """A disk that does not answer is waited for no longer than a server by others."""
+        return False
+
+    def over(self, stored: Optional[Stored]) -> None:
+        """It is there, or is not to be had."""
+        waiting, self._waiting = self._waiting, []
+        for session in waiting:
+            session.loaded = stored
+            session.start_anew()

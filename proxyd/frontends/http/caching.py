@@ -32,7 +32,9 @@ from proxyd.frontends.http.cache import (
     REVALIDATED,
     STALE,
     Cache,
+    Loading,
 )
+from proxyd.frontends.http.disk import DiskStore
 from proxyd.frontends.http.fetching import Fetch, Refresh
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.request import Introduction, is_in
@@ -92,6 +94,7 @@ class CachingSession(HttpSession):
         "_reading",
         "_wish",
         "_wished",
+        "loaded",
         "origin",
         "personal",
         "url",
@@ -103,7 +106,8 @@ class CachingSession(HttpSession):
         self._cache: Optional[Cache] = None  # of the request under way
         self._changes = False  # it may make what is stored invalid
         self._passing = False  # its answer is not worth storing, as far as we know
-        self._fetch: Optional[Fetch] = None  # which it waits for, or reads
+        self._fetch: Optional[Union[Fetch, Loading]] = None  # which it waits for, or reads
+        self.loaded: Optional[Stored] = None  # what was got for it from the disk
         self._reading: Optional[Reading] = None
         self._located: Optional[tuple[Request, Target, Target, str]] = None
         self._wished: Optional[Said] = None
@@ -187,7 +191,7 @@ class CachingSession(HttpSession):
         wished = self._wish
         if wished.no_store:
             return False
-        stored = cache.store.find(self.url, self.way, said.fields)
+        stored = cache.store.find(self.url, self.way, said.fields) or self.loaded
         if stored is not None:
             what = judge(stored.terms, wished, self._began)
             if what != VALIDATE:
@@ -195,6 +199,8 @@ class CachingSession(HttpSession):
                     self._refresh(cache, stored, head)
                 self.give(stored, STALE if what in (STALE_ENOUGH, REFRESH) else HIT)
                 return True
+        elif cache.disk is not None and self._is_on_disk(cache, cache.disk, head):
+            return True
         if wished.only_if_cached:
             self.cached = MISS
             self.say(504, Reason.ANSWERED, "only-if-cached (RFC 9111 5.2.1.7)")
@@ -206,6 +212,18 @@ class CachingSession(HttpSession):
         if self._passing or cache.busy:
             return False
         self._wait_for(cache, stored, head)
+        return True
+
+    def _is_on_disk(self, cache: Cache, disk: DiskStore, head: bytes) -> bool:
+        """Whether the answer is on the disk; then it is got from there, and the request begins again."""
+        known = disk.find(self.url, self.way, self.asked.said.fields)
+        if known is None:
+            return False
+        self._out = head
+        loading = cache.load(known)
+        self._fetch = loading
+        self.wheel.hasten(self, cache.spec.lock_timeout)
+        loading.join(self)
         return True
 
     def _wait_for(self, cache: Cache, stored: Optional[Stored], head: bytes) -> None:
@@ -296,7 +314,8 @@ class CachingSession(HttpSession):
             if not self._wish.conditional:
                 told = stored.told
                 if told is None or told.second != int(now) or told.via is not delivery.via:
-                    told = stored.told = self._prepare(stored, now)
+                    told = self._prepare(stored, now)
+                    cache.store.prepared(stored, told)
                 delivery.closes = delivery.chunked = False
                 if told.whole:
                     self.client.transport.write(told.whole)
@@ -496,7 +515,7 @@ class CachingSession(HttpSession):
             if word != MISS and word != BYPASS:
                 cache.saved += self._nobody.received
         super().conclude(reason, detail)
-        self.origin = None
+        self.origin = self.loaded = None
         self._nobody.received = 0
 
     def note_cache(self, record: RequestRecord) -> None:

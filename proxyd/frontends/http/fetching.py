@@ -139,7 +139,7 @@ class Fetch:
         much = max(answer.said.length, 0)
         if found is None or much > cache.spec.max_object or cache.filling + much > cache.spec.size:
             if stored is not None and stored.live and answer.status not in FAILURES:
-                cache.store.drop(stored)
+                cache.drop(stored)
             if answer.status not in FAILURES and (found is None or much > cache.spec.max_object):
                 cache.let_pass(self.url, self.way)
             self._pass_on(answer)
@@ -175,7 +175,7 @@ class Fetch:
         """What is stored is still good (RFC 9111, 4.3.4)."""
         cache = self.cache
         if not confirms(settled, stored.fields):
-            cache.store.drop(stored)
+            cache.drop(stored)
             self._again = True
             return
         fields = [field for field in freshened(stored.fields, settled) if field[0] not in _NEVER]
@@ -183,13 +183,14 @@ class Fetch:
         cache.ended(self)
         waiting, self._waiting = self._waiting, []
         if found is None or self.outdated:
-            cache.store.drop(stored)
+            cache.drop(stored)
             stored = stored.renewed(fields, Terms(0.0, now))
             for session in waiting[1:]:
                 session.go_alone()
             del waiting[1:]
         else:
-            stored = cache.store.renew(stored, fields, found)
+            stored = stored.renewed(fields, found)
+            cache.put(stored)
         for session in waiting:
             session.origin = self.origin
             session.give(stored, REVALIDATED)
@@ -254,7 +255,7 @@ class Fetch:
         assert self._terms is not None and self.names is not None
         self.cache.let_pass_no_more(self.url, self.way)
         chosen = chosen_by(self.names, self.fields)
-        self.cache.store.put(
+        self.cache.put(
             Stored(
                 self.url,
                 self.way,

@@ -1,0 +1,270 @@
+"""How does what is stored survive a restart?"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
+
+from proxyd.config.cache import CacheSpec
+from proxyd.frontends.http.cache import Cache
+from proxyd.frontends.http.disk import BLOCK, MOST_WAITING, NEW, DiskStore, size_of
+from proxyd.policy.cachestore import Stored
+from proxyd.policy.freshness import Terms
+from proxyd.wire.httpfields import parse_field
+from tests.frontends.http.caches import FRESH, CachingCase, answer, get
+from tests.support.case import Case
+
+
+class Threads:
+    """Work that is done when the test wants it."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.work.append((work, done))
+        return done
+
+    def run(self) -> None:
+        """Do all, and what comes of it."""
+        while self.work:
+            work, done = self.work.pop(0)
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - it is told
+                done.errback(error)
+            else:
+                done.callback(result)
+
+
+def made(url: bytes = b"http://a/", body: bytes = b"hello", *lines: bytes) -> Stored:
+    fields = [parse_field(line) for line in lines]
+    return Stored(url, b"w", (b"x",), (b"-",), 200, b"OK", fields, body, Terms(60.0, 1.0, if_error=5.0))
+
+
+class Disk(Case):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.now = 100.0
+        self.threads = Threads()
+        self.disk = self.begin()
+
+    def begin(self, budget: int = 1 << 20) -> DiskStore:
+        """The store after a restart."""
+        disk = DiskStore(self.folder, budget, self.threads, lambda: self.now)
+        self.assertEqual(disk.fault(), "")
+        Deferred.fromCoroutine(disk.begin())
+        self.threads.run()
+        return disk
+
+    def files(self) -> list[str]:
+        return [os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names]
+
+    def read(self, disk: DiskStore, url: bytes = b"http://a/") -> Any:
+        known = disk.find(url, b"w", [])
+        if known is None:
+            return None
+        got: list[Any] = []
+        disk.read(known).addCallback(got.append)
+        self.threads.run()
+        return got[0]
+
+    def write(self, *stored: Stored) -> None:
+        for each in stored:
+            self.disk.write(each)
+        self.threads.run()
+
+    def test_restart(self) -> None:
+        """What was written is there again, with all that is known of it."""
+        one = made(b"http://a/", b"hello", b"X: \xff", b"Cache-Tag: t")
+        self.write(one)
+        for disk in (self.disk, self.begin()):
+            found = self.read(disk)
+            for name in ("url", "way", "names", "chosen", "status", "reason", "body", "terms", "tags"):
+                self.assertEqual(getattr(found, name), getattr(one, name), name)
+            self.assertEqual([field[2] for field in found.fields], [field[2] for field in one.fields])
+            self.assertEqual((len(disk), disk.used), (1, size_of(os.path.getsize(self.files()[0]))))
+
+    def test_replaced(self) -> None:
+        """Of two answers to the same the later is kept, also if a kill has left both."""
+        self.write(made(body=b"old"))
+        (path,) = self.files()
+        with open(path, "rb") as file:
+            old = file.read()
+        self.now += 1
+        self.write(made(body=b"new"))
+        self.assertEqual(len(self.files()), 1)
+        with open(path, "wb") as file:
+            file.write(old)
+        disk = self.begin()
+        self.assertEqual((self.read(disk).body, len(self.files())), (b"new", 1))
+
+    def test_torn(self) -> None:
+        """What is cut, or is none of ours, is thrown away, and never given."""
+        for number in range(4):
+            self.write(made(b"http://a/%d" % number, b"hello" * 3000))
+        one, two, three, four = sorted(self.files())
+        for path, length in ((one, 5000), (two, 10), (three, 0)):
+            os.truncate(path, length)
+        with open(four, "r+b") as file:
+            file.seek(5000)
+            file.write(b"?")
+        with open(os.path.join(self.folder, NEW, "remainder"), "wb"):
+            pass
+        disk = self.begin()
+        self.assertEqual(sorted(self.files()), [one, four])
+        self.assertEqual([self.read(disk, b"http://a/%d" % number) for number in range(4)], [None] * 4)
+        self.threads.run()
+        self.assertEqual((self.files(), disk.used, len(disk)), ([], 0, 0))
+
+    def test_budget(self) -> None:
+        """No more is kept than there is room for, and less after a restart with less."""
+        self.disk = self.begin(20 * BLOCK)
+        for number in range(40):
+            self.write(made(b"http://a/%d" % number, bytes(1000)))
+        self.threads.run()
+        self.assertEqual((len(self.disk), len(self.files())), (10, 10))
+        self.assertLessEqual(self.disk.used, 20 * BLOCK)
+        disk = self.begin(6 * BLOCK)
+        self.assertEqual((len(disk), len(self.files())), (3, 3))
+
+    def test_thrown_away(self) -> None:
+        """What is purged is gone from the disk, also if it was just being written."""
+        self.write(made())
+        self.assertEqual(self.disk.purge_url(b"http://a/"), 1)
+        self.disk.write(made(b"http://b/"))
+        self.assertIsNone(self.disk.find(b"http://b/", b"w", []))
+        self.assertEqual(self.disk.purge_url(b"http://b/"), 1)
+        self.threads.run()
+        self.assertEqual((self.files(), len(self.disk)), ([], 0))
+
+    def test_too_much_at_once(self) -> None:
+        """What would wait too long to be written is kept in memory alone."""
+        for number in range(MOST_WAITING + 5):
+            self.disk.write(made(b"http://a/%d" % number))
+        self.assertEqual(self.disk.skipped, 5)
+        self.threads.run()
+        self.assertEqual(len(self.disk), MOST_WAITING)
+        self.assertEqual((self.disk._waiting, self.disk._waiting_bytes), (0, 0))
+
+    def test_too_soon(self) -> None:
+        """Before it is known what is there nothing is written, or there would be too much."""
+        disk = DiskStore(self.folder, 1 << 20, self.threads, lambda: self.now)
+        disk.write(made())
+        self.assertEqual((disk.skipped, len(disk)), (1, 0))
+
+    def test_no_disk(self) -> None:
+        """Where nothing can be written nothing is stored, and that is said once."""
+        path = os.path.join(self.folder, NEW)
+        os.rmdir(path)
+        with open(path, "wb"):
+            pass
+        self.write(made(), made(b"http://b/"))
+        self.assertEqual((len(self.disk), self.disk._waiting), (0, 0))
+
+    def test_no_folder(self) -> None:
+        """A folder that is not there fails the start."""
+        spec = CacheSpec("pages", path=os.path.join(self.folder, "none"))
+        faults = Cache(spec, lambda: 0.0, self.threads).faults()
+        self.assertEqual(faults, [f"[cache pages] path: {self.folder}/none is no folder"])
+
+
+class OfSessions(CachingCase):
+    """What clients get of the disk."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.threads = Threads()
+
+    def store(self, *ports: int, size: int = 1 << 20, **spec: Any) -> None:
+        given = CacheSpec("pages", size=size, path=self.folder, **spec)
+        self.cache = Cache(given, self.clock.seconds, self.threads)
+        self.assertEqual(self.cache.faults(), [])
+        self.cache.begin()
+        self.threads.run()
+        self.listen(*ports, cache=self.cache)
+
+    def settle(self) -> None:
+        """Let threads and turns come."""
+        for _ in range(3):
+            self.threads.run()
+            self.clock.advance(0)
+            self.network.flush()
+
+    def test_after_a_restart(self) -> None:
+        """Who asks gets what was stored before, together with others; and no server hears of it."""
+        self.store()
+        self.fill()
+        self.settle()
+        self.over()
+        self.store()
+        clients = [self.ask() for _ in range(3)]
+        self.assertEqual(self.heard(clients[0]), b"")
+        self.settle()
+        self.assertEqual({self.told(client)[2] for client in clients}, {b"hello"})
+        self.assertEqual(self.words()[1:], ["hit"] * 3)
+        self.assertEqual(len(self.datapath.peers), 1)
+        self.over()
+
+    def test_no_room_in_memory(self) -> None:
+        """What memory has no room for is got from the disk, again and again."""
+        self.store(size=6000)
+        for number in range(4):
+            self.fill(request=get(target=b"/%d" % number), body=b"%d" % number * 1000)
+            self.settle()
+        for number in range(4):
+            client = self.ask(get(target=b"/%d" % number))
+            self.settle()
+            self.assertEqual(self.told(client)[2], b"%d" % number * 1000)
+        self.assertEqual(self.words()[4:], ["hit"] * 4)
+        self.over()
+
+    def test_torn(self) -> None:
+        """A file that is torn is as if it were not there."""
+        self.store()
+        self.fill()
+        self.settle()
+        self.over()
+        (path,) = [os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names]
+        self.store()
+        os.truncate(path, os.path.getsize(path) - 1)
+        client = self.ask()
+        self.settle()
+        self.say(self.server, answer(b"again", FRESH))
+        self.assertEqual(self.told(client)[2], b"again")
+        self.settle()
+        self.over()
+
+    def test_a_disk_that_hangs(self) -> None:
+        """It is waited for no longer than ``lock_timeout``."""
+        self.store()
+        self.fill()
+        self.settle()
+        self.over()
+        self.store(lock_timeout=2.0)
+        client = self.ask()
+        self.pass_time(4)
+        self.say(self.server, answer(b"own", FRESH))
+        self.assertEqual(self.told(client)[2], b"own")
+        self.threads.run()
+        self.over()
+
+    def test_purged(self) -> None:
+        """What is purged does not come back with a restart."""
+        self.store()
+        self.fill()
+        self.settle()
+        self.assertEqual(self.cache.purge_url(b"http://example.com/x"), 1)
+        self.settle()
+        self.over()
+        self.store()
+        self.ask()
+        self.settle()
+        self.assertEqual(len(self.datapath.peers), 2)
+        self.over()

@@ -1,0 +1,133 @@
+"""Do real clients get what is stored, and is a real server left in peace?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+from tests.functional.test_requests import HTTP, KEEP, sha256
+from tests.support.certificate import key_and_certificate
+from tests.support.daemon import Daemon, DaemonCase
+from tests.support.services import nginx_http
+from tests.support.stage import PYTHONPATH, Place, program
+
+FRESH = "add_header Cache-Control max-age=600;"
+TOLD_APART = f'{FRESH} add_header Surrogate-Key "all $arg_tag"; return 200 "$request_id";'
+
+CACHE = "[cache pages]\nmax_object = 10M\nsize = 64M"
+
+PRIOR = "--http2-prior-knowledge"
+
+
+class Cached(DaemonCase):
+    """A daemon with a cache, between curl or h2load and nginx."""
+
+    async def curl(self, *arguments: Any) -> bytes:
+        return await self.stage.check(program("curl", "curl"), "--silent", "--show-error", *arguments)
+
+    async def serve(self, *servers: Place, listener: str = "", **how: Any) -> Daemon:
+        listener = f"{HTTP}\ncache = pages\n{listener}"
+        return await self.relay(*servers, **{"listener": listener, "pool": f"{KEEP}\n{CACHE}", **how})
+
+    async def words(self, daemon: Daemon, count: int) -> Counter[str]:
+        """What the requests had of the cache."""
+        return Counter(record["cache"] for record in await daemon.records(count))
+
+    async def test_hits(self) -> None:
+        """Clients of HTTP/1.1 and HTTP/2 get the same again, whole or in part, and nginx hears of one."""
+        server = await nginx_http(self.stage, TOLD_APART)
+        daemon = await self.serve(server.place)
+        url = f"http://{daemon.front}/x"
+        first = await self.curl(url)
+        self.assertEqual(len(first), 32)
+        self.assertEqual(await self.curl(PRIOR, url), first)
+        self.assertEqual(await self.curl("--http1.0", url), first)
+        self.assertEqual(await self.curl("--range", "4-7", url), first[4:8])
+        head = await self.curl("--head", PRIOR, url)
+        self.assertIn(b"content-length: 32", head.lower())
+        self.assertIn(b"cache-status: proxyd; hit; ttl=", head.lower())
+        self.assertNotEqual(await self.curl(f"{url}?other"), first)
+        self.assertEqual(await self.words(daemon, 6), {"hit": 4, "miss": 2})
+        samples = await daemon.metrics()
+        self.assertEqual(samples['proxyd_cache_requests_total{cache="pages",result="hit"}'], 4)
+        self.assertEqual(samples['proxyd_cache_entries{cache="pages"}'], 2)
+
+    async def test_a_thousand_at_once(self) -> None:
+        """A thousand clients who want the same megabyte at once have nginx asked once, and all get it."""
+        server = await nginx_http(self.stage, f"root files; {FRESH} limit_rate 1m;")
+        files = server.folder / "files"
+        files.mkdir()
+        (files / "large").write_bytes(os.urandom(1 << 20))
+        daemon = await self.serve(server.place)
+        out = await self.stage.check(
+            program("h2load", "nghttp2-client"), "--h1", "-n1000", "-c1000", f"http://{daemon.front}/large"
+        )
+        self.assertIn(b"1000 succeeded, 0 failed, 0 errored", out)
+        words = await self.words(daemon, 1000)
+        self.assertEqual(words["miss"], 1, words)
+        self.assertEqual(words["coalesced"] + words["hit"], 999, words)
+
+    async def comes_whole(self, *arguments: Any, scheme: str = "http", **how: Any) -> None:
+        """What is long is the same, the first time and from the cache."""
+        server = await nginx_http(self.stage, f"root files; {FRESH}")
+        files = server.folder / "files"
+        files.mkdir()
+        (files / "large").write_bytes(os.urandom(5_000_000))
+        daemon = await self.serve(server.place, **how)
+        got = self.stage.folder / "got"
+        for _ in range(2):
+            await self.curl("--fail", *arguments, "--output", got, f"{scheme}://{daemon.front}/large")
+            self.assertEqual(sha256(got), sha256(files / "large"))
+        self.assertEqual(await self.words(daemon, 2), {"miss": 1, "hit": 1})
+
+    async def test_long(self) -> None:
+        """Over a plain connection."""
+        await self.comes_whole()
+
+    async def test_long_http2(self) -> None:
+        """Over a stream of HTTP/2."""
+        await self.comes_whole(PRIOR)
+
+    async def test_long_stock(self) -> None:
+        """On Twisted's transports."""
+        await self.comes_whole(listener="datapath = stock")
+
+    async def test_long_tls(self) -> None:
+        """Where TLS ends, by HTTP/1.1."""
+        (self.stage.folder / "web.pem").write_bytes(key_and_certificate("localhost"))
+        tls = f"tls = {self.stage.folder}/web.pem"
+        await self.comes_whole("--insecure", "--http1.1", scheme="https", listener=tls)
+
+    async def test_purge(self) -> None:
+        """proxyctl throws away what a URL, its beginning or a tag names, and says what is stored."""
+        server = await nginx_http(self.stage, TOLD_APART)
+        daemon = await self.serve(server.place, proxyd="admin = unix:admin.sock")
+        url = f"http://{daemon.front}/a/b?tag=t"
+
+        async def proxyctl(*arguments: Any) -> bytes:
+            return await self.stage.check(
+                sys.executable, "-m", "proxyd.cli", "cache", *arguments, "--socket",
+                daemon.folder / "admin.sock", environment={"PYTHONPATH": PYTHONPATH},
+            )  # fmt: skip
+
+        for what in (["--url", url], ["--prefix", f"http://{daemon.front}/a"], ["--tag", "t"]):
+            before = await self.curl(url)
+            self.assertEqual(await self.curl(url), before)
+            self.assertEqual(await proxyctl("purge", "pages", *what), b"answers purged: 1\n")
+            self.assertNotEqual(await self.curl(url), before)
+            await proxyctl("purge", "pages", "--tag", "all")
+        self.assertIn(b"pages", await proxyctl("list"))
+
+    async def test_stale_if_error(self) -> None:
+        """When nginx is gone, what is stale is used."""
+        stale = 'add_header Cache-Control "max-age=0, stale-if-error=600"; return 200 "$request_id";'
+        server = await nginx_http(self.stage, stale)
+        daemon = await self.serve(server.place)
+        url = f"http://{daemon.front}/x"
+        first, second = await self.curl(url), await self.curl(url)
+        self.assertNotEqual(first, second)
+        await server.child.stop()
+        self.assertEqual(await self.curl(url), second)
+        self.assertEqual(await self.words(daemon, 3), {"miss": 2, "stale": 1})
