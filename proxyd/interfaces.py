@@ -77,6 +77,7 @@ class RequestRecord:
     head of the request was there.  ``user`` is who has asked, if a password has shown it.  ``cache`` is what
     the request had of a cache: hit, stale, miss, revalidated, coalesced or bypass; "" without one.
     ``unique_id`` is what the page of ours that the client was shown calls it, if that says so.
+    ``encoding`` is the coding that the body of the answer was put in here, ``identity`` if one was taken off.
     """
 
     started: float
@@ -112,6 +113,7 @@ class RequestRecord:
     answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
     cache: str = ""
     unique_id: str = ""
+    encoding: str = ""
 
     @property
     def version(self) -> str:
@@ -509,6 +511,25 @@ class AcmeSnapshot:
 
 
 @frozen
+class CompressionSnapshot:
+    """
+    What has passed through one coding of a listener, or of one of its routes, since the start.
+
+    ``encoding`` is what the bodies were put in, ``identity`` if they were decoded.  ``passed_over`` are
+    answers for which there was no time.
+    """
+
+    listener: str
+    route: str
+    encoding: str
+    answers: int
+    bytes_in: int
+    bytes_out: int
+    cpu_seconds: float
+    passed_over: int
+
+
+@frozen
 class CertificateSnapshot:
     """
     A certificate that a listener serves, or, without names, a file of which none could be had.
@@ -579,6 +600,7 @@ class Snapshot:
     reloads: tuple[ReloadSnapshot, ...] = ()
     budgets: tuple[BudgetSnapshot, ...] = ()
     caches: tuple[CacheSnapshot, ...] = ()
+    compression: tuple[CompressionSnapshot, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]

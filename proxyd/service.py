@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
+from time import thread_time
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from OpenSSL.SSL import Context
@@ -30,6 +31,7 @@ from twisted.logger import Logger
 
 from proxyd.config.address import Bind
 from proxyd.config.bind import own_tls
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.document import Config
 from proxyd.config.http import HTTP
 from proxyd.config.listener import ListenerSpec
@@ -41,6 +43,7 @@ from proxyd.errors import Reason, StartError
 from proxyd.frontends.acme import Bounded, Challenges
 from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.factory import HttpFactory
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.underway import count_requests, open_requests
 from proxyd.interfaces import (
@@ -215,10 +218,17 @@ class ProxyService(Service):
             routing = None
             if spec.routes:
                 routing = Routing(
-                    spec, self.pools, self._lists, limits, self._reactor, self._in_thread, self.caches
-                )
-            frontends.append(HttpFactory(*given, routing, self.caches.get(spec.http.cache)))
+                    spec, self.pools, self._lists, limits, self._reactor, self._in_thread,
+                    self.caches, self._compressor,
+                )  # fmt: skip
+            cache, compressor = self.caches.get(spec.http.cache), self._compressor(spec.http.compression)
+            frontends.append(HttpFactory(*given, routing, cache, compressor))
         return tuple(frontends)
+
+    def _compressor(self, spec: Optional[CompressionSpec]) -> Optional[Compressor]:
+        return (
+            None if spec is None else Compressor(spec, self._reactor.seconds, thread_time, self._lag.latest)
+        )
 
     def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
         tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds)
@@ -536,6 +546,12 @@ class ProxyService(Service):
             reloads=self._certificates.reloads(),
             budgets=tuple(self._budgets()),
             caches=tuple(cache.snapshot() for cache in self.caches.values()),
+            compression=tuple(
+                one
+                for frontend in self.frontends
+                if isinstance(frontend, HttpFactory)
+                for one in frontend.compression()
+            ),
         )
 
     def _budgets(self) -> Iterator[BudgetSnapshot]:

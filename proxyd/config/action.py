@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import fields_dict, frozen
 
-from proxyd.config import auth, errorpage
+from proxyd.config import auth, compression, errorpage
 from proxyd.config.address import file_path
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.bandwidth import Size
 from proxyd.config.cache import OFF
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.condition import PATTERN_SIGN, PathName
 from proxyd.config.errorpage import ErrorPageSpecs, error_page
 from proxyd.config.files import content_type
@@ -110,6 +111,7 @@ class ActionSpec:
     retries: int = -1
     cache: str = ""
     error_page: ErrorPageSpecs = ()
+    compression: Optional[CompressionSpec] = None
 
 
 class Redirect(Form):
@@ -370,10 +372,11 @@ OPTIONS = (
         otherwise="as the listener has it",
     ),
     error_page("What clients are shown here, before what their listener has for that status."),
+    compression.OPTION,
 )
 
 # What makes no difference where no server is asked.
-_OF_SERVERS = ("rewrite", "request_header", "response_timeout", "retries", "cache")
+_OF_SERVERS = ("rewrite", "request_header", "response_timeout", "retries", "cache", "compression")
 
 
 def asked(given: dict[str, Any]) -> dict[str, Any]:

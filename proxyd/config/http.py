@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Optional
 
 from attrs import fields_dict, frozen
 
-from proxyd.config import errorpage
+from proxyd.config import compression, errorpage
 from proxyd.config.bandwidth import Size
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.errorpage import ErrorPageSpecs, error_page
 from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Reference, Several
 from proxyd.config.proxyprotocol import Network, NetworkForm
@@ -51,6 +52,7 @@ class HttpSpec:
     encoded_slashes: str = REJECT
     cache: str = ""
     error_page: ErrorPageSpecs = ()
+    compression: Optional[CompressionSpec] = None
 
 
 @frozen
@@ -163,6 +165,7 @@ OPTIONS = (
         "our sentence for it, and `{id}` is a number that the access log has as well. Files are read when "
         "the daemon starts; what they hold is called what their names say, by their ends.",
     ),
+    compression.OPTION,
 )
 
 POOL_OPTIONS = (

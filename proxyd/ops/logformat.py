@@ -67,6 +67,7 @@ OURS: Mapping[str, Of] = {
     "fault": attrgetter("reason.fault.value"),
     "status": lambda record: str(record.status),
     "version": attrgetter("version"),
+    "encoding": lambda record: record.encoding or "-",
     "client_tcp": lambda record: kernel(record.client_tcp),
     "server_tcp": lambda record: kernel(record.server_tcp),
 }

@@ -29,7 +29,7 @@ from twisted.web.server import Request, Site
 
 from proxyd import __version__
 from proxyd.interfaces import Snapshot, TakeSnapshot
-from proxyd.ops import cache, certificates, retries
+from proxyd.ops import cache, certificates, compression, retries
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
 from proxyd.ops.passed import Passed
 from proxyd.ops.requestmetrics import FAULTS, buckets, request_metrics
@@ -75,6 +75,7 @@ class Metrics(Collector):
         yield from _shedding(snapshot)
         yield from _acme(snapshot)
         yield from cache.families(snapshot)
+        yield from compression.metrics(snapshot)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
         there = {(server.pool, server.name) for server in snapshot.servers}

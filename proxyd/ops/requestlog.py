@@ -6,7 +6,7 @@ A text line is like that of a connection (`proxyd.ops.accesslog`; one line, fold
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com target=/index.html
     version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=- user=- id=- tls=- sni=- alpn=-
     cn=- cache=- queue=- connect=0.000312 first_byte=0.001204 total=0.001913 in=517 out=20480
-    retries=0 server_tls=- reason=answered fault=nobody detail=-
+    encoding=- retries=0 server_tls=- reason=answered fault=nobody detail=-
 
 ============  ============================================================================
 the time      when the head of the request was there (UTC); the lines are written when it is over
@@ -19,6 +19,7 @@ the time      when the head of the request was there (UTC); the lines are writte
 ``connect``   how long the connect to the server took, seconds; 0 on a connection that was kept
 ``first…``    how long it took until the server's answer began, seconds
 ``total``     how long it took until the answer was complete, seconds
+``encoding``  what its body was put in on the way, ``identity`` if it was decoded, ``-`` if it was left
 ``serv…``     ``server_tls``: version and cipher of TLS with the server, as ``tls``
 ============  ============================================================================
 
@@ -60,7 +61,8 @@ def text_line(record: RequestRecord) -> str:
         f" queue={duration(record.queue_seconds)}"
         f" connect={'0.000000' if connect == 0.0 else duration(connect)}"
         f" first_byte={duration(record.first_byte_seconds)} total={duration(record.total_seconds)}"
-        f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
+        f" in={record.bytes_in} out={record.bytes_out} encoding={record.encoding or '-'}"
+        f" retries={record.retries}"
         f" server_tls={word(record.server_tls) if record.server_tls else '-'}"
         f"{_ending[record.reason.code]} detail={word(record.detail) if record.detail else '-'}\n"
     )
@@ -136,6 +138,7 @@ def json_line(record: RequestRecord) -> str:
                 "total_seconds": rounded(record.total_seconds),
                 "bytes_in": record.bytes_in,
                 "bytes_out": record.bytes_out,
+                "encoding": record.encoding,
                 "retries": record.retries,
                 "reason": record.reason.code,
                 "fault": record.reason.fault.value,

@@ -12,6 +12,7 @@ from proxyd.config.affinity import SEALED, AffinitySpec, CookieSpec
 from proxyd.config.agent import AgentSpec
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.balance import BalanceSpec
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.daemon import AccessLogSpec, DaemonSpec
 from proxyd.config.document import KINDS
 from proxyd.config.ejection import EjectSpec
@@ -38,6 +39,7 @@ SPECS = {"proxyd": DaemonSpec, "listener": ListenerSpec, "pool": PoolSpec, "rout
 PARAMETER_SPECS = {
     "retry_budget": BudgetSpec,
     "affinity": AffinitySpec,
+    "compression": CompressionSpec,
     "balance": BalanceSpec,
     "agent_check": AgentSpec,
     "check": CheckSpec,

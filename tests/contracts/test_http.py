@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from random import Random
 from typing import Any, Callable
 
@@ -11,10 +12,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from proxyd.config.address import TcpAddress
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.factory import HttpFactory
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.interfaces import IDatapath
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
@@ -22,6 +25,7 @@ from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.dial import told_of_dial
 from proxyd.relay.streams import CHUNK, buffered
+from proxyd.wire.chunked import Chunks
 from tests.contracts.test_lane import LaneWorld
 from tests.contracts.test_splice import SpliceWorld
 from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, World
@@ -179,6 +183,38 @@ class HttpContract(AsyncCase):
         self.assertEqual(got[len(head) :], body)
         self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
         client.close()
+
+    async def test_bulk_compressed(self) -> None:
+        """So does one that is compressed on the way, and one that is decoded."""
+        spec = CompressionSpec(("gzip",), decompress=True)
+        self.factory.compressor = Compressor(spec, self.world.clock.seconds, lambda: 0.0, lambda: 0.0)
+        body = Random(3).randbytes(PLENTY) if hasattr(Random, "randbytes") else bytes(PLENTY)
+        coded = gzip.compress(body, 1)
+        for number, (accepted, fields, sent, expected) in enumerate(
+            (
+                (b"gzip", b"Content-Type: text/plain\r\n", body, body),
+                (b"", b"Content-Encoding: gzip\r\n", coded, body),
+            ),
+            1,
+        ):
+            client = await self.client()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: %s\r\n\r\n" % accepted)
+            server = await self.server()
+            client.stop_reading()
+            server.send(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n" % (fields, len(sent)) + sent)
+            self.assertGreater(await self.quiet(server), 0)
+            self.assertLessEqual(self.held(), 2 * BOUND)  # isal keeps 128 KiB until it says anything
+            client.read_again()
+            self.assertEqual(await self.told(number), [(200, Reason.ANSWERED)] * number)
+            await self.world.until(client.receives(client.received.index(b"\r\n\r\n")))
+            while not client.received.endswith(b"\r\n0\r\n\r\n"):
+                await self.world.moment()
+            head, _, rest = client.received.partition(b"\r\n\r\n")
+            got = Chunks().feed(rest)
+            self.assertTrue((gzip.decompress(got) if accepted else got) == expected)
+            client.close()
+            server.close()
+            self.datapath.peers.clear()
 
     async def test_bulk_up(self) -> None:
         """So does a large body at a server, and the answer behind it."""

@@ -27,7 +27,8 @@ class Lines(Case):
             "2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 method=GET host=example.com"
             " target=/index.html version=1.1 status=200 pool=web server=a address=10.0.0.1:80 via=- route=-"
             " user=- id=- tls=- sni=- alpn=- cn=- cache=- queue=- connect=0.000312 first_byte=0.001204"
-            " total=0.001913 in=517 out=20480 retries=0 server_tls=- reason=answered fault=nobody detail=-\n",
+            " total=0.001913 in=517 out=20480 encoding=- retries=0 server_tls=- reason=answered fault=nobody"
+            " detail=-\n",
         )
 
     def test_unread(self) -> None:
@@ -62,6 +63,12 @@ class Lines(Case):
         self.assertIn(" route=inside user=alice id=- tls=", text_line(record))
         self.assertEqual(json.loads(json_line(record))["user"], "alice")
         self.assertTrue(combined_line(record).startswith("10.0.0.9 - alice [22/Nov/2026"))
+
+    def test_encoding(self) -> None:
+        """What the answer was put in is told, where one looks for its bytes."""
+        record = request(encoding="gzip")
+        self.assertIn(" out=20480 encoding=gzip ", text_line(record))
+        self.assertEqual(json.loads(json_line(record))["encoding"], "gzip")
 
     def test_tls(self) -> None:
         """What was agreed on in TLS that ended here, and who the client is by its certificate."""

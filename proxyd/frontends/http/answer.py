@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional, Sequence
 from proxyd.config.address import TcpAddress
 from proxyd.config.http import DROP, REPLACE, HttpSpec
 from proxyd.frontends.http.pages import Edit, date
+from proxyd.policy.encoding import Decision
 from proxyd.policy.server import Server
 from proxyd.wire.chunked import chunk, last
 from proxyd.wire.http1 import Answer, Request
@@ -53,22 +54,38 @@ class Delivery:
         return not self.chunked
 
     def head(
-        self, answer: Answer, request: Request, keep: bool, server: Server, edit: Optional[Edit] = None
+        self,
+        answer: Answer,
+        request: Request,
+        keep: bool,
+        server: Server,
+        edit: Optional[Edit] = None,
+        decision: Optional[Decision] = None,
     ) -> bytes:
-        """The head, with ``keep`` for a connection that is to go on; ``edit`` changes its fields."""
+        """
+        The head, with ``keep`` for a connection that is to go on.
+
+        Its fields are changed by ``decision``, if the answer is or could be encoded, and then by ``edit``.
+        """
         said, minor = answer.said, request.said.minor
-        self.chunked = said.length < 0 and minor == 1
-        if said.length < 0 and not minor:
+        recodes = decision is not None and decision.recodes
+        endless = said.length < 0 or (recodes and said.length > 0)
+        self.chunked = endless and minor == 1
+        if endless and not minor:
             keep = False  # HTTP/1.0 has no other end for a body of unknown length
         self.closes = not keep
-        if edit is None and minor:
+        if edit is None and decision is None and minor:
             known = said.rendered if keep else said.rendered_last
             if known is not None:
                 return known
         lines = [b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.reason)]
-        fields = said.fields if edit is None else edit(said.fields)
-        same = self._fields(lines, fields, request, server) and edit is None
-        self._frame(lines, said.declared, minor)
+        fields: Sequence[Field] = said.fields
+        if decision is not None:
+            fields = decision.fields(fields)
+        if edit is not None:
+            fields = edit(fields)
+        same = self._fields(lines, fields, request, server) and edit is None and decision is None
+        self._frame(lines, None if recodes else said.declared, minor)
         head = b"".join(lines)
         if same and minor and keep:
             said.rendered = head

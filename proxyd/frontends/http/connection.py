@@ -36,6 +36,7 @@ from proxyd.wire.http2frames import PREFACE
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
+    from proxyd.frontends.http.recoding import Recoding
     from proxyd.frontends.http.stream import Stream
     from proxyd.wire.httpfields import Unacceptable
 
@@ -69,6 +70,7 @@ class HttpConnection(Session):
         "_nobody",
         "_out",
         "_phase",
+        "_recoding",
         "_request",
         "_since",
         "_slot",
@@ -122,6 +124,7 @@ class HttpConnection(Session):
         self._first: Optional[float] = None  # when it began
         self._down: Optional[Chunks] = None  # the same of the answer
         self._down_left = 0
+        self._recoding: Optional[Recoding] = None  # of it, if it is another one when it leaves
         self._uploading = False  # the client is the server's producer
         self._streaming = False  # and the server the client's
         self._status = 0  # what the client was told
@@ -161,7 +164,7 @@ class HttpConnection(Session):
         address = self.address if self.opening is None else self.opening.address
         spec = self.http.spec
         self._came_from = address_text(address)
-        self._forwarding = Introduction(spec.http, address, secure)
+        self._forwarding = Introduction(spec.http, address, secure, self.http.recodes)
         self._delivery = Delivery(spec.http, self.http.seconds, secure)
         self._phase = IDLE
         self._since = self.http.seconds()

@@ -13,10 +13,11 @@ from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.kept import Kept
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
-from proxyd.interfaces import IDatapath, IObserver, RequestRecord
+from proxyd.interfaces import CompressionSnapshot, IDatapath, IObserver, RequestRecord
 from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
 from proxyd.relay.capacity import Capacity
@@ -51,8 +52,13 @@ class HttpFactory(ProxyFactory):
         server_tls: Optional[ServerTls] = None,
         routing: Optional[Routing] = None,
         cache: Optional[Cache] = None,
+        compressor: Optional[Compressor] = None,
     ) -> None:
-        """``routing`` is None for a listener without routes, ``cache`` for one that stores nothing."""
+        """
+        ``routing`` is None for a listener without routes, ``cache`` for one that stores nothing.
+
+        ``compressor`` is for what takes no route that has its own.
+        """
         super().__init__(
             spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
         )
@@ -72,6 +78,9 @@ class HttpFactory(ProxyFactory):
             if pools[name].spec.maintenance_page
         }
         self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
+        self.compressor = compressor
+        courses = () if routing is None else routing.courses
+        self.recodes = compressor is not None or any(course.compressor is not None for course in courses)
         waits = [pools[name].spec.response_timeout for name in spec.pools]
         waits += [route.action.response_timeout or spec.idle_timeout for route in spec.routes]
         self.look = min(spec.http.keepalive_timeout, spec.idle_timeout, *waits)
@@ -87,6 +96,14 @@ class HttpFactory(ProxyFactory):
         if self.routing is not None:
             return RoutedSession(self, address)
         return HttpSession(self, address) if self.cache is None else CachingSession(self, address)
+
+    def compression(self) -> tuple[CompressionSnapshot, ...]:
+        """What was compressed here."""
+        found = list(() if self.compressor is None else self.compressor.snapshots(self.spec.name))
+        for course in () if self.routing is None else self.routing.courses:
+            if course.compressor is not None:
+                found += course.compressor.snapshots(self.spec.name, course.spec.name)
+        return tuple(found)
 
     def stopFactory(self) -> None:
         """Nobody is accepted any more: who is idle is let go, the others when they have their answers."""

@@ -25,12 +25,14 @@ from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cac
 from proxyd.frontends.http.connection import ASKED
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.pages import PAGE, Edit, Words
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.session import HttpSession
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.affinity import Affinity
 from proxyd.policy.cachekey import chosen_by, guarded
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import asked_about, confirms, freshened
+from proxyd.policy.encoding import Decision
 from proxyd.policy.freshness import Terms, terms, vary
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
@@ -302,7 +304,13 @@ class Storing(Delivery):
         return False
 
     def head(
-        self, answer: Answer, request: Request, keep: bool, server: Server, edit: Optional[Edit] = None
+        self,
+        answer: Answer,
+        request: Request,
+        keep: bool,
+        server: Server,
+        edit: Optional[Edit] = None,
+        decision: Optional[Decision] = None,
     ) -> bytes:
         settled = self.settled(answer.said.fields, request, server)
         self._fetch.headed(answer, settled, self._session.origin(server))
@@ -327,6 +335,10 @@ class FetchSession(HttpSession):
         super().__init__(factory, address)
         self._fetch: Optional[Fetch] = None
         self._patience = 0.0
+
+    def compressor(self) -> Optional[Compressor]:
+        """What is stored is what the server has said."""
+        return None
 
     def fetch(self, fetch: Fetch, asker: CachingSession, head: bytes) -> None:
         """Ask for what ``asker`` asks for, with this head."""

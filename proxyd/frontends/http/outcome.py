@@ -21,6 +21,7 @@ from proxyd.frontends.http.connection import FULL, IDLE, HttpConnection
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page, told
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.pool import Pool
@@ -68,6 +69,14 @@ class HttpOutcome(HttpConnection):
         else:
             self._go_idle()
 
+    def recoded(self, whole: bool) -> None:
+        """All of it has been handed over; ``whole`` is whether the server has said nothing behind it."""
+        self._answered(whole)
+
+    def not_recoded(self, wrong: Unacceptable) -> None:
+        """The server has sent what it is not."""
+        self._give_up(Reason.ANSWER_MALFORMED, str(wrong))
+
     def conclude(self, reason: Reason, detail: str) -> None:
         """The request is over: tell of it, and be ready for another."""
         http, request, picked, opening = self.http, self._request, self.picked, self.opening
@@ -79,6 +88,10 @@ class HttpOutcome(HttpConnection):
             self._streaming = False
             if client.connected:
                 client.transport.unregisterProducer()
+        recoding = self._recoding
+        if recoding is not None:
+            recoding.stop()
+            self._recoding = None
         bytes_in = client.received - len(client.held)
         client.received = len(client.held)
         self.total_in += bytes_in
@@ -114,6 +127,8 @@ class HttpOutcome(HttpConnection):
         )
         if self.cached:
             self.note_cache(record)
+        if recoding is not None:
+            record.encoding = recoding.name
         if self._answer is not None:
             record.answer_fields = self._answer.said.fields
         if opening is not None:
@@ -262,7 +277,7 @@ class HttpOutcome(HttpConnection):
     def _give_up(self, reason: Reason, detail: str) -> None:
         """The answer has begun, and cannot be completed: all that can be done is to close."""
         closes_at_end = self._answer is not None and self._delivery is not None and not self._delivery.chunked
-        endless = closes_at_end and self._down_left == UNTIL_CLOSE
+        endless = closes_at_end and (self._down_left == UNTIL_CLOSE or self._recoding is not None)
         self.conclude(reason, detail)
         self.let_go(False)
         if endless:
@@ -338,6 +353,10 @@ class HttpOutcome(HttpConnection):
             self.client.transport.loseConnection()
         else:
             self.part(b"")
+
+    def compressor(self) -> Optional[Compressor]:
+        """What answers are compressed with, and counted; None if they are not."""
+        return self.http.compressor
 
     def edit(self) -> Optional[Edit]:
         """What is changed in the fields of an answer, whoever makes it; None if nothing is."""

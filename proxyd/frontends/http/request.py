@@ -13,6 +13,7 @@ from typing import Any, Optional, Sequence
 
 from proxyd.config.http import BOTH, FORWARDED, X_FORWARDED_FOR, HttpSpec
 from proxyd.config.proxyprotocol import Network
+from proxyd.policy.encoding import for_origin
 from proxyd.wire.http1 import CHUNKED, Request, Said
 from proxyd.wire.httpfields import FORWARDED as TELLS_OF_CLIENT
 from proxyd.wire.httpfields import Field
@@ -24,17 +25,19 @@ _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
 class Introduction:
     """Who the client of a connection is, as its servers are told."""
 
-    __slots__ = ("_host", "_own", "_spec", "secure", "trusted", "version")
+    __slots__ = ("_host", "_own", "_recodes", "_spec", "secure", "trusted", "version")
 
-    def __init__(self, spec: HttpSpec, address: Any, secure: bool) -> None:
+    def __init__(self, spec: HttpSpec, address: Any, secure: bool, recodes: bool = False) -> None:
         """
         ``address`` is the client's, and ``secure`` says that it came by TLS.
 
+        ``recodes`` is whether answers are compressed, so that it may have validators that we have made weak.
         `trusted` will say that what it tells of others is believed.
         """
         host = getattr(address, "host", "")
         self._spec = spec
         self._host = host.encode()
+        self._recodes = recodes
         self.secure = secure
         self.version = b""  # of HTTP, which the client speaks; b"" for what its requests say
         self.trusted = bool(spec.trusted) and is_in(host, spec.trusted)
@@ -66,6 +69,8 @@ class Introduction:
         All behind the Host, with these fields: the same for each request that says the same, whatever its
         target.
         """
+        if self._recodes:
+            fields = for_origin(fields) or fields
         lines = [field[2] for field in fields if field[3] != TELLS_OF_CLIENT]
         lines.append(self._own or self._added_to(fields, lines))
         if said.length == CHUNKED:

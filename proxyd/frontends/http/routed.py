@@ -28,6 +28,7 @@ from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import Edit, Words
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Course
 from proxyd.policy.action import fill, location, without, words_of
 from proxyd.policy.asked import Asked
@@ -265,6 +266,11 @@ class RoutedSession(CachingSession):
 
     def error_pages(self) -> ErrorPages:
         return super().error_pages() if self._course is None else self._course.error_pages
+
+    def compressor(self) -> Optional[Compressor]:
+        course = self._course
+        own = course.compressor if course is not None else None
+        return own or super().compressor()
 
     def edit(self) -> Optional[Edit]:
         course = self._course

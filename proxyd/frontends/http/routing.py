@@ -6,9 +6,10 @@ A `Course` is a route with all that it needs at run time; `Routing` finds the on
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional, Union
+from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
 from proxyd.config.action import HOST, SET
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.files import read_small
 from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
@@ -19,6 +20,7 @@ from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import PAGE, Words
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.policy.action import Editor, Rewriter
 from proxyd.policy.asked import Asked
 from proxyd.policy.httproute import HttpRoutes
@@ -45,6 +47,7 @@ class Course:
         auth: Optional[Auth],
         error_pages: ErrorPages,
         cache: Optional[Cache] = None,
+        compressor: Optional[Compressor] = None,
     ) -> None:
         """``error_pages`` are those of the listener."""
         action = spec.action
@@ -53,6 +56,7 @@ class Course:
         self.limits = limits
         self.auth = auth
         self.cache = cache
+        self.compressor = compressor
         self.patience = auth.patience if auth is not None else 0.0
         self.rewriter = Rewriter(action.rewrite) if action.rewrite is not None else None
         names_host = [edit for edit in action.request_header if edit.name.lower() == HOST and edit.how == SET]
@@ -94,6 +98,7 @@ class Routing:
         reactor: Any,
         in_thread: InThread,
         caches: Mapping[str, Cache] = NO_CACHES,
+        compressors: Callable[[Optional[CompressionSpec]], Optional[Compressor]] = lambda spec: None,
     ) -> None:
         """``limits`` are those of all routes, by their names: a route may be that of several listeners."""
         self.spec = spec
@@ -110,6 +115,7 @@ class Routing:
                 _auth(route, reactor, in_thread),
                 self.error_pages,
                 caches.get(route.action.cache or spec.http.cache),
+                compressors(route.action.compression),
             )
             for route in spec.routes
         }

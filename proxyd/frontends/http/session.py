@@ -33,6 +33,7 @@ from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.frontends.http.affinity import Brought, giving, learn
 from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
 from proxyd.frontends.http.pages import Edit
+from proxyd.frontends.http.recoding import Recoding
 from proxyd.frontends.http.retries import HttpRetries
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.affinity import Affinity, SealedAffinity
@@ -333,7 +334,10 @@ class HttpSession(HttpRetries):
     def server_said(self, upstream: Upstream, data: bytes) -> None:
         """Bytes of the server, which are counted."""
         if self._answer is not None:
-            self._download(data)
+            if self._recoding is None:
+                self._download(data)
+            else:
+                self._feed(self._recoding, data)
             return
         if upstream.held:
             data = upstream.held + data
@@ -381,8 +385,13 @@ class HttpSession(HttpRetries):
         edit = self.edit()
         if self.brought is not None:
             edit = self._told_server(self.brought.affinity, answer, picked, edit)
-        head = delivery.head(answer, request, self._goes_on(), picked, edit)
+        compressor = self.compressor()
+        decision = None if compressor is None else compressor.decide(answer, request)
+        head = delivery.head(answer, request, self._goes_on(), picked, edit, decision)
         length, took = answer.said.length, answer.took
+        if compressor is not None and decision is not None and decision.recodes and length:
+            self._recode(answer, data[took:], Recoding(self, compressor, decision, head, delivery))
+            return
         client = self.client.transport
         if length >= 0 and len(data) - took >= length:
             client.write(head + data[took : took + length])
@@ -442,6 +451,33 @@ class HttpSession(HttpRetries):
             if not self._down_left:
                 self._answered(not more)
 
+    def _recode(self, answer: Answer, data: bytes, recoding: Recoding) -> None:
+        """The same of a body that is another one when it leaves."""
+        self._down = Chunks() if answer.said.length == CHUNKED else None
+        self._down_left = answer.said.length
+        self._streaming = True
+        self._recoding = recoding
+        self._watch_progress()
+        self.client.transport.registerProducer(recoding, True)
+        self._feed(recoding, data)
+
+    def _feed(self, recoding: Recoding, data: bytes) -> None:
+        """What of the answer has come, without its framing."""
+        chunks = self._down
+        if chunks is not None:
+            try:
+                found = chunks.feed(data)
+            except Unacceptable as wrong:
+                self.not_recoded(wrong)
+                return
+            recoding.feed(found, chunks.done, chunks.trailers, not chunks.rest)
+        elif self._down_left == UNTIL_CLOSE:
+            recoding.feed(data)
+        else:
+            found = data[: self._down_left]
+            self._down_left -= len(found)
+            recoding.feed(found, not self._down_left, (), len(found) == len(data))
+
     def download_sent(self) -> None:
         """The datapath has moved the rest of the body to the client."""
         self._down_left = 0
@@ -475,7 +511,12 @@ class HttpSession(HttpRetries):
         assert delivery is not None
         if self._answer is None:
             self._try_again(detail)
+        elif self._recoding is not None and self._recoding.complete:
+            pass  # all has come, and is on its way
         elif self._down_left == UNTIL_CLOSE and self._down is None and not detail:
+            if self._recoding is not None:
+                self._recoding.feed(b"", True)
+                return
             end = delivery.end()
             if end:
                 self.client.transport.write(end)

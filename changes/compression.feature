@@ -1,0 +1,4 @@
+`compression = zstd br gzip` on a listener with `protocol = http`, or a route: answers are compressed for clients that
+take that, as they come, with `types`, `min_size`, a level for each coding, and a bound on what it may take of the
+processor (`max_cpu`). With `decompress` what servers have encoded is decoded for clients that cannot take it. The
+access log has `encoding=`, and the metrics `proxyd_compression_…`.
