@@ -127,6 +127,11 @@ class Reason(enum.Enum):
         "the server closed the connection without an answer to the request",
     )
     ANSWER_CUT = ("answer_cut", Fault.SERVER, "the server closed the connection in the midst of its answer")
+    FILE_CHANGED = (
+        "file_changed",
+        Fault.PROXY,
+        "a file of root was replaced or became shorter while it was being sent",
+    )
     ROUTE_RATE = ("route_rate", Fault.CLIENT, "more requests came than a rate of the route allows")
     ROUTE_FULL = ("route_full", Fault.PROXY, "the route had its max_concurrent_requests")
     UNAUTHORIZED = (

@@ -216,7 +216,7 @@ class ProxyService(Service):
                 frontends.append(ProxyFactory(*given))
                 continue
             routing = None
-            if spec.routes:
+            if spec.routes or spec.http.root is not None:
                 routing = Routing(
                     spec, self.pools, self._lists, limits, self._reactor, self._in_thread,
                     self.caches, self._compressor,

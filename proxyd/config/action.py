@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 
 from attrs import fields_dict, frozen
 
-from proxyd.config import auth, compression, errorpage
+from proxyd.config import auth, compression, errorpage, static
 from proxyd.config.address import file_path
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.bandwidth import Size
@@ -20,6 +20,7 @@ from proxyd.config.forms import Pattern
 from proxyd.config.limits import Rate, RateSpec
 from proxyd.config.options import Count, Duration, Fail, Form, Option, Reference, unknown
 from proxyd.config.reader import Word
+from proxyd.config.static import StaticSpec
 from proxyd.config.template import Template, template
 from proxyd.config.words import Invalid, quoted
 
@@ -112,6 +113,7 @@ class ActionSpec:
     cache: str = ""
     error_page: ErrorPageSpecs = ()
     compression: Optional[CompressionSpec] = None
+    root: Optional[StaticSpec] = None
 
 
 class Redirect(Form):
@@ -373,7 +375,10 @@ OPTIONS = (
     ),
     error_page("What clients are shown here, before what their listener has for that status."),
     compression.OPTION,
+    static.OPTION,
 )
+
+ENDS = ("pool", "redirect", "respond", "root")
 
 # What makes no difference where no server is asked.
 _OF_SERVERS = ("rewrite", "request_header", "response_timeout", "retries", "cache", "compression")
@@ -397,10 +402,10 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("request_header", "response_header"):
         if "auth" not in given and any(USER in edit.value.names for edit in given.get(name, ())):
             yield name, f"{{{USER}}} is who has been let in by auth, and there is none"
-    ends = [name for name in ("pool", "redirect", "respond") if name in given]
+    ends = [name for name in ENDS if name in given]
     for name in ends[1:]:
-        yield name, f"cannot be beside {ends[0]}; a route does one of pool, redirect and respond"
+        yield name, f"cannot be beside {ends[0]}; a route does one of pool, redirect, respond and root"
     if ends and "pool" not in ends:
         for name in _OF_SERVERS:
-            if name in given:
+            if name in given and not (name == "rewrite" and "root" in ends):
                 yield name, f"is about a server, and with {ends[0]} none is asked"

@@ -231,7 +231,7 @@ def _check_routes(judged: list[_Judged], problems: list[Problem]) -> None:
     lost = any(name not in listeners for one in routes for name in one.values.get("listener", [""]))
     routed = {name for one in routes for name in one.values.get("listener", ())}
     for name, one in fronts.items():
-        if "pool" not in one.entries and name not in routed and not lost:
+        if not {"pool", "root"} & one.entries.keys() and name not in routed and not lost:
             text = "is missing, and no [route] names this listener; write pool = postgres, for example"
             problems.append(one.section.problem(one.section.line, text, "pool"))
     seen: dict[tuple[str, str], list[tuple[RouteSpec, Section]]] = {}
@@ -275,10 +275,8 @@ def _check_route(one: _Judged, listeners: dict[str, dict[str, Any]], problems: l
         text = "has no condition, so every client would fit; write sni, alpn or speaks, or make its pool "
         problems.append(one.section.problem(one.section.line, text + "that of the listener"))
     if not any(name in one.given for name in route.ENDS):
-        text = "is missing; write pool = api, for example"
-        problems.append(
-            one.section.problem(one.section.line, text + ", or redirect or respond" * for_requests, "pool")
-        )
+        text = "is missing; write pool = api, for example" + ", or redirect, respond or root" * for_requests
+        problems.append(one.section.problem(one.section.line, text, "pool"))
     for name in one.values.get("listener", ()):
         for option, text in listener.unmet(listeners[name], one.values) if name in listeners else ():
             line = next(entry.line for entry in one.section.entries if entry.key == option)

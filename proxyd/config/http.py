@@ -7,13 +7,14 @@ from typing import Any, Iterator, Mapping, Optional
 
 from attrs import fields_dict, frozen
 
-from proxyd.config import compression, errorpage
+from proxyd.config import compression, errorpage, static
 from proxyd.config.bandwidth import Size
 from proxyd.config.compression import CompressionSpec
 from proxyd.config.errorpage import ErrorPageSpecs, error_page
 from proxyd.config.options import Choice, Count, Duration, OneWord, Option, Reference, Several
 from proxyd.config.proxyprotocol import Network, NetworkForm
 from proxyd.config.reader import Word
+from proxyd.config.static import StaticSpec
 from proxyd.config.tls import PASSTHROUGH
 from proxyd.config.words import Invalid, quoted
 
@@ -53,6 +54,7 @@ class HttpSpec:
     cache: str = ""
     error_page: ErrorPageSpecs = ()
     compression: Optional[CompressionSpec] = None
+    root: Optional[StaticSpec] = None
 
 
 @frozen
@@ -166,6 +168,7 @@ OPTIONS = (
         "the daemon starts; what they hold is called what their names say, by their ends.",
     ),
     compression.OPTION,
+    static.OPTION,
 )
 
 POOL_OPTIONS = (
@@ -208,6 +211,8 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a listener: each an option, and what is wrong with it."""
     yield from errorpage.contradictions(given)
     if given.get("protocol") == HTTP:
+        if "root" in given and "pool" in given:
+            yield "root", "cannot be beside pool; a route can have either"
         if given.get("tls") == PASSTHROUGH:
             yield "tls", "passthrough leaves nothing to read; it is for a listener with protocol = tcp"
     elif "protocol" in given:

@@ -128,7 +128,7 @@ OPTIONS = (
 
 OF_CONNECTIONS = ("sni", "alpn", "speaks")  # by what goes ahead of requests, or stands in their place
 OF_REQUESTS = tuple(option.name for option in condition.OPTIONS)
-ENDS = ("pool", "redirect", "respond")
+ENDS = action.ENDS
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

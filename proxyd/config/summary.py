@@ -119,6 +119,8 @@ def _done(route: RouteSpec) -> str:
         return f"redirect {route.action.redirect.status} to {route.action.redirect.location}"
     if route.action.respond is not None:
         return f"respond {route.action.respond.status}"
+    if route.action.root is not None:
+        return f"root {route.action.root.path}"
     return f"to pool {route.pool}"
 
 

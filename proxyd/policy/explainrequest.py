@@ -124,6 +124,9 @@ def led(listener: ListenerSpec, lists: Lists, request: SupposedRequest, client: 
     except (Undecided, TimeoutError) as why:
         return Led(opening, reason=Reason.ROUTE_UNDECIDED, detail=str(why))
     pool = spec.pool if spec is not None else listener.pool
+    root = listener.http.root
+    if spec is None and root is not None:
+        return Led(opening, steps, actions=(f"{_text(target.path)} of {root.path} is the answer",))
     if spec is None and not pool:
         detail = "no route fits, and the listener has no pool"
         return Led(opening, steps, reason=Reason.NO_ROUTE, detail=detail)
@@ -196,6 +199,8 @@ def _actions(spec: RouteSpec, asked: Asked, slashes: bool, listener: str) -> Ite
     target = asked.target
     if action.rewrite is not None:
         target = Rewriter(action.rewrite).rewrite(target, slashes)
+    if action.root is not None:
+        yield f"{_text(target.path)} of {action.root.path} is the answer"
     if spec.pool:
         yield f"the server is asked for {_text(target.whole)}"
     client = str(ipaddress.ip_address(asked.client)) if asked.client else ""

@@ -47,7 +47,8 @@ class HttpRoute:
         wanted = spec.condition
         self.spec = spec
         stores = spec.action.cache not in ("", OFF)
-        self.by_path = wanted.by_path or spec.action.rewrite is not None or stores
+        moves = spec.action.rewrite is not None or spec.action.root is not None
+        self.by_path = wanted.by_path or moves or stores
         methods = {*wanted.method, "HEAD"} if "GET" in wanted.method else {*wanted.method}
         self._methods = frozenset(method.encode("ascii") for method in methods)
         self._patterns = [regex.compile(pattern) for pattern in wanted.path_regex]

@@ -21,15 +21,19 @@ from proxyd.relay.streams import CHUNK
 
 
 class Sending:
-    """A part of a file on its way: the pull producer of a stream, until it has told of its end."""
+    """
+    A part of a file on its way: the pull producer of a stream, until it has told of its end.
 
-    __slots__ = ("_fd", "_left", "_offset", "_plain", "_sink", "_told")
+    ``left`` is how many bytes of it are still to be handed over.
+    """
+
+    __slots__ = ("_fd", "_offset", "_plain", "_sink", "_told", "left")
 
     def __init__(self, sink: Any, fd: int, offset: int, count: int, told: Callable[[int], None]) -> None:
         self._sink = sink
         self._fd = fd
         self._offset = offset
-        self._left = count
+        self.left = count
         self._told = told
         self._plain = (
             not isinstance(sink, ProtocolWrapper)  # as in `proxyd.relay.streams.pump`
@@ -37,21 +41,25 @@ class Sending:
             and sink.can_be_spliced()
         )
 
+    def start(self) -> None:
+        """Begin; all may have been handed over when this returns."""
+        self._sink.registerProducer(self, False)
+
     def resumeProducing(self) -> None:
         """Send some more."""
-        if not self._left:
+        if not self.left:
             self._end()
             return
         if self._plain:
-            sent = send_through_the_kernel(self._sink, self._fd, self._offset, self._left)
+            sent = send_through_the_kernel(self._sink, self._fd, self._offset, self.left)
             if sent == NOT_NOW:
                 return
         else:
-            data = os.pread(self._fd, min(self._left, CHUNK), self._offset)
+            data = os.pread(self._fd, min(self.left, CHUNK), self._offset)
             sent = len(data)
         self._offset += sent
-        self._left -= sent
-        if not sent or (self._plain and not self._left):
+        self.left -= sent
+        if not sent or (self._plain and not self.left):
             self._end()
         elif not self._plain:
             self._sink.write(data)
@@ -61,7 +69,7 @@ class Sending:
 
     def _end(self) -> None:
         self._sink.unregisterProducer()
-        self._told(self._left)
+        self._told(self.left)
 
 
 classImplements(Sending, IPullProducer)
@@ -75,4 +83,4 @@ def send_file(sink: Any, fd: int, offset: int, count: int, told: Callable[[int],
     handed over, with how many bytes are missing if the file has become shorter.  It is not called if the
     peer is lost before.  The stream must have no producer meanwhile.
     """
-    sink.registerProducer(Sending(sink, fd, offset, count, told), False)
+    Sending(sink, fd, offset, count, told).start()

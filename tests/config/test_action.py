@@ -159,11 +159,11 @@ class ActionTests(HttpCase):
             ),
             (
                 "redirect = 301 /",
-                "redirect: cannot be beside pool; a route does one of pool, redirect and respond",
+                "redirect: cannot be beside pool; a route does one of pool, redirect, respond and root",
             ),
             (
                 "respond = 403",
-                "respond: cannot be beside pool; a route does one of pool, redirect and respond",
+                "respond: cannot be beside pool; a route does one of pool, redirect, respond and root",
             ),
         ]:
             self.assertEqual(self.refused(f"{option}\npool = p"), [f"1 {problem}"])
@@ -183,7 +183,7 @@ class ActionTests(HttpCase):
             )
         self.assertEqual(
             self.refused("redirect = 301 /\nrespond = 403"),
-            ["2 respond: cannot be beside redirect; a route does one of pool, redirect and respond"],
+            ["2 respond: cannot be beside redirect; a route does one of pool, redirect, respond and root"],
         )
 
     def test_user(self) -> None:
@@ -198,5 +198,5 @@ class ActionTests(HttpCase):
         """A route that does nothing is told what it could do."""
         self.assertEqual(
             self.refused("host = a.com"),
-            ["-1 pool: is missing; write pool = api, for example, or redirect or respond"],
+            ["-1 pool: is missing; write pool = api, for example, or redirect, respond or root"],
         )

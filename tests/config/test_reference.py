@@ -29,6 +29,7 @@ from proxyd.config.resolvers import ResolversSpec
 from proxyd.config.retries import BudgetSpec
 from proxyd.config.route import RouteSpec
 from proxyd.config.servertls import ServerTlsSpec
+from proxyd.config.static import StaticSpec
 from proxyd.config.tcp import LISTENER_OPTIONS, SERVER_OPTIONS, TcpSpec
 from proxyd.config.tls import TlsSpec
 from proxyd.config.words import split
@@ -40,6 +41,7 @@ PARAMETER_SPECS = {
     "retry_budget": BudgetSpec,
     "affinity": AffinitySpec,
     "compression": CompressionSpec,
+    "root": StaticSpec,
     "balance": BalanceSpec,
     "agent_check": AgentSpec,
     "check": CheckSpec,

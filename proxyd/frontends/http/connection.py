@@ -49,6 +49,7 @@ HEAD = 2  # a head has begun
 ASKED = 3  # a request is under way
 FULL = 4  # it has not taken its last answer yet
 STREAMS = 5  # it speaks HTTP/2, and each request has a session of its own
+SENDING = 6  # a file is on its way to it
 
 log = Logger(__name__)
 

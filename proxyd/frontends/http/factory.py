@@ -17,6 +17,7 @@ from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
+from proxyd.frontends.http.static import Site
 from proxyd.interfaces import CompressionSnapshot, IDatapath, IObserver, RequestRecord
 from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
@@ -55,7 +56,7 @@ class HttpFactory(ProxyFactory):
         compressor: Optional[Compressor] = None,
     ) -> None:
         """
-        ``routing`` is None for a listener without routes, ``cache`` for one that stores nothing.
+        ``routing`` is None for a listener without routes and files, ``cache`` for one that stores nothing.
 
         ``compressor`` is for what takes no route that has its own.
         """
@@ -79,6 +80,8 @@ class HttpFactory(ProxyFactory):
         }
         self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
         self.compressor = compressor
+        root = spec.http.root
+        self.site = None if root is None else Site(root, seconds)  # for what takes no route, too
         courses = () if routing is None else routing.courses
         self.recodes = compressor is not None or any(course.compressor is not None for course in courses)
         waits = [pools[name].spec.response_timeout for name in spec.pools]
@@ -90,6 +93,8 @@ class HttpFactory(ProxyFactory):
         wrong = self.error_pages.load()
         for pages in self.maintenance_pages.values():
             wrong += pages.load()
+        if self.site is not None:
+            wrong += self.site.load()
         return wrong + (self.routing.load() if self.routing is not None else [])
 
     def session(self, address: IAddress) -> HttpSession:

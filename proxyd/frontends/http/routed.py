@@ -24,8 +24,8 @@ from twisted.python.failure import Failure
 from proxyd.config.action import CLIENT, HOST, LISTENER, ROUTE, USER
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.auth import Verdict
-from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.errorpage import ErrorPages
+from proxyd.frontends.http.files import HttpFiles
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import Edit, Words
 from proxyd.frontends.http.recoding import Compressor
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 
-class RoutedSession(CachingSession):
+class RoutedSession(HttpFiles):
     """One client's connection, each of whose requests takes a route."""
 
     __slots__ = ("_asked", "_changed", "_client", "_counted", "_course", "_deciding", "_last")
@@ -173,15 +173,20 @@ class RoutedSession(CachingSession):
     ) -> Optional[bytes]:
         """The head that the server gets, ``told`` by a service in it; or None if the client is answered."""
         assert self.http.routing is not None and self._forwarding is not None
+        slashes, target = self.http.routing.slashes, asked.target
+        if course.site is not None:
+            if course.rewriter is not None:
+                target = course.rewriter.rewrite(target, slashes)
+            self.answer_with_file(course.site, request, target.path)
+            return None
         if course.pool is None:
             self._end_here(course, asked)
             return None
-        target = asked.target
         if course.cache is not None:
             self.personal = course.auth is not None
             target = self.locate(course.cache, self.route, request, target)
         if course.rewriter is not None:
-            target = course.rewriter.rewrite(target, self.http.routing.slashes)
+            target = course.rewriter.rewrite(target, slashes)
         host = b"" if course.host is None else fill(course.host, self._words()).encode("ascii", "replace")
         rest = self.own_rest(request.said) if self.http.by_cookie else None
         if course.changes_fields:
@@ -209,6 +214,9 @@ class RoutedSession(CachingSession):
 
     def _without(self, request: Request, asked: Asked) -> Optional[bytes]:
         """No route fits: the listener's pool is for those."""
+        if self.http.site is not None:
+            self.answer_with_file(self.http.site, request, asked.target.path)
+            return None
         self.pool = self.http.pool
         if self.pool is None:
             self.say(404, Reason.NO_ROUTE, "no route fits, and the listener has no pool")

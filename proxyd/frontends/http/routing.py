@@ -21,6 +21,7 @@ from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import PAGE, Words
 from proxyd.frontends.http.recoding import Compressor
+from proxyd.frontends.http.static import Site
 from proxyd.policy.action import Editor, Rewriter
 from proxyd.policy.asked import Asked
 from proxyd.policy.httproute import HttpRoutes
@@ -48,6 +49,7 @@ class Course:
         error_pages: ErrorPages,
         cache: Optional[Cache] = None,
         compressor: Optional[Compressor] = None,
+        site: Optional[Site] = None,
     ) -> None:
         """``error_pages`` are those of the listener."""
         action = spec.action
@@ -57,6 +59,7 @@ class Course:
         self.auth = auth
         self.cache = cache
         self.compressor = compressor
+        self.site = site
         self.patience = auth.patience if auth is not None else 0.0
         self.rewriter = Rewriter(action.rewrite) if action.rewrite is not None else None
         names_host = [edit for edit in action.request_header if edit.name.lower() == HOST and edit.how == SET]
@@ -78,6 +81,8 @@ class Course:
         if isinstance(self.auth, Basic):
             yield from self.auth.load()
         yield from self.error_pages.load()
+        if self.site is not None:
+            yield from self.site.load()
         respond = self.spec.action.respond
         if respond is None or not respond.path:
             return
@@ -116,6 +121,7 @@ class Routing:
                 self.error_pages,
                 caches.get(route.action.cache or spec.http.cache),
                 compressors(route.action.compression),
+                Site(route.action.root, reactor.seconds) if route.action.root is not None else None,
             )
             for route in spec.routes
         }

@@ -222,10 +222,12 @@ class Stream:
         self._connection.send()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The server's side, or who waits until all is taken."""
+        """The server's side, or who is asked for more when all is taken: for a file, or the next request."""
         self._producer = producer
         self._pulled = not streaming
         self._pausing = False
+        if self._pulled:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         self._producer = None
@@ -264,7 +266,10 @@ class Stream:
         else:
             self._waiting += data
         self.flush()
-        if len(self._waiting) > CHUNK and self._producer is not None and not self._pausing:
+        if self._pulled:
+            if not self._waiting:
+                self._connection.later(self._pull)  # others have their turns before
+        elif len(self._waiting) > CHUNK and self._producer is not None and not self._pausing:
             self._pausing = True
             self._producer.pauseProducing()
 
@@ -322,10 +327,13 @@ class Stream:
         if self._closing and not self.over and self.sent_all:
             self._close()
         elif self._pulled:
-            if not self._waiting:
-                self._producer.resumeProducing()
+            self._pull()
         elif self._pausing and self._producer is not None and len(self._waiting) <= CHUNK // 2:
             self._pausing = False
+            self._producer.resumeProducing()
+
+    def _pull(self) -> None:
+        if self._pulled and not (self._waiting or self.over):
             self._producer.resumeProducing()
 
     def loseConnection(self) -> None:
