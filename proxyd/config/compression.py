@@ -106,7 +106,7 @@ class Compression(Form):
             "max_cpu",
             Percent(1, 100),
             "So much of a core compression may take here; above that, and while the event loop runs late, "
-            "answers that begin stay as they are.",
+            "answers that begin stay as they are. `100%` is always.",
             "max_cpu=20%",
             default="50%",
         ),

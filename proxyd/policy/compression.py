@@ -15,7 +15,7 @@ MOST = 1000  # bodies at once: each takes a quarter of a megabyte and more
 
 
 class CpuGuard:
-    """Lets compression begin as long as it has had no more than ``share`` (0 to 1) of a core."""
+    """Lets compression begin as long as it has had no more than ``share`` (0 to 1) of a core; 1 is always."""
 
     __slots__ = ("_owed", "_share", "_since", "under_way")
 
@@ -31,6 +31,10 @@ class CpuGuard:
 
     def allows(self, now: float, lag: float) -> bool:
         """Whether another body may begin, where the event loop is as late as that."""
+        if self.under_way >= MOST:
+            return False
+        if self._share >= 1.0:
+            return True
         passed, self._since = max(0.0, now - self._since), now
         self._owed = max(0.0, self._owed - passed * self._share)
-        return self._owed < self._share * WINDOW and lag < LATE and self.under_way < MOST
+        return self._owed < self._share * WINDOW and lag < LATE

@@ -20,8 +20,10 @@ class Guards(Case):
         self.assertTrue(guard.allows(50.0, 0.0))  # a clock that was set back harms nobody
 
     def test_late(self) -> None:
-        """Nor does it while the event loop is late."""
-        guard = CpuGuard(1.0)
+        """Nor does it while the event loop is late; a whole core is always to be had."""
+        always, guard = CpuGuard(1.0), CpuGuard(0.99)
+        always.spent(9.0)
+        self.assertTrue(always.allows(1.0, 1.0))
         self.assertEqual(
             [guard.allows(1.0, lag) for lag in (0.0, LATE / 2, LATE, 1.0)], [True, True, False, False]
         )
