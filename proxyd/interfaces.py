@@ -512,12 +512,7 @@ class AcmeSnapshot:
 
 @frozen
 class CompressionSnapshot:
-    """
-    What has passed through one coding of a listener, or of one of its routes, since the start.
-
-    ``encoding`` is what the bodies were put in, ``identity`` if they were decoded.  ``passed_over`` are
-    answers for which there was no time.
-    """
+    """What was put into one coding (``identity``: taken out of any), and for what there was no time."""
 
     listener: str
     route: str
