@@ -511,20 +511,6 @@ class AcmeSnapshot:
 
 
 @frozen
-class CompressionSnapshot:
-    """What was put into one coding (``identity``: taken out of any), and for what there was no time."""
-
-    listener: str
-    route: str
-    encoding: str
-    answers: int
-    bytes_in: int
-    bytes_out: int
-    cpu_seconds: float
-    passed_over: int
-
-
-@frozen
 class CertificateSnapshot:
     """
     A certificate that a listener serves, or, without names, a file of which none could be had.
@@ -595,7 +581,7 @@ class Snapshot:
     reloads: tuple[ReloadSnapshot, ...] = ()
     budgets: tuple[BudgetSnapshot, ...] = ()
     caches: tuple[CacheSnapshot, ...] = ()
-    compression: tuple[CompressionSnapshot, ...] = ()
+    compression: tuple[Any, ...] = ()  # of `proxyd.policy.compression.CompressionSnapshot`
 
 
 TakeSnapshot = Callable[[], Snapshot]

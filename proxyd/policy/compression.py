@@ -7,6 +7,8 @@ more of the processor than it may: everybody else is served by the same core.
 
 from __future__ import annotations
 
+from attrs import frozen
+
 LATE = 0.1  # seconds that the event loop was late, in the last second
 
 WINDOW = 1.0  # seconds over which the share of the processor holds
@@ -38,3 +40,17 @@ class CpuGuard:
         passed, self._since = max(0.0, now - self._since), now
         self._owed = max(0.0, self._owed - passed * self._share)
         return self._owed < self._share * WINDOW and lag < LATE
+
+
+@frozen
+class CompressionSnapshot:
+    """What was put into one coding (``identity``: taken out of any), and for what there was no time."""
+
+    listener: str
+    route: str
+    encoding: str
+    answers: int
+    bytes_in: int
+    bytes_out: int
+    cpu_seconds: float
+    passed_over: int

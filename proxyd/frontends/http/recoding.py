@@ -19,8 +19,7 @@ from zope.interface import classImplements
 
 from proxyd.config.compression import CompressionSpec
 from proxyd.frontends.http.answer import Delivery
-from proxyd.interfaces import CompressionSnapshot
-from proxyd.policy.compression import CpuGuard
+from proxyd.policy.compression import CompressionSnapshot, CpuGuard
 from proxyd.policy.encoding import VARIES, Decision, decide
 from proxyd.wire.contentcoding import Decoder, Encoder, decoder, encoder
 from proxyd.wire.http1 import Answer, Request
