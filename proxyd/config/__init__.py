@@ -7,6 +7,7 @@ from typing import Mapping
 from proxyd.config.affinity import read_secret
 from proxyd.config.auth import read_users
 from proxyd.config.document import Config, configuration
+from proxyd.config.errorpage import LARGEST
 from proxyd.config.files import read_small
 from proxyd.config.lists import read_slices
 from proxyd.config.reader import read
@@ -46,7 +47,7 @@ def list_problems(config: Config) -> list[Problem]:
     of_all = [one.http.error_page for one in config.listeners] + [one.action.error_page for one in routes]
     pages += [page for of_each in of_all for _, several in of_each for page in several]
     for path in dict.fromkeys(page.path for page in pages if page.path):
-        read_small(path, problems)
+        read_small(path, problems, LARGEST)
     cookies = [pool.affinity.cookie for pool in config.pools if pool.affinity is not None]
     for path in dict.fromkeys(cookie.secret_path for cookie in cookies if cookie is not None):
         if path:

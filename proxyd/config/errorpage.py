@@ -8,13 +8,15 @@ from typing import Any, ClassVar, Iterator, Mapping, Optional, Sequence
 from attrs import frozen
 
 from proxyd.config.address import file_path
-from proxyd.config.files import LARGEST_FILE, content_type
+from proxyd.config.files import content_type
 from proxyd.config.options import Fail, Form, Option
 from proxyd.config.reader import Word
 from proxyd.config.template import Template, template
 from proxyd.config.words import Invalid, quoted
 
 FILE = "file:"
+
+LARGEST = 64 * 1024  # bytes of a page: who does not read it has it kept for him
 
 STATUS, REASON, MESSAGE, ID, LISTENER, CLIENT = "status", "reason", "message", "id", "listener", "client"
 PLACES = (STATUS, REASON, MESSAGE, ID, LISTENER, CLIENT)
@@ -45,7 +47,7 @@ class ErrorPage(Form):
     """``file:/etc/proxyd/503.html``, ``"Be back soon."``, or one for people and one for programs."""
 
     shape: ClassVar[str] = (
-        f"`file:PATH` for what is in a file, {LARGEST_FILE >> 20} MiB at most, or a text in quotes; in both "
+        f"`file:PATH` for what is in a file, {LARGEST >> 10} KiB at most, or a text in quotes; in both "
         + ", ".join(f"`{{{name}}}`" for name in PLACES)
         + " stand for what is so. Two if one is JSON, which is for clients that accept JSON and no HTML"
     )

@@ -18,15 +18,15 @@ def content_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def read_small(path: str, problems: list[Problem]) -> bytes:
-    """What is in a file; what is wrong with it goes to ``problems``."""
+def read_small(path: str, problems: list[Problem], most: int = LARGEST_FILE) -> bytes:
+    """What is in a file of so many bytes at most; what is wrong with it goes to ``problems``."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise Invalid("is a folder, not a file" if os.path.isdir(path) else "is not a regular file")
         with open(path, "rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise Invalid(f"is longer than {LARGEST_FILE} bytes")
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise Invalid(f"is longer than {most} bytes")
         return data
     except (Invalid, OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = (

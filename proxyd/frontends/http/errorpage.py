@@ -14,7 +14,7 @@ from typing import Callable, Iterator, Optional, Sequence
 
 from attrs import evolve
 
-from proxyd.config.errorpage import PLACES, ErrorPageSpec, ErrorPageSpecs
+from proxyd.config.errorpage import LARGEST, PLACES, ErrorPageSpec, ErrorPageSpecs
 from proxyd.config.files import read_small
 from proxyd.errors import Problem
 from proxyd.frontends.http.pages import Words, told
@@ -47,7 +47,7 @@ class Page:
         """Read its file; a line for each thing that is wrong with it."""
         if self.spec.path:
             problems: list[Problem] = []
-            data = read_small(self.spec.path, problems)
+            data = read_small(self.spec.path, problems, LARGEST)
             if problems:
                 yield from map(str, problems)
             elif self._escaped is None:

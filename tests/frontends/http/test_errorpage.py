@@ -101,14 +101,14 @@ class Pages(Case):
 
     def test_files_that_are_wrong(self) -> None:
         """They are told, all at once, and what was read before stays."""
-        path, large = self.file("a.html", b"fine"), self.file("b.html", b"x" * ((1 << 20) + 1))
+        path, large = self.file("a.html", b"fine"), self.file("b.html", b"x" * (64 * 1024 + 1))
         pages = ErrorPages(
             (
                 ("503", (ErrorPageSpec(None, path, "text/html"),)),
                 ("502", (ErrorPageSpec(None, large, "text/html"),)),
             )
         )
-        self.assertEqual(pages.load(), [f"{large}: is longer than 1048576 bytes"])
+        self.assertEqual(pages.load(), [f"{large}: is longer than 65536 bytes"])
         Path(path).unlink()
         self.assertEqual(len(pages.load()), 2)
         self.assertEqual(self.body(pages), b"fine")
