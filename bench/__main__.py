@@ -172,12 +172,17 @@ def facts(words: Sequence[str], asked: argparse.Namespace, began: float, quiet: 
         "command": shlex.join(["python", "-m", "bench", *words]),
         "measurement": f"{asked.rounds} rounds of {asked.seconds:g} s; {quiet}",
         "machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "proxyd": f"Python {platform.python_version()}, Twisted {installed('twisted')}; "
+        "proxyd": f"Python {platform.python_version()} ({interpreter()}), Twisted {installed('twisted')}; "
         "access log, metrics and TCP checks",
         "HAProxy": f"{version('haproxy') or '-'}; nbthread 1, splice-auto, tcplog to a file, and TCP checks; "
         "haproxy-splice always splices, through pipes of 1 MiB, as proxyd has them",
         "nginx": f"{version('nginx') or '-'}; one worker, and an access log",
     }
+
+
+def interpreter() -> str:
+    """Who has built Python: distributions optimize by a profile and at link time, others rarely do."""
+    return "the distribution's" if sys.base_prefix == "/usr" else "built by somebody else"
 
 
 def commit() -> Optional[str]:

@@ -11,36 +11,35 @@ from bench.load import Result
 from bench.proxies import PEERS
 from bench.rows import Figure, Row
 
-OURS = "proxyd"
+OURS = ("proxyd", "compiled")  # the builds that are compared with the peers
 
 Results = Mapping[str, Sequence[Result]]  # by proxy
 
 
 @attrs.frozen
 class Line:
-    """One figure: the median for each proxy, and how ours compares."""
+    """One figure: the median for each proxy, and how ours compare."""
 
     row: Row
     figure: Figure
     medians: Mapping[str, float]
 
-    @property
-    def ratio(self) -> Optional[float]:
-        """Ours to the better peer, or what is one itself; more is better; None if it was not measured."""
+    def ratio(self, build: str) -> Optional[float]:
+        """One of ours to the better peer, or what is a ratio itself; more is better; None without either."""
         peers = [self.medians[name] for name in PEERS if self.medians.get(name, 0) > 0]
-        own = self.medians.get(OURS, 0)
+        own = self.medians.get(build, 0)
         if self.figure.itself_a_ratio:
             return own or None
         if not peers or own <= 0 or not self.figure.compared:
             return None
         return min(peers) / own if self.figure.less_is_better else own / max(peers)
 
-    @property
-    def verdict(self) -> str:
-        """Whether the target is reached."""
-        if self.ratio is None or self.figure.target is None:
+    def verdict(self, build: str) -> str:
+        """Whether it reaches the target."""
+        ratio = self.ratio(build)
+        if ratio is None or self.figure.target is None:
             return ""
-        return "yes" if self.ratio >= self.figure.target else "NO"
+        return "yes" if ratio >= self.figure.target else "NO"
 
 
 def lines(row: Row, results: Results) -> list[Line]:
@@ -60,21 +59,33 @@ def number(value: Optional[float]) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def builds(names: Sequence[str]) -> list[str]:
+    """Those of ours that were measured."""
+    return [build for build in OURS if build in names]
+
+
 def cells(line: Line, names: Sequence[str]) -> list[str]:
     """A figure as the columns of a table."""
     target = line.figure.target
+    ratios = [line.ratio(build) for build in builds(names)]
     return [
         f"{line.figure.name}, {line.figure.unit}",
         *(number(line.medians.get(name)) for name in names),
-        "-" if line.ratio is None else f"{line.ratio:.2f}",
+        *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
         "" if target is None else f"{target:g}",
-        line.verdict,
+        *(line.verdict(build) for build in builds(names)),
     ]
 
 
 def headings(names: Sequence[str]) -> list[str]:
     """The heads of those columns."""
-    return ["figure", *names, "ratio", "target", "reached"]
+    ours = builds(names)
+    return [
+        *("figure", *names),
+        *(f"{build}'s ratio" for build in ours),
+        "target",
+        *(f"{build} reaches it" for build in ours),
+    ]
 
 
 def terminal(everything: Sequence[Line], names: Sequence[str]) -> str:
@@ -108,14 +119,14 @@ def page(everything: Sequence[Line], names: Sequence[str], facts: Mapping[str, s
             "# Results",
             "",
             "Medians of alternating rounds on one machine, each proxy on one core and the load on another.",
-            "The ratio is ours to the better of HAProxy and nginx, such that more is better. `stock` is",
-            "proxyd with `datapath = stock`, `compiled` is proxyd built with `PROXYD_COMPILE=1`. How each",
-            "proxy is configured is in `bench/proxies.py`.",
+            "A ratio is ours to the better of HAProxy and nginx, such that more is better. `proxyd` is pure",
+            "Python, `compiled` is proxyd built with `PROXYD_COMPILE=1`, and `stock` is `proxyd` with",
+            "`datapath = stock`. How each proxy is configured is in `bench/proxies.py`.",
             "",
             *(f"- {name}: {text}" for name, text in facts.items()),
             "",
             _piped(head),
-            _piped(["---", "---", *("---:" for _ in head[2:-1]), "---"]),
+            _piped(["---", "---", *("---:" for _ in head[2:])]),
             *map(_piped, body),
             "",
         ]

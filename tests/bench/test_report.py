@@ -28,32 +28,38 @@ class Ratios(Case):
 
     def test_more_is_better(self) -> None:
         """Of a rate the peer with more of it counts, and the ratio is ours to theirs."""
-        self.assertEqual(line(MORE, proxyd=30, stock=90, haproxy=40, nginx=20).ratio, 0.75)
+        self.assertEqual(line(MORE, proxyd=30, stock=90, haproxy=40, nginx=20).ratio("proxyd"), 0.75)
 
     def test_less_is_better(self) -> None:
         """Of a latency the peer with less of it counts, and the ratio is theirs to ours."""
-        self.assertEqual(line(LESS, proxyd=50, stock=9, haproxy=40, nginx=80).ratio, 0.8)
+        self.assertEqual(line(LESS, proxyd=50, stock=9, haproxy=40, nginx=80).ratio("proxyd"), 0.8)
 
     def test_verdict(self) -> None:
         """The target itself reaches the target."""
-        self.assertEqual(line(MORE, proxyd=75, nginx=100).verdict, "yes")
-        self.assertEqual(line(MORE, proxyd=74, nginx=100).verdict, "NO")
-        self.assertEqual(line(latency("p99"), proxyd=74, nginx=100).verdict, "")
+        self.assertEqual(line(MORE, proxyd=75, nginx=100).verdict("proxyd"), "yes")
+        self.assertEqual(line(MORE, proxyd=74, nginx=100).verdict("proxyd"), "NO")
+        self.assertEqual(line(latency("p99"), proxyd=74, nginx=100).verdict("proxyd"), "")
+
+    def test_each_build(self) -> None:
+        """The pure build and the compiled one are compared and judged each by itself."""
+        both = line(MORE, proxyd=74, compiled=80, nginx=100)
+        self.assertEqual((both.ratio("proxyd"), both.ratio("compiled")), (0.74, 0.8))
+        self.assertEqual((both.verdict("proxyd"), both.verdict("compiled")), ("NO", "yes"))
 
     def test_a_ratio_itself(self) -> None:
         """Where the figure is a ratio, ours shall reach the target, whatever the peers have."""
         share = Figure("to that without TLS", "ratio", to_the_other("exchanges"), 0.95, itself_a_ratio=True)
         self.assertEqual(share.read({**result(95, 1), "beside": result(100, 1)}), 0.95)
         self.assertEqual(share.read({**result(95, 1), "beside": result(0, 1)}), 0)
-        self.assertEqual(line(share, proxyd=0.95, nginx=1.5).verdict, "yes")
-        self.assertEqual(line(share, proxyd=0.94, nginx=0.5).verdict, "NO")
-        self.assertEqual(line(share, nginx=0.5).verdict, "")
+        self.assertEqual(line(share, proxyd=0.95, nginx=1.5).verdict("proxyd"), "yes")
+        self.assertEqual(line(share, proxyd=0.94, nginx=0.5).verdict("proxyd"), "NO")
+        self.assertEqual(line(share, nginx=0.5).verdict("proxyd"), "")
 
     def test_nothing_to_compare_with(self) -> None:
         """Without a peer, or without us, there is no ratio and no verdict."""
         for alone in (line(MORE, proxyd=75, stock=1), line(MORE, nginx=100), line(MORE, proxyd=75, nginx=0)):
-            self.assertIsNone(alone.ratio)
-            self.assertEqual(alone.verdict, "")
+            self.assertIsNone(alone.ratio("proxyd"))
+            self.assertEqual(alone.verdict("proxyd"), "")
 
     def test_medians(self) -> None:
         """Of several rounds the one in the middle counts, for each figure by itself."""
@@ -89,10 +95,10 @@ class Tables(Case):
         self.assertEqual(
             terminal(self.everything, ["proxyd", "nginx"]).splitlines(),
             [
-                "  figure         proxyd    nginx  ratio  target  reached",
+                "  figure         proxyd    nginx  proxyd's ratio  target  proxyd reaches it",
                 "one: exchanges on 1 connection",
-                "  exchanges, /s  75,000  100,000   0.75    0.75      yes",
-                "  p50, µs          50.0     8.12   0.16     0.8       NO",
+                "  exchanges, /s  75,000  100,000            0.75    0.75                yes",
+                "  p50, µs          50.0     8.12            0.16     0.8                 NO",
             ],
         )
 
@@ -103,3 +109,6 @@ class Tables(Case):
         table = [row for row in text.splitlines() if row.startswith("|")]
         self.assertEqual({row.count("|") for row in table}, {8})
         self.assertEqual(table[-1], "| exchanges on 1 connection | p50, µs | 50.0 | 8.12 | 0.16 | 0.8 | NO |")
+        both = [line(MORE, proxyd=74, compiled=80, nginx=100)]
+        last = page(both, ["proxyd", "compiled", "nginx"], {}).splitlines()[-1]
+        self.assertTrue(last.endswith("| 74.0 | 80.0 | 100 | 0.74 | 0.80 | 0.75 | NO | yes |"), last)
