@@ -60,8 +60,9 @@ class Wheel:
 
     def look_in(self, entry: Timed, seconds: float) -> None:
         """The same of a look for which it does not matter whether it comes after up to twice that time."""
-        if not 0 < entry.due <= int((self.clock.seconds() + 2.0 * seconds) / self.tick):
-            self._put(entry, int((self.clock.seconds() + seconds) / self.tick) + 1)
+        now = self.clock.seconds()
+        if not 0 < entry.due <= int((now + 2.0 * seconds) / self.tick):
+            self._put(entry, int((now + seconds) / self.tick) + 1)
 
     def _put(self, entry: Timed, due: int) -> None:
         if entry.due:
