@@ -115,6 +115,17 @@ def keeps_references(stream: Any) -> bool:
     return not isinstance(stream, ProtocolWrapper) and hasattr(stream, "pump_to")
 
 
+def leave(stream: Any) -> bool:
+    """
+    Close a stream in order at once, without telling its protocol, if it is of a kind and in a state to.
+
+    It saves whoever needs nothing of it any more a wait for the end that it would be told of.
+    """
+    if isinstance(stream, ProtocolWrapper):
+        return False  # as in `pump`
+    return hasattr(stream, "leave") and bool(stream.leave())
+
+
 def buffered(stream: Any) -> int:
     """How many bytes written to the stream are still in user space."""
     if isinstance(stream, ProtocolWrapper):

@@ -436,6 +436,21 @@ class LaneConnection(ConnectedSocket):
         else:
             self._loop.again(self)
 
+    def leave(self) -> bool:
+        """
+        Close in order, now, if all was sent; False if not.
+
+        For one who would have to wait for `loseConnection`: the protocol is not told.
+        """
+        if not self.connected or self._pump is not None or not self._has_sent_all():
+            return False
+        self.connected = False
+        self._reading = False
+        self._portion = None
+        self._close(orderly=True)
+        self.protocol = None
+        return True
+
     def _has_sent_all(self) -> bool:
         """Whether nothing waits to be sent, and nobody who gives more."""
         waits = self._blocked or self._buffered or self._pipe is not None or self._doom is not None

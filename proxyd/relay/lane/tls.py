@@ -298,6 +298,9 @@ class TLSConnection(LaneConnection):
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self.protocol.writeConnectionLost()
 
+    def leave(self) -> bool:
+        return False  # not without close_notify
+
     def _takes_leave(self) -> bool:
         return self._shaking or self._finished or self._sent_close_notify()
 

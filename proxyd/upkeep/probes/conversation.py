@@ -35,6 +35,7 @@ from proxyd.interfaces import IDatapath
 from proxyd.relay.dial import client_endpoint
 from proxyd.relay.prepared import prepared
 from proxyd.relay.starttls import MYSQL, request
+from proxyd.relay.streams import leave
 from proxyd.relay.tls.verification import why
 from proxyd.wire.starttls.step import Step
 
@@ -171,7 +172,10 @@ class Conversation(Protocol):
         """Say farewell, and close the connection."""
         if self.farewell:
             self.say(self.farewell)
-        await take_leave(self, self._call.reactor)
+        if leave(self.transport):
+            self.closed = True
+        else:
+            await take_leave(self, self._call.reactor)
 
     def say(self, data: bytes) -> None:
         """Send these bytes."""

@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 
 from proxyd.relay.lane.connection import LaneConnection
 from proxyd.relay.lane.loop import IN, OUT, Loop
+from proxyd.relay.streams import leave
 from tests.contracts.stream import Producer, Recorder
 from tests.support.case import Case
 from tests.support.lane import CountedPipes, StillReactor, is_open
@@ -195,6 +196,37 @@ class ConnectionTests(Case):
         self.reactor.turn()
         self.assertIs(protocol.why.type, ConnectionDone)
         self.assertEqual((far.recv(10), far.recv(10)), (b"last", b""))
+
+    def test_leaving(self) -> None:
+        """Who leaves is gone at once, and told nothing; the peer sees an end, behind all that was said."""
+        connection, protocol, far = self.connect()
+        connection.write(b"last")
+        self.assertTrue(leave(connection))
+        self.assertEqual((far.recv(10), far.recv(10)), (b"last", b""))
+        self.assertFalse(leave(connection))
+        connection.loseConnection()
+        self.reactor.turn()
+        self.assertEqual(protocol.events, [])
+
+    def test_leaving_at_the_first_bytes(self) -> None:
+        """Bytes and an end that came in the same turn are of no interest any more."""
+        connection, protocol, far = self.connect()
+        protocol.on_data = lambda data: protocol.note(str(leave(connection)))
+        far.send(b"welcome")
+        far.close()
+        self.turn_until(lambda: protocol.events, "the bytes")
+        self.reactor.turn()
+        self.assertEqual(protocol.events, ["True"])
+
+    def test_leaving_before_all_was_sent(self) -> None:
+        """It cannot be left then: it has to be closed, which takes its time."""
+        connection, protocol, _ = self.connect()
+        self.fill(connection)
+        self.assertFalse(leave(connection))
+        self.assertTrue(connection.connected)
+        connection.abortConnection()
+        self.reactor.turn()
+        self.assertEqual(protocol.events, ["lost"])
 
     def test_after_the_end_nothing_does_anything(self) -> None:
         """A protocol that has not noticed may go on calling its transport."""
