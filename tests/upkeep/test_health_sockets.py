@@ -90,7 +90,8 @@ class RealSockets(AsyncCase):
         """A port that accepts connections until the test ends, and how each of them ended."""
         factory: Any = Factory.forProtocol(Ending)
         factory.ended = []
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        # As many as are checked at once: who finds the backlog full waits for a second, and then for three.
+        port = reactor.listenTCP(0, factory, backlog=128, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         return port, factory.ended
 
