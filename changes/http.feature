@@ -7,3 +7,6 @@ goes to another server if that does no harm. `forwarded` and `trusted` say how s
 
 The access log has a line for each request, as text, JSON or `format=combined`, and the metrics have
 `proxyd_requests_total`, `proxyd_request_seconds` and `proxyd_first_byte_seconds`.
+
+A server that has answered `Expect: 100-continue` with 100 keeps its connection behind the upload, so that uploads of
+curl and others cost no connection each.

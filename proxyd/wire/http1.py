@@ -142,15 +142,15 @@ class Request:
         self.took = took
 
 
-def may_be_skipped(request: Request) -> bool:
+def may_be_skipped(request: Request, let_come: bool = False) -> bool:
     """
     Whether servers are known to answer without having read its body, and to take that for the next request.
 
     They should not (RFC 9110, 9.3 and 10.1.1), but some do, where the method has no use for a body, or
-    where they need not have let it come.
+    where they need not have let it come; with ``let_come`` this one has (100), so it waits for it.
     """
     said = request.said
-    return said.length != 0 and (said.expects or request.method in _WITHOUT_BODY)
+    return said.length != 0 and ((said.expects and not let_come) or request.method in _WITHOUT_BODY)
 
 
 class Answer:

@@ -159,6 +159,22 @@ class Requests(DaemonCase):
         counts = [metrics[name] for name in metrics if name.startswith("proxyd_requests_total{")]
         self.assertEqual(counts, [200])
 
+    async def test_expected_uploads(self) -> None:
+        """An upload that nginx lets come (100) goes on a kept connection, and leaves it kept."""
+        server = await nginx(self.stage)
+        daemon = await self.relay(server.place)
+        sent = self.stage.folder / "sent"
+        sent.write_bytes(os.urandom(100_000))
+        for number in range(3):
+            said = await self.curl(
+                "--verbose", "--stderr", "-", "--header", "Expect: 100-continue", "--upload-file", sent,
+                f"http://{daemon.front}/{number}",
+            )  # fmt: skip
+            self.assertIn(b"< HTTP/1.1 100 Continue", said)
+        records = await daemon.records(3)
+        self.assertEqual([record["status"] for record in records], [201] * 3)
+        self.assertEqual([record["connect_seconds"] for record in records[1:]], [0, 0])
+
     async def test_turns(self) -> None:
         """With balance = roundrobin the requests of one connection take turns at three servers."""
         servers = [await nginx_http(self.stage, f"return 200 {name};", name=name) for name in "abc"]

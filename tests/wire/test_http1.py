@@ -212,6 +212,9 @@ class Requests(Case):
             (b"POST / HTTP/1.1", body + expects, True),
         ):
             self.assertEqual(may_be_skipped(request(get(fields, line))), expected, (line, fields))
+        # A server that has said 100 reads what it has asked for.
+        self.assertFalse(may_be_skipped(request(get(body + expects, b"POST / HTTP/1.1")), let_come=True))
+        self.assertTrue(may_be_skipped(request(get(body + expects, b"DELETE / HTTP/1.1")), let_come=True))
 
     def test_upgrades(self) -> None:
         """Only what Connection names, never HTTP/2, not in HTTP/1.0, not before a body (RFC 9110, 7.8)."""

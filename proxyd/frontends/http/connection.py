@@ -65,6 +65,7 @@ class HttpConnection(Session):
         "_down",
         "_down_left",
         "_first",
+        "_let_come",
         "_forwarding",
         "_memory",
         "_may_reuse",
@@ -126,6 +127,7 @@ class HttpConnection(Session):
         self._down: Optional[Chunks] = None  # the same of the answer
         self._down_left = 0
         self._recoding: Optional[Recoding] = None  # of it, if it is another one when it leaves
+        self._let_come = False  # the server has said 100
         self._uploading = False  # the client is the server's producer
         self._streaming = False  # and the server the client's
         self._status = 0  # what the client was told

@@ -58,7 +58,7 @@ class HttpOutcome(HttpConnection):
         answer, request, delivery, pool = self._answer, self._request, self._delivery, self.pool
         assert answer is not None and request is not None and delivery is not None and pool is not None
         complete = not self._up_left
-        reusable = reusable and not may_be_skipped(request)
+        reusable = reusable and not may_be_skipped(request, self._let_come)
         self.conclude(Reason.ANSWERED, "")
         if self.picked is not None and (self.picked.failures or self.picked.window is not None):
             self._worked(answer)
@@ -140,6 +140,7 @@ class HttpOutcome(HttpConnection):
             record.unique_id, self.page_id = self.page_id, ""
         self._request = self._answer = self._first = self._up = self._down = None
         self._out = b""
+        self._let_come = False
         self._up_left = self._down_left = self._status = self.retries = 0
         self._since = now
         self.connect_seconds = self.queue_seconds = None

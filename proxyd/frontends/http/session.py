@@ -365,6 +365,7 @@ class HttpSession(HttpRetries):
         """An answer before the answer (RFC 9110, 15.2); HTTP/1.0 knows none."""
         assert self._request is not None and self._delivery is not None
         self._out = b""
+        self._let_come = self._let_come or answer.status == 100
         if said > HELD:
             self.fail(Reason.ANSWER_MALFORMED, f"interim answers of more than {HELD} bytes (RFC 9110 15.2)")
         elif self._request.said.minor:

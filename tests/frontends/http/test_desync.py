@@ -25,6 +25,22 @@ class Answers(HttpCase):
             self.assertEqual((server.ended.value, len(self.factory.kept)), ("a reset", 0))
             self.over()
 
+    def test_expected_body(self) -> None:
+        """A server that has said 100 has to read the body: its connection is kept, and no other is."""
+        self.listen()
+        client, head = (
+            self.client(),
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+        )
+        for says, kept in ((b"HTTP/1.1 100 Continue\r\n\r\n", 1), (b"HTTP/1.1 103 Early Hints\r\n\r\n", 0)):
+            self.say(client, head)
+            self.say(self.server, says)
+            self.say(client, b"abc")
+            self.say(self.server, OK)
+            self.assertEqual(self.heard(client), says + ANSWERED)
+            self.assertEqual((len(self.datapath.peers), len(self.factory.kept)), (1, kept))
+        self.over()
+
     def test_many_interim_answers(self) -> None:
         """A server that never comes to its answer must not fill us, or its client."""
         self.listen()
