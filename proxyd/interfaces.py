@@ -78,6 +78,7 @@ class RequestRecord:
     the request had of a cache: hit, stale, miss, revalidated, coalesced or bypass; "" without one.
     ``unique_id`` is what the page of ours that the client was shown calls it, if that says so.
     ``encoding`` is the coding that the body of the answer was put in here, ``identity`` if one was taken off.
+    ``hedged`` says that a second server was asked while the first might still answer.
     """
 
     started: float
@@ -114,6 +115,7 @@ class RequestRecord:
     cache: str = ""
     unique_id: str = ""
     encoding: str = ""
+    hedged: bool = False
 
     @property
     def version(self) -> str:

@@ -71,6 +71,7 @@ OF_REQUESTS: Mapping[str, str] = {
     "cache": "what it had of a cache: hit, stale, miss, revalidated, coalesced or bypass",
     "encoding": "what the answer's body was put in on the way: gzip, br, zstd, or identity if it was decoded",
     "first_byte": "how long it took until the server's answer began, seconds",
+    "hedged": "yes if a second server was asked while the first might still answer, else -",
     "request.NAME": "a field of the request, such as request.user-agent; several of a name with commas",
     "response.NAME": "a field of the server's answer, such as response.content-type",
 }

@@ -137,6 +137,8 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     servers = given.get("server", {})
     if given.get("hedge_after") and len(servers) == 1 and _alone(*servers.values()):
         yield "hedge_after", "the pool has one server, and no second to ask"
+    if given.get("hedge_after") and given.get("affinity") is not None:
+        yield "hedge_after", "with affinity a client has one server, and no second is asked"
 
 
 def _alone(server: Mapping[str, Any]) -> bool:

@@ -121,6 +121,7 @@ class Passed:
         self.ways: dict[tuple[str, str, str], Way] = {}  # by listener, pool and server
         self.refused: dict[tuple[str, str], int] = {}  # that reached no server, by listener and reason
         self.retries: dict[str, int] = {}  # by pool
+        self.hedged: dict[str, int] = {}  # requests, by pool
         self.connect: dict[tuple[str, str], Durations] = {}  # by pool and server
         self.connection: dict[str, Durations] = {}  # by listener
         self.queue: dict[str, Durations] = {}  # by pool
@@ -179,6 +180,8 @@ class Passed:
         first_byte = record.first_byte_seconds
         if first_byte is not None:
             served.first_byte.note(first_byte)
+        if record.hedged:
+            self.hedged[key[1]] = self.hedged.get(key[1], 0) + 1
         if record.route:
             taken = self.routes.get((record.listener, record.route))
             if taken is None:

@@ -140,6 +140,7 @@ def json_line(record: RequestRecord) -> str:
                 "bytes_out": record.bytes_out,
                 "encoding": record.encoding,
                 "retries": record.retries,
+                "hedged": record.hedged,
                 "reason": record.reason.code,
                 "fault": record.reason.fault.value,
                 "detail": record.detail[:LONGEST_VALUE],

@@ -54,7 +54,14 @@ def request_metrics(passed: Passed) -> Iterator[Metric]:
             requests.add_metric((*key, status_label, code, FAULTS[code]), count)
         total.add_metric(key, buckets(served.total), served.total.total)
         first_byte.add_metric(key, buckets(served.first_byte), served.first_byte.total)
-    yield from (requests, total, first_byte)
+    hedged = CounterMetricFamily(
+        "proxyd_hedged_requests",
+        "Requests of HTTP of which a second server was asked before the first had answered.",
+        labels=("pool",),
+    )
+    for pool, count in passed.hedged.items():
+        hedged.add_metric((pool,), count)
+    yield from (requests, total, first_byte, hedged)
     yield from _routes(passed)
 
 

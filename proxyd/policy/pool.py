@@ -44,8 +44,8 @@ class Pool:
 
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
-    ``affinity`` is what the pool remembers of its clients, if it does, and ``maintenance`` whom it turns
-    away.
+    ``watched`` says that it matters how long an answer takes.  ``affinity`` is what the pool remembers of its
+    clients, if it does, and ``maintenance`` whom it turns away.
 
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
@@ -82,6 +82,7 @@ class Pool:
             self._take = balancer.take
         if ITiming.providedBy(balancer):
             self.timed = balancer.timed
+        self.watched = self.timed is not None or spec.hedge_after > 0
         self._watchers: list[Watcher] = []
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when
         self._ejected: set[Server] = set()

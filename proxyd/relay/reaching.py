@@ -159,7 +159,7 @@ class Reaching(Pair):
         if reached is not None:
             self.server_address = reached
         if server.tls is None and pool.spec.proxy_protocol is not None:
-            self.server.transport.write(self._introduction())
+            self.server.transport.write(self.introduction())
         self.connect_seconds = self.factory.seconds() - began
         if pool.timed is not None or server.adaptive is not None:
             self._time(pool, server, self.connect_seconds)
@@ -264,7 +264,7 @@ class Reaching(Pair):
         if self._first_byte is None and self._lesson is None and self.factory.pacing is None:
             super().start_pumping()
 
-    def _introduction(self) -> bytes:
+    def introduction(self) -> bytes:
         """What tells the server who the client is; nothing unless its pool says so."""
         assert self.pool is not None
         wanted = self.pool.spec.proxy_protocol

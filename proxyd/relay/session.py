@@ -34,13 +34,14 @@ from proxyd.relay.opening import (
     read_header,
     read_opening,
 )
-from proxyd.relay.pair import Side
+from proxyd.relay.pair import ProxyClient, Side
 from proxyd.relay.reaching import Reaching
 from proxyd.relay.record import record_of
 from proxyd.relay.refusal import hear_out, words
 from proxyd.relay.starttls import Talk
 from proxyd.relay.streams import CHUNK, ssl_connection, tcp_info
 from proxyd.relay.tally import Counted
+from proxyd.relay.tls.server import Handshake
 from proxyd.relay.tls.words import CUT_SHORT
 from proxyd.wire.acme import ACME_TLS
 from proxyd.wire.tcpinfo import Info
@@ -327,20 +328,29 @@ class Session(Reaching):
 
     def _dial(self, server: Server) -> Awaitable[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""
+        if server.tls is None or not server.tls.starttls:
+            return self.dial(server, self.server)
+        dial: Callable[..., Deferred[Any]] = self.factory.datapath.dial
+        source = self.arrival().source if server.tcp is not None else ""
+        plain = partial(dial, server.address, tcp=server.tcp, client=source)
+        return starttls.reach(self, server.tls.starttls, plain, self._handshake_with(server))
+
+    def dial(self, server: Server, side: ProxyClient) -> Deferred[Any]:
+        """The same for this side, with a server with which TLS, if there is any, begins at once."""
         dial: Callable[..., Deferred[Any]] = self.factory.datapath.dial
         if server.tls is None and server.tcp is None:
-            return dial(self.server_address, self.server)
+            return dial(server.address, side)
         source = self.arrival().source if server.tcp is not None else ""
         if server.tls is None:
-            return dial(self.server_address, self.server, server.tcp, source)
+            return dial(server.address, side, server.tcp, source)
+        return dial(server.address, side, server.tcp, source, self._handshake_with(server))
+
+    def _handshake_with(self, server: Server) -> Handshake:
         assert self.factory.server_tls is not None
         asked = self.opening.sni if self.opening is not None else ""
         tls = self.server_tls = self.factory.server_tls.towards(server).handshake(asked)
-        tls.preface = self._introduction()
-        if server.tls.starttls:
-            plain = partial(dial, self.server_address, tcp=server.tcp, client=source)
-            return starttls.reach(self, server.tls.starttls, plain, tls)
-        return dial(self.server_address, self.server, server.tcp, source, tls)
+        tls.preface = self.introduction()
+        return tls
 
     def tcp_info(self) -> tuple[Optional[Info], Optional[Info]]:
         """What the kernel knows of the client's side and of the server's; None of one that is not TCP."""

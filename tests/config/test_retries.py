@@ -8,6 +8,8 @@ from tests.config.ini import MINIMAL, IniCase
 
 SECOND = "server other = 10.0.0.2:1\n"
 
+AFFINE = "hedge_after: with affinity a client has one server, and no second is asked"
+
 GIVEN = [
     ("", RetryOnSpec(), BudgetSpec(), 0.0),
     ("retry_on = 502 503\n", RetryOnSpec(frozenset((502, 503))), BudgetSpec(), 0.0),
@@ -35,6 +37,7 @@ REFUSED = [
     ),
     ("retry_budget = 20% lest=1/s", 'retry_budget: "lest" is not known; did you mean "least"?'),
     ("hedge_after = 50ms", "hedge_after: the pool has one server, and no second to ask"),
+    ("server b = 10.0.0.2:1\naffinity = source\nhedge_after = 9ms", AFFINE),
     ("retries = 0\nretry_on = 503", "retry_on: with retries = 0 no other server is ever asked"),
 ]
 

@@ -78,6 +78,7 @@ class Own(Case):
             "queue": "0.500000",
             "connect": "0.000312",
             "first_byte": "0.001204",
+            "hedged": "-",
             "total": "0.001913",
             "in": "517",
             "out": "20480",

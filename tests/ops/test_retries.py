@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from proxyd.interfaces import BudgetSnapshot
+from tests.ops.records import request
 from tests.ops.test_metrics import NOW, MetricsCase
 
 
@@ -17,3 +18,9 @@ class RetriesTests(MetricsCase):
         self.assertEqual(found["proxyd_retry_budget_left"], {("web",): 20})
         self.assertEqual(found["proxyd_retry_budget_spent_total"], {("web",): 7})
         self.assertEqual(found["proxyd_retry_budget_refused_total"], {("web",): 3})
+
+    def test_hedged(self) -> None:
+        """Of how many requests a second server was asked."""
+        for hedged in (True, False, True):
+            self.metrics.passed.answered(request(hedged=hedged))
+        self.assertEqual(self.samples()["proxyd_hedged_requests_total"], {("web",): 2})

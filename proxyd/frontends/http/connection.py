@@ -37,6 +37,7 @@ from proxyd.wire.http2frames import PREFACE
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
     from proxyd.frontends.http.recoding import Recoding
+    from proxyd.frontends.http.hedge import Hedge
     from proxyd.frontends.http.stream import Stream
     from proxyd.wire.httpfields import Unacceptable
 
@@ -65,6 +66,7 @@ class HttpConnection(Session):
         "_down",
         "_down_left",
         "_first",
+        "_hedge",
         "_let_come",
         "_forwarding",
         "_memory",
@@ -127,6 +129,7 @@ class HttpConnection(Session):
         self._down: Optional[Chunks] = None  # the same of the answer
         self._down_left = 0
         self._recoding: Optional[Recoding] = None  # of it, if it is another one when it leaves
+        self._hedge: Optional[Hedge] = None  # who may be asked beside the server
         self._let_come = False  # the server has said 100
         self._uploading = False  # the client is the server's producer
         self._streaming = False  # and the server the client's

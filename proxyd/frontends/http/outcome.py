@@ -125,6 +125,9 @@ class HttpOutcome(HttpConnection):
             self.user,
             self.outer is not None,
         )
+        if self._hedge is not None:
+            self._hedge.note(record)
+            self._hedge = None
         if self.cached:
             self.note_cache(record)
         if recoding is not None:

@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import Optional
 
 from proxyd.errors import Reason
+from proxyd.frontends.http.hedge import Hedge
 from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.outcome import HttpOutcome
 from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.wire.http1 import IDEMPOTENT, Answer
 
@@ -28,6 +30,10 @@ class HttpRetries(HttpOutcome):
     """One client's connection, as far as its requests are asked again."""
 
     __slots__ = ()
+
+    def server_said(self, upstream: Upstream, data: bytes) -> None:
+        """Bytes of the server, which are counted."""
+        raise NotImplementedError
 
     def ask_again(self, server: Optional[Server]) -> None:
         """Send the request to this server, or to another one."""
@@ -45,6 +51,10 @@ class HttpRetries(HttpOutcome):
         now = self.http.seconds()
         if not stale:
             pool.failed(picked, f"{Reason.NO_ANSWER.code} {detail}".strip(), now)
+        hedge = self._hedge
+        if hedge is not None and hedge.asked:
+            self.take_over(hedge)
+            return
         if upstream.held or not self._may_send_twice():
             self.fail(Reason.NO_ANSWER, detail)
             return
@@ -80,33 +90,73 @@ class HttpRetries(HttpOutcome):
 
     def _asks_another(self, keep: bool = False, patience: Optional[int] = None) -> bool:
         """Whether another server may be asked now, and is; ``keep`` the connection to this one."""
-        pool, picked = self.pool, self.picked
-        assert pool is not None and picked is not None
-        tried = (*self._tried, picked)
-        if not (self._may_send_twice() and self.may_try(pool, tried)):
-            return False
-        if pool.queue is not None and pool.has_to_wait(tried):
-            return False  # who waits comes first
-        now, budget = self.http.seconds(), pool.budget
-        if budget is not None and not budget.left(now):
-            budget.take(now)  # which is refused, and counted
-            return False
-        server = self.pick(pool, tried)
-        if server is None:
+        hedge, picked = self._hedge, self.picked
+        if hedge is not None and hedge.asked:
+            self.take_over(hedge, keep, patience)
+            return True
+        server = self.another(False)
+        if server is None or picked is None:
             return False  # an answer that is no good one is better than none
-        if budget is not None:
-            budget.take(now)
-        self._since = now
+        self._since = self.http.seconds()
         self._tried.append(picked)
         self._part_for_another(keep, patience)
         self.ask_again(server)
         return True
 
+    def another(self, hedging: bool) -> Optional[Server]:
+        """Another server that may be asked the same now; the budget has been spent for it."""
+        pool, picked = self.pool, self.picked
+        assert pool is not None and picked is not None
+        tried = (*self._tried, picked)
+        if not (self._may_send_twice() and (hedging or self.may_try(pool, tried))):
+            return None
+        if pool.queue is not None and pool.has_to_wait(tried):
+            return None  # who waits comes first
+        now, budget = self.http.seconds(), pool.budget
+        if budget is not None and not budget.left(now):
+            budget.take(now)  # which is refused, and counted
+            return None
+        server = self.pick(pool, tried)
+        if server is not None and budget is not None:
+            budget.take(now)
+        return server
+
     def _part_for_another(self, keep: bool, patience: Optional[int] = None) -> None:
+        hedge = self._hedge
+        if hedge is not None and not hedge.sent:
+            hedge.end()  # the next server has its own time
+            self._hedge = None
         if self._first_byte is not None:
             self._first_byte.ended()
             self._first_byte = None
         self.let_go(keep, patience)
+
+    # A second server.
+
+    def hedge_later(self, pool: Pool) -> None:
+        """The request has left: if its answer takes too long, another server is asked, too; but once."""
+        request = self._request
+        assert request is not None
+        if self._hedge is None and request.method in IDEMPOTENT:
+            if not (request.said.length or request.said.upgrade):
+                self._hedge = Hedge(self, pool, self._out)
+
+    def is_kept_waiting(self) -> bool:
+        """Whether a server has the request, and has said nothing."""
+        return self._answer is None and self.server.connected and not self.server.held
+
+    def take_over(self, hedge: Hedge, keep: bool = False, patience: Optional[int] = None) -> None:
+        """The second server's answer is the one that counts; part with the first."""
+        self._part_for_another(keep, patience)
+        upstream = self.server = hedge.give()
+        upstream.pair = self
+        self.picked, self.server_address, self.server_tls = hedge.server, hedge.address, upstream.handshake
+        if self.paced is not None:
+            upstream.pace(self.paced.of_server(upstream))
+        self.connect_seconds = hedge.connect_seconds
+        self._slot = True
+        self._since = hedge.began
+        self.wheel.arm(self, self._no_later(self.http.look))
 
     def _worked(self, answer: Answer) -> None:
         """A server has answered that has failed before, or is looked at in all that it does."""

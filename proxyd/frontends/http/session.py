@@ -233,7 +233,7 @@ class HttpSession(HttpRetries):
                     upstream.received = 0
                     if (
                         self._up_left
-                        or pool.timed is not None
+                        or pool.watched
                         or server.adaptive is not None
                         or self.paced is not None
                     ):
@@ -317,6 +317,8 @@ class HttpSession(HttpRetries):
             self._first_byte = FirstByte(self.http.seconds, True, self._first_byte_came, picked.adaptive)
         if not self._up_left:
             server.transport.write(out)
+            if pool.spec.hedge_after:
+                self.hedge_later(pool)
             return
         self._out = b""
         self._watch_progress()
@@ -366,6 +368,8 @@ class HttpSession(HttpRetries):
         assert self._request is not None and self._delivery is not None
         self._out = b""
         self._let_come = self._let_come or answer.status == 100
+        if self._hedge is not None:
+            self._hedge.end()
         if said > HELD:
             self.fail(Reason.ANSWER_MALFORMED, f"interim answers of more than {HELD} bytes (RFC 9110 15.2)")
         elif self._request.said.minor:
@@ -380,6 +384,8 @@ class HttpSession(HttpRetries):
         self._first = self._since = self.http.seconds()
         if self._first_byte is not None:
             self._first_byte.answered()
+        if self._hedge is not None:
+            self._hedge.end()
         self._answer = answer
         self._out = b""
         self._status = answer.status

@@ -10,7 +10,7 @@ from zope.interface import classImplements
 
 from proxyd.policy.server import Server
 from proxyd.relay.bandwidth import Meter
-from proxyd.relay.pair import Pair, ProxyClient, ProxyServer
+from proxyd.relay.pair import ProxyClient, ProxyServer
 from proxyd.relay.streams import CHUNK
 from proxyd.relay.tls.server import Handshake
 from proxyd.wire.http1 import Memory
@@ -85,7 +85,7 @@ class Upstream(ProxyClient):
 
     __slots__ = ("address", "handshake", "memory", "meter", "requests", "server", "since", "unread", "until")
 
-    def __init__(self, pair: Pair, server: Server, lines: Lines) -> None:
+    def __init__(self, pair: Any, server: Server, lines: Lines) -> None:
         super().__init__(pair)
         self.server = server
         self.address: Any = server.address
