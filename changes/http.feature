@@ -10,3 +10,7 @@ The access log has a line for each request, as text, JSON or `format=combined`, 
 
 A server that has answered `Expect: 100-continue` with 100 keeps its connection behind the upload, so that uploads of
 curl and others cost no connection each.
+
+Connections to servers are kept also where these are told who the client is: with `proxy_protocol` for that client's
+connection alone, with `sni=client` of `tls` for those who ask for the same name. What was open before a server went
+away, or before files of TLS changed, is not used again.

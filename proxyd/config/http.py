@@ -184,7 +184,8 @@ POOL_OPTIONS = (
         "max_idle_connections",
         Count(0, 10_000),
         "For listeners with `protocol = http`: so many connections to each server are kept open for later "
-        "requests. They do not count as its connections.",
+        "requests. They do not count as its connections. With `proxy_protocol` each is for the client alone "
+        "of which the server was told, and with `sni=client` of `tls` for one name.",
         "max_idle_connections = 64",
         default="16",
     ),

@@ -17,6 +17,7 @@ from typing import Callable, Collection, Optional, Sequence
 from proxyd.config.address import named
 from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
+from proxyd.config.servertls import CLIENT
 from proxyd.errors import IllegalMove
 from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
 from proxyd.policy import ejection
@@ -44,8 +45,9 @@ class Pool:
 
     What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
     needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
-    ``watched`` says that it matters how long an answer takes.  ``affinity`` is what the pool remembers of its
-    clients, if it does, and ``maintenance`` whom it turns away.
+    ``watched`` says that it matters how long an answer takes, ``tells`` that servers are told who is served.
+    ``affinity`` is what the pool remembers of its clients, if it does, and ``maintenance`` whom it turns
+    away.
 
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
@@ -82,6 +84,9 @@ class Pool:
             self._take = balancer.take
         if ITiming.providedBy(balancer):
             self.timed = balancer.timed
+        self.tells = spec.proxy_protocol is not None or any(
+            server.tls is not None and server.tls.sni == CLIENT for server in spec.servers
+        )
         self.watched = self.timed is not None or spec.hedge_after > 0
         self._watchers: list[Watcher] = []
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when

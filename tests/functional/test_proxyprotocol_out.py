@@ -117,6 +117,20 @@ class Nginx(Behind):
             self.assertEqual([written(*page[:2]), written(*page[2:])], [client, str(front)])
         self.assertNotIn(b"[error]", server.child.err)
 
+    async def test_kept_connections(self) -> None:
+        """Requests of a client go to it on one connection, on which that client is told of, and no other."""
+        server = await nginx_http(
+            self.stage, 'return 200 "$connection $proxy_protocol_port ";', "proxy_protocol"
+        )
+        daemon = await self.relay(
+            server.place, listener="protocol = http", pool="proxy_protocol = v2\nidle_connection_timeout = 1s"
+        )
+        curl = (program("curl", "curl"), "--silent", "--fail", f"http://{daemon.front}/?[1-20]")
+        said = [(await self.stage.check(*curl)).split() for _ in range(2)]
+        self.assertEqual([(len(words), len(set(words))) for words in said], [(40, 2)] * 2)
+        ports = [record["client"].rpartition(":")[2] for record in await daemon.records(40)]
+        self.assertEqual([words[1].decode() for words in said], [ports[0], ports[-1]])
+
     async def test_stream(self) -> None:
         """
         So does its stream module, which speaks first: the header does not wait for the client.

@@ -276,6 +276,29 @@ class Agreed(ServerTlsCase):
             await self._settle(daemon)
             (self.stage.folder / "daemon").rename(self.stage.folder / datapath)
 
+    async def test_kept_by_name(self) -> None:
+        """With sni=client, connections are kept for those who ask for the same name."""
+        names = ("a.example", "b.example")
+        pem = OURS.issue(*names).write(self.stage.folder / "both.pem")
+        lines = (
+            f'ssl_certificate {pem}; ssl_certificate_key {pem}; return 200 "$ssl_server_name:$connection ";'
+        )
+        server = await nginx_http(self.stage, lines, "ssl")
+        daemon = await self.relay(
+            server.place,
+            listener=f"protocol = http\ntls = {pem}",
+            pool=f"tls = ca={self.ca} sni=client\nidle_connection_timeout = 1s",
+        )
+        where = ("--silent", "--fail", "--cacert", self.ca, "--connect-to", f"::{daemon.front}")
+        said = []
+        for _ in range(3):
+            for name in names:
+                said.append(
+                    (await self.stage.check(program("curl", "curl"), *where, f"https://{name}/")).decode()
+                )
+        self.assertEqual(len(set(said)), 2, said)
+        self.assertEqual([word.partition(":")[0] for word in said], [*names] * 3)
+
     async def test_bulk(self) -> None:
         """Megabytes go through in both directions, and are whole."""
         files = self.stage.subfolder("files")

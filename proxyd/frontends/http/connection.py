@@ -8,12 +8,13 @@ over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from proxyd.config.servertls import CLIENT
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.affinity import Brought
 from proxyd.frontends.http.answer import Delivery
@@ -36,8 +37,8 @@ from proxyd.wire.http2frames import PREFACE
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
-    from proxyd.frontends.http.recoding import Recoding
     from proxyd.frontends.http.hedge import Hedge
+    from proxyd.frontends.http.recoding import Recoding
     from proxyd.frontends.http.stream import Stream
     from proxyd.wire.httpfields import Unacceptable
 
@@ -67,6 +68,7 @@ class HttpConnection(Session):
         "_down_left",
         "_first",
         "_hedge",
+        "_itself",
         "_let_come",
         "_forwarding",
         "_memory",
@@ -129,6 +131,7 @@ class HttpConnection(Session):
         self._down: Optional[Chunks] = None  # the same of the answer
         self._down_left = 0
         self._recoding: Optional[Recoding] = None  # of it, if it is another one when it leaves
+        self._itself: Optional[object] = None  # for whom connections are kept that are for it alone
         self._hedge: Optional[Hedge] = None  # who may be asked beside the server
         self._let_come = False  # the server has said 100
         self._uploading = False  # the client is the server's producer
@@ -221,6 +224,21 @@ class HttpConnection(Session):
     def host(self) -> str:
         """The client's IP address, "" if it has none."""
         return getattr(self.address if self.opening is None else self.opening.address, "host", "")
+
+    def whom(self, pool: Pool, server: Server) -> Any:
+        """
+        For whom a connection to this server is that is dialed now: None for everybody.
+
+        It is the same for those of whom the server is told the same.
+        """
+        if pool.spec.proxy_protocol is not None:
+            owner = self.outer or self
+            if owner._itself is None:
+                owner._itself = object()
+            return owner._itself
+        if server.tls is not None and server.tls.sni == CLIENT:
+            return self.opening.sni if self.opening is not None else ""
+        return None
 
     # What a subclass does.
 
@@ -315,6 +333,8 @@ class HttpConnection(Session):
             if self.pool.closed(self.picked):
                 self.pool.admit(self.http.seconds())
         self.picked = None
+        if self._itself is not None:
+            self.http.kept.part_with(self._itself)
         if self.outer is None:
             super().ended(reason, detail)
         else:

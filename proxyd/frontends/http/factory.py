@@ -69,7 +69,7 @@ class HttpFactory(ProxyFactory):
         affinities = [pools[name].affinity for name in spec.pools]
         self.by_cookie = any(one is not None and one.cookie for one in affinities)
         self.lines = Lines()
-        self.kept = Kept(wheel, seconds)
+        self.kept = Kept(wheel, seconds, server_tls)
         self.draining = False
         self.routing = routing
         self.cache = cache

@@ -78,14 +78,15 @@ class Hedge:
         self.sent = self._open = True
         self.server, self.address = server, server.address
         pool.opened(server)
-        upstream = session.http.kept.take(server, now)
+        whom = session.whom(pool, server) if pool.tells else None
+        upstream = session.http.kept.take(server, now, whom)
         if upstream is not None:
             upstream.pair = self
             upstream.received = 0
             self.upstream = upstream
             self._ask(upstream)
             return
-        upstream = self.upstream = Upstream(self, server, session.http.lines)
+        upstream = self.upstream = Upstream(self, server, session.http.lines, now, whom)
         before, session.server_tls = session.server_tls, None
         try:
             dialing = self._dialing = session.dial(server, self.upstream)

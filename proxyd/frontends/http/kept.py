@@ -5,18 +5,22 @@ The one that was kept last is taken first, so that those not needed grow old tog
 something, or closes, while nobody has asked it anything loses the connection: what it says could be taken
 for the answer to the next request.  That may be known to the kernel alone when the request is there, so it is
 asked, too.  One entry on the wheel looks after all of them.
+
+A connection on which the server was told who the client is (PROXY protocol) is for that client alone, as
+long as it is there; one for which the client's name in TLS was asked for, for those who ask for the same.
+What was dialed before its server went away and came back, or before files of TLS changed, is not used again.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from proxyd.config.servertls import CLIENT
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.streams import unread
+from proxyd.relay.tls.server import ServerTls
 
 EARLIER = 1  # seconds before the server would close it: what is under way then would meet a closed door
 
@@ -26,24 +30,29 @@ LOOKS = 4  # in the shortest time that one is kept
 class Kept:
     """The idle connections of one listener, by server."""
 
-    def __init__(self, wheel: Wheel, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, wheel: Wheel, seconds: Callable[[], float], server_tls: Optional[ServerTls] = None
+    ) -> None:
         self.due = 0  # the wheel's
         self.closed = False
         self._wheel = wheel
         self._seconds = seconds
+        self._tls = server_tls
         self._idle: dict[Server, list[Upstream]] = {}
         self._pools: dict[Server, Pool] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._idle.values()))
 
-    def take(self, server: Server, now: float) -> Optional[Upstream]:
-        """A connection to the server that can be used at once, if there is one."""
+    def take(self, server: Server, now: float, whom: Any = None) -> Optional[Upstream]:
+        """A connection to the server for these (`HttpConnection.whom`) that can be used at once, if any."""
         idle = self._idle.get(server)
         while idle:
-            upstream = idle.pop()
+            upstream = idle.pop() if whom is None else _pop(idle, whom)
+            if upstream is None:
+                break
             moved = upstream.address is not server.address and upstream.address != server.address
-            if now >= upstream.until or moved:
+            if now >= upstream.until or moved or self._is_outdated(upstream, server):
                 self.drop(upstream)
                 continue
             asked = upstream.unread
@@ -52,6 +61,13 @@ class Kept:
             # What waits unread came before the request, so it would be taken for its answer.
             self.drop(upstream, abort=True)
         return None
+
+    def _is_outdated(self, upstream: Upstream, server: Server) -> bool:
+        """Whether it is from before something that has changed."""
+        born = upstream.born
+        if born < server.since:
+            return True
+        return server.tls is not None and self._tls is not None and born < self._tls.changed
 
     def keep(self, upstream: Upstream, pool: Pool, now: float, patience: Optional[int] = None) -> None:
         """
@@ -65,9 +81,15 @@ class Kept:
         if idle is None:
             idle = self._idle[server] = []
             self._pools[server] = pool
-        if self.closed or server not in pool.servers or len(idle) >= pool.spec.max_idle_connections:
+        most = pool.spec.max_idle_connections
+        if self.closed or server not in pool.servers or not most:
             self.drop(upstream)
             return
+        if len(idle) >= most:
+            if upstream.whom is None:
+                self.drop(upstream)
+                return
+            self.drop(idle.pop(0))  # the one that its client has not needed for the longest
         upstream.requests += 1
         limit = pool.spec.idle_connection_timeout
         upstream.since, upstream.until = now, now + limit
@@ -78,6 +100,13 @@ class Kept:
         idle.append(upstream)
         if not self.due:
             self._wheel.arm(self, limit / LOOKS)
+
+    def part_with(self, whom: Any) -> None:
+        """They are gone."""
+        for idle in self._idle.values():
+            for upstream in [each for each in idle if each.whom is whom]:
+                idle.remove(upstream)
+                self.drop(upstream)
 
     def drop(self, upstream: Upstream, abort: bool = False) -> None:
         """It is not to be used any more; with ``abort`` what it still says is not waited for."""
@@ -141,7 +170,9 @@ class Kept:
             idle.remove(upstream)
 
 
-def serves_all(pool: Pool, server: Optional[Server]) -> bool:
-    """Whether a connection to a server is the same whoever it is for: none was told of the client on it."""
-    told = server is not None and server.tls is not None and server.tls.sni == CLIENT
-    return pool.spec.proxy_protocol is None and not told
+def _pop(idle: list[Upstream], whom: Any) -> Optional[Upstream]:
+    """Take out the last one that is for these."""
+    for place in range(len(idle) - 1, -1, -1):
+        if idle[place].whom == whom:
+            return idle.pop(place)
+    return None

@@ -19,7 +19,6 @@ from proxyd.config.errorpage import CLIENT, ID, LISTENER, MESSAGE, REASON, STATU
 from proxyd.errors import Reason
 from proxyd.frontends.http.connection import FULL, IDLE, HttpConnection
 from proxyd.frontends.http.errorpage import ErrorPages
-from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page, told
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.sides import Upstream
@@ -62,7 +61,7 @@ class HttpOutcome(HttpConnection):
         self.conclude(Reason.ANSWERED, "")
         if self.picked is not None and (self.picked.failures or self.picked.window is not None):
             self._worked(answer)
-        keep = reusable and complete and answer.said.persistent and serves_all(pool, self.picked)
+        keep = reusable and complete and answer.said.persistent
         self.let_go(keep and not self.server.finished, answer.said.patience)
         if delivery.closes or not complete:
             self.close_client(complete)

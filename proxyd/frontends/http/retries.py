@@ -16,7 +16,6 @@ from typing import Optional
 
 from proxyd.errors import Reason
 from proxyd.frontends.http.hedge import Hedge
-from proxyd.frontends.http.kept import serves_all
 from proxyd.frontends.http.outcome import HttpOutcome
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.pool import Pool
@@ -85,7 +84,7 @@ class HttpRetries(HttpOutcome):
         if answer.status not in spec.retry_on.statuses:
             return False
         complete = answer.said.length == len(more)
-        keep = complete and answer.said.persistent and serves_all(pool, picked) and not self.server.finished
+        keep = complete and answer.said.persistent and not self.server.finished
         return self._asks_another(keep, answer.said.patience)
 
     def _asks_another(self, keep: bool = False, patience: Optional[int] = None) -> bool:

@@ -222,7 +222,8 @@ class HttpSession(HttpRetries):
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
             server = self.pick(pool, ())
             if server is not None:
-                upstream = self.http.kept.take(server, self._since)
+                whom = self.whom(pool, server) if pool.tells else None
+                upstream = self.http.kept.take(server, self._since, whom)
                 if upstream is not None:
                     pool.opened(server)
                     self.picked = server
@@ -231,12 +232,7 @@ class HttpSession(HttpRetries):
                     self.server = upstream  # as `_attach` does, and `_ask` of a request that is complete
                     upstream.pair = self
                     upstream.received = 0
-                    if (
-                        self._up_left
-                        or pool.watched
-                        or server.adaptive is not None
-                        or self.paced is not None
-                    ):
+                    if self._up_left or pool.watched or server.adaptive is not None or self.paced is not None:
                         self._ask(pool)
                         return
                     self._slot = True
@@ -285,11 +281,13 @@ class HttpSession(HttpRetries):
             self.cut(Reason.INTERNAL)
 
     def _dial(self, server: Server) -> Awaitable[Any]:
-        upstream = self.http.kept.take(server, self.http.seconds()) if self._may_reuse else None
+        now, pool = self.http.seconds(), self.pool
+        whom = self.whom(pool, server) if pool is not None and pool.tells else None
+        upstream = self.http.kept.take(server, now, whom) if self._may_reuse else None
         if upstream is not None:
             self._attach(upstream)
             return succeed(None)
-        upstream = self.server = Upstream(self, server, self.http.lines)
+        upstream = self.server = Upstream(self, server, self.http.lines, now, whom)
         dialing = super()._dial(server)
         upstream.handshake = self.server_tls
         return dialing

@@ -10,7 +10,7 @@ from zope.interface import classImplements
 
 from proxyd.policy.server import Server
 from proxyd.relay.bandwidth import Meter
-from proxyd.relay.pair import ProxyClient, ProxyServer
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer
 from proxyd.relay.streams import CHUNK
 from proxyd.relay.tls.server import Handshake
 from proxyd.wire.http1 import Memory
@@ -78,19 +78,33 @@ class Upstream(ProxyClient):
     The side that faces a server.  It outlives the request it was dialed for, and serves others.
 
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
-    was dialed, ``requests`` how many it has carried before, ``since`` when it was kept and ``until`` when
-    it may be used.  ``handshake`` is what its TLS began with.  ``unread``, of one that was kept, asks whether
-    anything has come meanwhile.
+    was dialed, ``born`` when, and ``whom`` it is for (`HttpConnection.whom`); ``requests`` how many it has
+    carried before, ``since`` when it was kept and ``until`` when it may be used.  ``handshake`` is what its
+    TLS began with.  ``unread``, of one that was kept, asks whether anything has come meanwhile.
     """
 
-    __slots__ = ("address", "handshake", "memory", "meter", "requests", "server", "since", "unread", "until")
+    __slots__ = (
+        "address",
+        "born",
+        "handshake",
+        "memory",
+        "meter",
+        "requests",
+        "server",
+        "since",
+        "unread",
+        "until",
+        "whom",
+    )
 
-    def __init__(self, pair: Any, server: Server, lines: Lines) -> None:
+    def __init__(self, pair: Any, server: Server, lines: Lines, born: float, whom: Any = None) -> None:
         super().__init__(pair)
         self.server = server
         self.address: Any = server.address
         self.handshake: Optional[Handshake] = None
         self.memory = Memory(lines)
+        self.born = born
+        self.whom = whom
         self.requests = 0
         self.since = self.until = 0.0
         self.unread: Optional[Callable[[], object]] = None

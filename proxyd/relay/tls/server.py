@@ -59,6 +59,7 @@ class ServerTls:
                 if server.tls is not None:
                     self._specs.setdefault(_terms(server.tls), (pool.name, server.tls))
         self._seconds = seconds
+        self.changed = 0.0  # when files were last read again
         self._contexts: dict[ServerTlsSpec, SSL.Context] = {}
         self._towards: WeakKeyDictionary[Server, Towards] = WeakKeyDictionary()
 
@@ -74,6 +75,8 @@ class ServerTls:
         A line is returned for each that cannot be made; if it was there before, that one holds.
         """
         wrong: list[str] = []
+        if changed is not None:
+            self.changed = self._seconds()
         for terms, (pool, spec) in self._specs.items():
             if changed is None or any(path in changed for path in terms.files):
                 try:

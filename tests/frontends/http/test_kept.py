@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from proxyd.config.address import TcpAddress
+from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.config.servertls import ServerTlsSpec
+from proxyd.frontends.http.kept import Kept
+from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.balance import RoundRobin
+from proxyd.policy.pool import Pool
+from proxyd.relay.tls.server import ServerTls
+from proxyd.wire.httpfields import Lines
 from tests.frontends.http.front import ANSWERED, GET, OK, HttpCase
 
 POST = GET.replace(b"GET", b"POST")
 
 
-class Kept(HttpCase):
+class Keeping(HttpCase):
     """Connections that wait for the next request."""
 
     def kept(self) -> int:
@@ -126,6 +135,75 @@ class Kept(HttpCase):
         self.pool.remove([gone], "it has gone", 0.0)
         self.pass_time(10)
         self.assertEqual(self.kept(), 1)
+        self.over()
+
+    def test_one_that_was_away(self) -> None:
+        """What was dialed before its server went away and came back leads to what it was before."""
+        self.listen(1, 1, pool={"slow_start": 0.0})
+        self.busy(2)
+        a = self.pool.servers[0]
+        self.pass_time(1)
+        now = self.clock.seconds()
+        self.pool.disable(a, "it begins again", now)
+        self.pool.enable(a, "", now)
+        dialed = len(self.datapath.peers)
+        for _ in range(2):
+            self.client(GET)
+        self.network.flush()
+        self.assertEqual((len(self.datapath.peers), self.datapath.hosts[-1]), (dialed + 1, "10.0.0.1"))
+        self.over()
+
+    def test_files_of_tls(self) -> None:
+        """What was dialed before files of TLS were read again is not used any more."""
+        tls = ServerTls((), self.clock.seconds)
+        kept = Kept(self.wheel, self.clock.seconds, tls)
+        spec = ServerSpec("a", TcpAddress("10.0.0.1", 443), tls=ServerTlsSpec())
+        pool = Pool(PoolSpec("web", (spec,)), RoundRobin(lambda: 0.0))
+        [server] = pool.servers
+        for changes in (False, True):
+            upstream = Upstream(kept, server, Lines(), self.clock.seconds())
+            self.network.connect(upstream)
+            self.pass_time(1)
+            kept.keep(upstream, pool, self.clock.seconds())
+            if changes:
+                tls.load(("ca.pem",))
+            self.assertIs(kept.take(server, self.clock.seconds()), None if changes else upstream)
+            kept.drop(upstream)
+        self.network.flush()
+        self.assertEqual(self.network.open(), [])
+        kept.close()
+
+    def test_of_one_client(self) -> None:
+        """Where servers are told who the client is, a connection is its own, and is closed behind it."""
+        self.listen(pool={"proxy_protocol": ProxyOut(1)})
+        clients = [self.client(GET, host=f"10.9.9.{number}") for number in range(2)]
+        servers = list(self.datapath.peers)
+        for _ in range(3):
+            for client, server in zip(clients, servers):
+                self.say(server, OK)
+                self.assertEqual(self.heard(client), ANSWERED)
+                self.say(client, GET)
+        self.assertEqual(len(self.datapath.peers), 2)
+        for number, server in enumerate(servers):
+            self.assertEqual(server.received.count(b"PROXY TCP4 10.9.9.%d " % number), 1)
+            self.say(server, OK)
+        self.assertEqual(self.kept(), 2)
+        clients[0].close()
+        self.assertEqual((self.kept(), servers[0].ended.value), (1, "an end"))
+        self.over()
+
+    def test_bound_of_those(self) -> None:
+        """They have the same bound, and the one that was not needed for the longest has to go."""
+        self.listen(pool={"proxy_protocol": ProxyOut(1), "max_idle_connections": 2})
+        clients = []
+        for _ in range(3):
+            clients.append(self.client(GET))
+            self.say(self.server, OK)
+        self.assertEqual(self.kept(), 2)
+        self.assertEqual([peer.ended.value for peer in self.datapath.peers], ["an end", "not yet", "not yet"])
+        for client, dialed in zip(clients, (4, 4, 4)):
+            self.say(client, GET)
+            self.assertEqual(len(self.datapath.peers), dialed)
         self.over()
 
     def test_newest_first(self) -> None:

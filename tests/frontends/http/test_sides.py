@@ -57,7 +57,7 @@ class Sides(Case):
         """The server's side, and that it is another's when it was passed on."""
         pair = Listening()
         other = Listening()
-        side = Upstream(pair, Server("a", TcpAddress("10.0.0.1", 80)), Lines())
+        side = Upstream(pair, Server("a", TcpAddress("10.0.0.1", 80)), Lines(), 0.0)
         side.dataReceived(b"abc")
         side.pair = other
         side.dataReceived(b"de")
