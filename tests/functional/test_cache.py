@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, Callable
 
 from tests.functional.test_requests import HTTP, KEEP, sha256
 from tests.support.certificate import key_and_certificate
@@ -131,3 +131,28 @@ class Cached(DaemonCase):
         await server.child.stop()
         self.assertEqual(await self.curl(url), second)
         self.assertEqual(await self.words(daemon, 3), {"miss": 2, "stale": 1})
+
+    async def test_restart(self) -> None:
+        """What is on the disk is given after a kill and a restart, when nginx is gone."""
+        server = await nginx_http(self.stage, TOLD_APART)
+        folder, front = self.stage.subfolder("pages"), self.stage.tcp()
+        pool = f"{KEEP}\n{CACHE}\npath = {folder}"
+        daemon = await self.serve(server.place, front=front, pool=pool)
+
+        async def asked_until(true: Callable[[bytes], bool], *arguments: str) -> bytes:
+            """What comes, when it is so: what is on the disk is learnt behind the start."""
+            for _ in range(100):
+                found = await self.curl(*arguments, f"http://{front}/x")
+                if true(found):
+                    return found
+            raise AssertionError(found)
+
+        def is_written(found: bytes) -> bool:
+            return any(path.is_file() and found in path.read_bytes() for path in folder.glob("??/*"))
+
+        first = await asked_until(is_written, "--header", "Cache-Control: no-cache")
+        await daemon.child.stop()
+        await server.child.stop()
+        daemon.folder.rename(self.stage.folder / "before")
+        await self.serve(server.place, front=front, pool=pool)
+        self.assertEqual(await asked_until(lambda found: len(found) == 32), first)

@@ -1,0 +1,71 @@
+"""
+Does the memory of a cache stay within its budget while a million different answers are stored?
+
+Each has a URL, fields and a body of its own; one in ten is asked for again soon after.  What the process has
+grown by is what the kernel says.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from random import Random
+
+from proxyd.policy.cachestore import Memory, Stored
+from proxyd.policy.freshness import Rules, terms
+from proxyd.wire.httpfields import Field, parse_field
+
+ANSWERS = 1_000_000
+BUDGET = 64 * 1024 * 1024
+LONGEST = 8000  # bytes of a body
+SLACK = 0.15  # of the budget: what the allocator cannot give to others, and the names of what has gone
+SEED = 3
+MIB = 1024 * 1024
+
+
+def resident() -> int:
+    """What of us is in RAM, bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def fields_of(number: int) -> list[Field]:
+    """As a server would say it."""
+    lines = (
+        b"Date: Thu, 01 Jan 1970 00:00:%02d GMT" % (number % 60),
+        b"Content-Type: text/html; charset=utf-8",
+        b"Cache-Control: max-age=600",
+        b'ETag: "%x"' % (number * 7919),
+        b"Vary: Accept-Encoding",
+        b"X-Request-Id: %032x" % number,
+    )
+    return [parse_field(line) for line in lines]
+
+
+def main() -> int:
+    """Store them."""
+    memory, random = Memory(BUDGET), Random(SEED)
+    gc.collect()
+    before, most = resident(), 0
+    for number in range(ANSWERS):
+        fields = fields_of(number)
+        found = terms(Rules(), 200, fields, 0.0, 0.0)
+        assert found is not None
+        url = b"http://www.example.com/some/path/%d?q=%d" % (number, number)
+        body = bytes(random.randrange(LONGEST))
+        memory.put(Stored(url, b"p", (b"accept-encoding",), (b"=gzip",), 200, b"OK", fields, body, found))
+        if random.random() < 0.1:
+            memory.find(url, b"p", [parse_field(b"Accept-Encoding: gzip")])
+        if number % 1000 == 0:
+            most = max(most, resident() - before)
+    assert memory.used <= BUDGET, f"{memory.used} bytes are counted"
+    holds = most <= BUDGET * (1 + SLACK)
+    print(
+        f"{ANSWERS} answers, {len(memory)} of them kept: at most {most / MIB:.1f} MiB more than before, "
+        f"of a budget of {BUDGET // MIB}"
+    )
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
