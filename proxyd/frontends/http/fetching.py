@@ -140,9 +140,10 @@ class Fetch:
         found = terms(cache.rules, answer.status, settled, self._asked_at, now, self.authorized)
         much = max(answer.said.length, 0)
         if found is None or much > cache.spec.max_object or cache.filling + much > cache.spec.size:
-            if stored is not None and stored.live and answer.status not in FAILURES:
-                cache.drop(stored)
-            if answer.status not in FAILURES and (found is None or much > cache.spec.max_object):
+            if stored is not None and answer.status not in FAILURES:
+                self._drop(stored)
+            of_others = answer.status not in FAILURES and not self.authorized
+            if of_others and (found is None or much > cache.spec.max_object):
                 cache.let_pass(self.url, self.way)
             self._pass_on(answer)
             return
@@ -185,7 +186,7 @@ class Fetch:
         cache.ended(self)
         waiting, self._waiting = self._waiting, []
         if found is None or self.outdated:
-            cache.drop(stored)
+            self._drop(stored)
             stored = stored.renewed(fields, Terms(0.0, now))
             for session in waiting[1:]:
                 session.go_alone()
@@ -196,6 +197,11 @@ class Fetch:
         for session in waiting:
             session.origin = self.origin
             session.give(stored, REVALIDATED)
+
+    def _drop(self, stored: Stored) -> None:
+        """It is not to be used any more; what is said to somebody with a password is not about others."""
+        if not self.authorized:
+            self.cache.drop(stored)
 
     def _give_stale(self, stored: Stored) -> None:
         """The server fails: what is stored may do for some (RFC 5861, 4)."""

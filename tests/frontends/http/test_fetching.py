@@ -296,6 +296,19 @@ class Validation(CachingCase):
         self.assertEqual(len(self.cache.store), 0)
         self.over()
 
+    def test_somebody(self) -> None:
+        """What somebody with a password is told takes nothing away from others."""
+        self.store(stale_if_error=1000.0)
+        self.fill(self.SHORT, ETAG)
+        self.pass_time(11)
+        somebody = self.ask(get(b"Authorization: Basic x"))
+        self.say(self.server, answer(b"mine", self.SHORT))
+        self.assertEqual(self.told(somebody)[2], b"mine")
+        other = self.ask()
+        self.say(self.server, answer(b"", status=b"503 No"))
+        self.assertEqual(self.told(other)[2], b"hello")
+        self.over()
+
     def test_negative(self) -> None:
         """What is not there is not asked for again and again, if the operator says so."""
         self.store(negative=((404, 10.0),))
