@@ -86,6 +86,7 @@ class Bench:
     def run(self, row: Row, rounds: int) -> list[Line]:
         """Measure a row on all proxies in turn."""
         names = [name for name in self._proxies if row.bulk or name != "haproxy-splice"]
+        names = [name for name in names if name not in row.lacking]
         if row.checked:
             names = [name for name in names if name in CHECKED]
         results: dict[str, list[Result]] = {name: [] for name in names}

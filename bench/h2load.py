@@ -1,5 +1,5 @@
 """
-How is a proxy loaded with streams of HTTP/2, or with requests for what it has stored?
+How is a proxy loaded with streams of HTTP/2, or with requests for what it stores or compresses?
 
 By h2load of nghttp2 (Debian's nghttp2-client), on the core of the load; `load.c` is the server behind the
 proxy, as for the other rows.
@@ -14,18 +14,31 @@ from pathlib import Path
 from typing import Sequence
 
 from bench.load import Result
-from bench.proxies import CACHE_HOST, H2_HOST, NotRunning, Proxy, executable
+from bench.proxies import CACHE_HOST, GZIP_HOST, H2_HOST, NotRunning, Proxy, executable
 
 _COUNTS = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout").search
 
 
 def measure(
-    proxy: Proxy, seconds: float, warmup: float, clients: int, streams: int, size: int, cached: int = 0
+    proxy: Proxy,
+    seconds: float,
+    warmup: float,
+    clients: int,
+    streams: int,
+    size: int,
+    cached: int = 0,
+    gzip: int = 0,
 ) -> Result:
-    """GET so many bytes on so many connections, so many times at once; what is ``cached`` by HTTP/1.1."""
-    host = CACHE_HOST if cached else H2_HOST
-    command = [executable("h2load"), f"-c{clients}", f"-m{streams}", *(["--h1"] if cached else [])]
-    command.append(f"http://{host}:{proxy.port}/{size}")
+    """
+    GET so many bytes on so many connections, so many times at once.
+
+    What is ``cached``, and JSON that is compressed by ``gzip``, by HTTP/1.1.
+    """
+    host = CACHE_HOST if cached else GZIP_HOST if gzip else H2_HOST
+    command = [executable("h2load"), f"-c{clients}", f"-m{streams}", *(["--h1"] if cached or gzip else [])]
+    if gzip:
+        command.append("--header=Accept-Encoding: gzip")
+    command.append(f"http://{host}:{proxy.port}/{'json/' * gzip}{size}")
     _run([*command, f"--duration={max(1.0, warmup):g}"])
     before, own = _processor(proxy.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
     said = _run([*command, f"--duration={seconds:g}"])

@@ -19,7 +19,7 @@
  *
  *   measure port=P seconds=S warmup=S pid=PID [exchangers=N] [connectors=N] [rate=N] [uploads=N]
  *           [downloads=N] [pace=BYTES] [size=BYTES] [reply=BYTES] [tls=1] [secure=1] [resume=1] [pulse=N]
- *           [http=1] [put=1] [upgrade=1]
+ *           [http=1] [files=1] [put=1] [upgrade=1]
  *       The load runs for the warm-up, and then for the seconds that count.  Exchangers send a message and
  *       wait for its echo, or for `reply` bytes, with `pulse` so often a second, evenly spread; their addresses are nobody else's.
  *       Connectors connect, do so once, and close, and `rate` does that so often a second; uploads and
@@ -29,6 +29,7 @@
  *       ClientHello; what follows might as well be encrypted.
  *       With secure all clients speak TLS 1.3 with 127.0.0.3, the proxy's listener that ends it, in the same way
  *       whatever the proxy would like better; with resume all but the first resume a session.
+ *       With files it is 127.0.0.7, where the proxy serves files that are called by their sizes.
  *       With http all goes to 127.0.0.4, the proxy's listener for HTTP: exchangers GET `size` bytes, or PUT them
  *       with put; connectors GET them with Connection: close.  With upgrade exchangers make a tunnel first, and
  *       exchange messages in it.
@@ -123,7 +124,7 @@ static uint64_t exchanges, connects, opened, errors, bytes_up, bytes_down, held;
 static uint64_t idle;            /* nanoseconds of polling in vain */
 static uint32_t *latencies;
 static size_t sampled, room;
-static char echo_bytes[BULK], sink_bytes[BULK], want_bytes[BULK], scratch[SINK + 1];
+static char echo_bytes[BULK], sink_bytes[BULK], want_bytes[BULK], json_bytes[BULK], scratch[SINK + 1];
 static char command[1024];
 static size_t command_length;
 static bool command_ready, finished;
@@ -261,8 +262,22 @@ static size_t head_of(size_t got)
     return end ? (size_t)(end - scratch) + 4 : 0;
 }
 
+/* Records as an API answers with, which compress to some 30 %. */
+static void write_json(void)
+{
+    static const char *words[] = {"amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron"};
+    unsigned state = 1;
+    for (size_t n = 0; n < sizeof json_bytes - 1;) {
+        unsigned r = state = state * 1103515245 + 12345;
+        n += (size_t)snprintf(json_bytes + n, sizeof json_bytes - n,
+                              "{\"id\":%u,\"name\":\"%s %s\",\"price\":%u.%02u,\"tags\":[\"%s\",\"%s\"],\"active\":%s},\n",
+                              r >> 4, words[r >> 8 & 7], words[r >> 11 & 7], r >> 14 & 1023, (r >> 9) % 100,
+                              words[r >> 17 & 7], words[r >> 20 & 7], r >> 24 & 1 ? "true" : "false");
+    }
+}
+
 /* Answer with so many bytes; false if the connection is lost. */
-static bool answer(struct conn *c, size_t size)
+static bool answer(struct conn *c, size_t size, bool json)
 {
     static char date[32];        /* of the first answer: an old one would be too old to be stored */
     if (!date[0]) {
@@ -270,9 +285,10 @@ static bool answer(struct conn *c, size_t size)
         strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
     }
     int head = snprintf(page, 256, "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: %s\r\n"
-                        "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", date, size);
+                        "Content-Type: application/%s\r\nContent-Length: %zu\r\n\r\n",
+                        date, json ? "json" : "octet-stream", size);
     size_t first = size < BULK ? size : BULK;
-    memset(page + head, 'k', first);
+    memcpy(page + head, json ? json_bytes : sink_bytes, first);
     ssize_t sent = send(c->fd, page, (size_t)head + first, MSG_NOSIGNAL);
     if (sent < head)
         return false;            /* a head fits into the buffer that the last answer has left empty */
@@ -285,7 +301,7 @@ static bool respond(struct conn *c, size_t got)
 {
     if (c->awaited) {
         c->awaited -= got < c->awaited ? got : c->awaited;
-        return c->awaited || answer(c, 2);
+        return c->awaited || answer(c, 2, false);
     }
     size_t body = head_of(got);
     if (!body)
@@ -296,12 +312,14 @@ static bool respond(struct conn *c, size_t got)
         c->service = 'e';
         return send(c->fd, switching, sizeof switching - 1, MSG_NOSIGNAL) > 0;
     }
-    if (scratch[0] == 'G')
-        return answer(c, strtoul(scratch + 5, NULL, 10));
+    if (scratch[0] == 'G') {
+        bool json = !strncmp(scratch + 5, "json/", 5);
+        return answer(c, strtoul(scratch + (json ? 10 : 5), NULL, 10), json);
+    }
     const char *length = header(scratch, "content-length:");
     size_t size = length ? strtoul(length, NULL, 10) : 0;
     c->awaited = size - (got - body);
-    return c->awaited || answer(c, 2);
+    return c->awaited || answer(c, 2, false);
 }
 
 /* The servers */
@@ -763,7 +781,7 @@ static void prepare(void)
     target.sin_family = AF_INET;
     tls = option("tls", 0) > 0;
     http = option("http", 0) > 0, put = option("put", 0) > 0, upgrade = option("upgrade", 0) > 0;
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (http ? 3 : tls));
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (option("files", 0) > 0 ? 6 : http ? 3 : tls));
     prepare_tls();
     target.sin_port = htons((uint16_t)option("port", 0));
     message = (size_t)option("size", 64);
@@ -879,6 +897,7 @@ int main(void)
     memset(echo_bytes, 'e', sizeof echo_bytes);
     memset(sink_bytes, 'k', sizeof sink_bytes);
     memset(want_bytes, 'd', sizeof want_bytes);
+    write_json();
     clients.next = clients.previous = &clients;
     poller = epoll_create1(EPOLL_CLOEXEC);
     listen_on_all();

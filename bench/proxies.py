@@ -44,6 +44,10 @@ TLS_HOST = "127.0.0.2"  # where TLS is passed on; load.c knows it, too
 HTTP_HOST = "127.0.0.4"  # where HTTP is spoken, in the same way
 
 H2_HOST = "127.0.0.5"  # where HTTP/2 is, without TLS
+FILES_HOST = "127.0.0.7"  # where files are served; load.c knows it, too
+GZIP_HOST = "127.0.0.8"  # where answers are compressed
+
+FILES = (1024, 1024**2, 1024**3)  # bytes, by which they are called
 
 CACHE_HOST = "127.0.0.6"  # where answers of HTTP are stored, and given again
 
@@ -193,11 +197,25 @@ def proxyd(folder: Path, port: int, servers: Sequence[str], datapath: str = "lan
         "max_requests = 1000000\n"
         f"[listener cache]\nbind = tcp:{port}:interface={CACHE_HOST}\npool = servers\nprotocol = http\n"
         "max_requests = 1000000\ncache = pages\n[cache pages]\nnegative = 200=1h\n"
+        f"[listener files]\nbind = tcp:{port}:interface={FILES_HOST}\nprotocol = http\n"
+        f"root = {files(folder)}\nmax_requests = 1000000\n"
+        f"[listener gzip]\nbind = tcp:{port}:interface={GZIP_HOST}\nprotocol = http\npool = servers\n"
+        "compression = gzip max_cpu=100%\nmax_requests = 1000000\n"
         f"[pool servers]\ncheck = tcp\nmax_idle_connections = {KEPT}\n"
         + "".join(f"server s{number} = {server}\n" for number, server in enumerate(servers))
     )
     twistd = Path(sys.executable).with_name("twistd")
     return [str(twistd), "-n", "--pidfile=", "tcpproxy", "--config", str(config)]
+
+
+def files(folder: Path) -> Path:
+    """The folder of files, which all proxies have in common, so that they are once in the page cache."""
+    made = folder.parent / "files"
+    made.mkdir(exist_ok=True)
+    for size in FILES:
+        with open(made / str(size), "ab") as file:
+            file.truncate(size)
+    return made
 
 
 def stock(folder: Path, port: int, servers: Sequence[str]) -> Command:
@@ -294,6 +312,12 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
         "      proxy_set_header Connection '';\n      proxy_set_header Host $http_host;\n"
         "      proxy_cache pages;\n      proxy_cache_valid 200 1h;\n    }\n  }\n"
         "  map $http_upgrade $connection_upgrade {\n    default upgrade;\n    '' '';\n  }\n"
+        f"  server {{\n    listen {FILES_HOST}:{port};\n    sendfile on;\n    tcp_nopush on;\n"
+        f"    root {files(folder)};\n  }}\n"
+        f"  server {{\n    listen {GZIP_HOST}:{port};\n    gzip on;\n    gzip_comp_level 1;\n"
+        "    gzip_types application/json;\n    gzip_proxied any;\n"
+        "    location / {\n      proxy_pass http://servers;\n      proxy_http_version 1.1;\n"
+        "      proxy_set_header Connection '';\n    }\n  }\n"
         f"  server {{\n    listen {HTTP_HOST}:{port};\n"
         f"    listen {H2_HOST}:{port} http2;\n    location / {{\n      proxy_pass http://servers;\n"
         "      proxy_http_version 1.1;\n      proxy_request_buffering off;\n"

@@ -22,6 +22,8 @@ IDLE = 1900  # connections
 
 GB = 1e9
 
+HAPROXIES = ("haproxy", "haproxy-splice")
+
 
 @attrs.frozen
 class Figure:
@@ -46,7 +48,8 @@ class Row:
     load: Mapping[str, int] = {}
     fresh: bool = False  # needs a proxy that has done nothing yet
     beside: Mapping[str, int] = {}  # a load on the same proxy that this one is compared with
-    streams: Mapping[str, int] = {}  # of HTTP/2, or of what is stored, by `h2load` instead of our own load
+    streams: Mapping[str, int] = {}  # of HTTP/2, stored or compressed, by `h2load` instead of our own load
+    lacking: tuple[str, ...] = ()  # proxies that do nothing of the kind, or only in another way
     checked: int = 0  # servers that are only checked; compared with the same load on a proxy without them
 
     @property
@@ -291,6 +294,34 @@ ROWS = {
             requests("exchanges", 0.7),
             streams={"clients": 16, "streams": 1, "size": 102_400, "cached": 1},
         ),
+        Row(
+            "gzip",
+            "HTTP: GET of 100 KB of JSON, compressed by gzip at level 1, on 16 connections",
+            requests("exchanges", 0.9),
+            streams={"clients": 16, "streams": 1, "size": 102_400, "gzip": 1},
+            lacking=HAPROXIES,
+        ),
+        Row(
+            "static1k",
+            "HTTP: GET of a file of 1 KB on 64 connections",
+            requests("exchanges", 0.7),
+            {"exchangers": 64, "http": 1, "files": 1, "size": 1024},
+            lacking=HAPROXIES,
+        ),
+        Row(
+            "static1m",
+            "HTTP: GET of a file of 1 MB on 16 connections",
+            bulk("bytes_down"),
+            {"exchangers": 16, "http": 1, "files": 1, "size": 1024**2},
+            lacking=HAPROXIES,
+        ),
+        Row(
+            "static1g",
+            "HTTP: GET of a file of 1 GB on 4 connections",
+            bulk("bytes_down"),
+            {"exchangers": 4, "http": 1, "files": 1, "size": 1024**3},
+            lacking=HAPROXIES,
+        ),
         Row("memory", f"{IDLE:,} idle connections", memory(1.5), fresh=True),
         Row(
             "underbulk",
@@ -363,6 +394,7 @@ ROWS = {
 GROUPS = {
     "http": ("httpkeep", "httpclose", "http100k", "http10m", "httpput", "websocket", "h2"),
     "cache": ("cached1k", "cached100k"),
+    "web": ("gzip", "static1k", "static1m", "static1g"),
     "bulk": ("upload", "download", "passthrough"),
     "tls": ("tlssmall", "tlsdownload", "tlsupload", "tlsconnect", "tlsresume", "tlsmemory"),
     "p99": ("underbulk", "underpaced", "underflood"),

@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+# Bytes that are sent before the others are served: they are not copied, so it is more than what is received.
+TURN = 512 * 1024
+
 NOT_NOW = -1  # nothing was sent, and there may be more to send
 
 
@@ -21,14 +24,13 @@ def send_file(sink: Any, fd: int, offset: int, count: int) -> int:
     """
     if sink._blocked or sink._buffered or sink._doom is not None or not sink.connected:
         return NOT_NOW
-    loop = sink._loop
     try:
-        sent = os.sendfile(sink._socket.fileno(), fd, offset, min(count, loop.burst))
+        sent = os.sendfile(sink._socket.fileno(), fd, offset, min(count, TURN))
     except BlockingIOError:
         sink._blocked = True
         return NOT_NOW
     except OSError as error:
         sink._break(error)
         return NOT_NOW
-    loop.again(sink)
+    sink._loop.again(sink)
     return sent
