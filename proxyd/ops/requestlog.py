@@ -55,8 +55,7 @@ def text_line(record: RequestRecord) -> str:
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
         f"{_asked(record.method, record.host)} target={_target(record.target)}"
         f" version={record.version} status={record.status}"
-        f"{_server(record.pool, record.server, record.server_address)}"
-        f"{_way(record.via, record.route, record.user)}"
+        f"{_way(record.pool, record.server, record.server_address, record.via, record.route, record.user)}"
         f" id={word(record.unique_id) if record.unique_id else '-'}{_tls(record)} cache={record.cache or '-'}"
         f" queue={duration(record.queue_seconds)}"
         f" connect={'0.000000' if connect == 0.0 else duration(connect)}"
@@ -82,13 +81,11 @@ def _asked(method: bytes, host: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _server(pool: str, server: str, address: str) -> str:
-    return f" pool={word(pool)} server={word(server)} address={word(address)}"
-
-
-@lru_cache(maxsize=1024)
-def _way(via: str, route: str, user: str) -> str:
-    return f" via={word(via)} route={word(route)} user={word(user)}"
+def _way(pool: str, server: str, address: str, via: str, route: str, user: str) -> str:
+    return (
+        f" pool={word(pool)} server={word(server)} address={word(address)}"
+        f" via={word(via)} route={word(route)} user={word(user)}"
+    )
 
 
 def _tls(record: RequestRecord) -> str:

@@ -93,9 +93,13 @@ class PowerOfTwo(TwoDraws):
     def choose(
         self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
     ) -> Optional[Server]:
-        one, other = self.draw(servers, avoid)
-        if one is None or other is None:
-            return one
+        if servers is self._servers and not avoid:
+            one, other = self._two_of(servers, self._sums)  # as `draw` does nearly always
+        else:
+            drawn, second = self.draw(servers, avoid)
+            if drawn is None or second is None:
+                return drawn
+            one, other = drawn, second
         return one if one.open * other.share <= other.open * one.share else other
 
 

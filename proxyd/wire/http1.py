@@ -124,6 +124,14 @@ class Said:
         self.rendered: Optional[bytes] = None
         self.rendered_last: Optional[bytes] = None
 
+    def anew(self) -> Said:
+        """The same of another connection's request, for which nothing was rendered yet."""
+        same = Said(self.minor)
+        same.fields, same.host, same.named = self.fields, self.host, self.named
+        same.length, same.declared, same.persistent = self.length, self.declared, self.persistent
+        same.expects, same.trailers, same.upgrade = self.expects, self.trailers, self.upgrade
+        return same
+
 
 class Request:
     """
@@ -202,7 +210,7 @@ def parse_request(
         return None
     line_end = data.find(b"\r\n", begin)
     tail = data[max(begin, line_end - 3) : end]
-    said = memory.said if tail == memory.tail else None
+    said = memory.said if tail == memory.tail else _said_elsewhere(tail, memory)
     lines: list[bytes] = []
     if said is None:
         lines = data[line_end + 2 : end].split(b"\r\n") if line_end < end else lines
@@ -221,6 +229,7 @@ def parse_request(
         said = _read_request(lines, memory.lines, 1 if match.group(3) == b"1" else 0)
         if len(tail) <= REMEMBERED_BYTES:
             memory.tail, memory.said = tail, said
+            memory.lines.remember(tail, lines, said)
     target: bytes = match.group(2)
     host = said.host
     if target[:1] != b"/":
@@ -233,6 +242,15 @@ def parse_request(
     if request.took == len(data) <= REMEMBERED_BYTES:
         memory.asked, memory.request = data, request
     return request
+
+
+def _said_elsewhere(tail: bytes, memory: Memory) -> Optional[Said]:
+    """What the same head has said on another connection, if it is remembered."""
+    known = memory.lines.heads.get(tail)
+    if known is None:
+        return None
+    memory.tail, memory.said = tail, known.anew()
+    return memory.said
 
 
 def _read_request(lines: list[bytes], known: Lines, minor: int) -> Said:

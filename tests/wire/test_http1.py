@@ -18,7 +18,7 @@ from proxyd.wire.http1 import (
     parse_answer,
     parse_request,
 )
-from proxyd.wire.httpfields import Lines, Unacceptable
+from proxyd.wire.httpfields import REMEMBERED_HEADS, Lines, Unacceptable
 from tests.support.case import Case
 from tests.support.mutations import mutations
 from tests.support.smuggling import SMUGGLED, corpus
@@ -273,6 +273,39 @@ class Requests(Case):
             self.assertEqual(fed([data], memory=memory), fed([data]), data)
             known += before is memory.said
         self.assertGreater(known, 300)
+
+    def test_what_others_have_said(self) -> None:
+        """Nor does what other connections have said, and what was made of it for them is not taken over."""
+        random = Random(5)
+        seeds = [get(fields) for _, fields, _ in FRAMED] + [
+            get(fields, b"GET / HTTP/" + version) for version, fields, _ in LASTING
+        ]
+        lines = Lines()
+        known = 0
+        for data in (
+            data for broken in mutations(random, seeds, 2000) for data in (random.choice(seeds), broken)
+        ):
+            memory = Memory(lines)
+            before = list(lines.heads.values())
+            self.assertEqual(fed([data], memory=memory), fed([data]), data)
+            said = memory.said
+            known += said is not None and not any(said is other for other in lines.heads.values())
+            self.assertNotIn(said, before)
+            self.assertLessEqual(len(lines.heads), REMEMBERED_HEADS)
+            if said is not None:
+                self.assertIsNone(said.rendered)
+                said.rendered = data
+        self.assertGreater(known, 300)
+
+    def test_secrets_are_not_remembered(self) -> None:
+        """A head with a cookie or a password in it is nobody else's."""
+        lines = Lines()
+        for secret in (b"Cookie: a=b", b"Authorization: Basic eDp5"):
+            request = get(b"A: 1\r\n" + secret + b"\r\n")
+            self.assertIsNotNone(parse_request(request, Memory(lines)))
+        self.assertEqual(lines.heads, {})
+        self.assertIsNotNone(parse_request(get(b"A: 1\r\n"), Memory(lines)))
+        self.assertEqual(len(lines.heads), 1)
 
     def test_rebuilt_is_the_same(self) -> None:
         """What leaves, read again, means what came."""
