@@ -13,8 +13,11 @@ from typing import Any, Optional, Sequence
 from twisted.python.failure import Failure
 
 from proxyd.relay.lane.loop import SCRATCH
+from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.lane.sockets import lost
-from proxyd.relay.lane.splice import BUSY_READS, SPLICE_FLAGS, empty
+from proxyd.relay.lane.splice import SPLICE_FLAGS, empty
+
+MUCH = 256 * 1024  # bytes that are left, which are worth a pipe
 
 
 class Portion:
@@ -24,13 +27,13 @@ class Portion:
     ``first`` goes before them, and leaves together with those that are there already.
     """
 
-    __slots__ = ("_behind", "_first", "_full_reads", "_sink", "_source", "left")
+    __slots__ = ("_behind", "_copied", "_first", "_sink", "_source", "left")
 
     def __init__(self, source: Any, sink: Any, count: int, first: Sequence[Any] = ()) -> None:
         self._source = source
         self._sink = sink
         self._first = first
-        self._full_reads = 0
+        self._copied = False  # though there is much
         self._behind = b""  # what was received to see whether there is more than this
         self.left = count
 
@@ -48,7 +51,7 @@ class Portion:
         failure: Optional[Failure] = None
         ended = drained = False
         while self.left and source._reading and turn > 0:
-            pipe = sink._pipe
+            pipe = None if ahead else self._pipe()
             try:
                 if pipe is None:
                     # With one byte more a read that is not filled shows that nothing waits behind the last.
@@ -60,6 +63,10 @@ class Portion:
                         source._socket.fileno(), pipe.into, most, flags=SPLICE_FLAGS
                     )
             except BlockingIOError:
+                sink._end_splice()  # others may need the pipe before there is more to splice
+                if pipe is not None and source._gone:
+                    self._copied = True  # nothing is spliced across an urgent byte
+                    continue
                 drained = True
                 break
             except OSError as error:
@@ -98,8 +105,16 @@ class Portion:
         self._first = ()
         return end
 
+    def _pipe(self) -> Optional[Pipe]:
+        """Through what it is spliced, if it is: what is left is known, so no full reads are waited for."""
+        sink = self._sink
+        if sink._pipe is None and self.left >= MUCH and not self._copied and sink.can_be_spliced():
+            sink._pipe = sink._loop.pipes.take()
+        pipe: Optional[Pipe] = sink._pipe
+        return pipe
+
     def _pass_on(self, ahead: int, count: int) -> None:
-        """Send the sink what was received for it, and see whether it is worth a pipe."""
+        """Send the sink what was received for it."""
         sink = self._sink
         loop = sink._loop
         pipe = sink._pipe
@@ -112,11 +127,6 @@ class Portion:
         sink._take(loop.view[: ahead + count])
         if ahead + count < SCRATCH:
             loop.calm = 0
-            self._full_reads = 0
-            return
-        self._full_reads += 1
-        if self._full_reads >= BUSY_READS and self.left >= SCRATCH and sink.can_be_spliced():
-            sink._pipe = loop.pipes.take()
 
     def _go_on_later(self, drained: bool) -> None:
         """Nothing more is moved now: it is all, or all that there is, or all that may be."""

@@ -16,6 +16,7 @@ from tests.contracts.test_lane import LaneWorld
 from tests.contracts.test_splice import SpliceWorld
 from tests.contracts.worlds import SocketWorld
 from tests.support.case import AsyncCase
+from tests.support.lane import send_urgent
 
 BULK = 3 * 1024 * 1024
 
@@ -104,6 +105,24 @@ class Portions(AsyncCase):
         self.assertEqual((self.source.got, self.source.sent), (b"behind", 1))
         self.assertEqual(bool(world.pipes.taken), hasattr(os, "splice"))
         self.assertEqual(world.pipes.in_use, 0)
+
+    async def test_urgent(self) -> None:
+        """An urgent byte, across which nothing is spliced, holds up nothing; it is not passed on."""
+        await self.connect(SpliceWorld(real_reactor))
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, BULK))
+        for _ in range(2):
+            self.source.transport.pauseProducing()
+            self.near.send(bytes(100_000))
+            await self.near.sent()
+            send_urgent(self.near.fileno(), b"!")
+            self.near.send(bytes(BULK // 2 - 100_000))
+            await self.world.turns()
+            self.source.transport.resumeProducing()
+            await self.near.sent()
+        await self.world.until(self.far.receives(BULK))
+        while not self.source.sent:
+            await self.world.moment()
+        self.assertEqual(self.source.received, BULK)
 
     async def test_one_after_another(self) -> None:
         """A second portion is as good as the first."""
