@@ -22,11 +22,11 @@ _PORTS = {b"http": b":80", b"https": b":443"}
 # Lists whose order and case mean nothing, or so little that no server goes by it.
 _LISTS = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
 
-# Frameworks make another target, host or method of these; no client needs them.
+# Frameworks make another target, host or method of these; no client needs them.  CGI makes "-" and "_" one.
 _MISLEADING = re.compile(
     rb"\r\n(?:X-Original-URL|X-Original-Host|X-Rewrite-URL|X-Host|X-Forwarded-Scheme|X-Forwarded-Protocol"
     rb"|X-HTTP-Method|X-HTTP-Method-Override|X-Method-Override|X-HTTP-Host-Override|Forwarded-Host"
-    rb"|X-Forwarded-Ssl|X-Url-Scheme|Front-End-Https): [^\r]*",
+    rb"|X-Forwarded-Ssl|X-Url-Scheme|Front-End-Https): [^\r]*".replace(b"-", b"[-_]"),
     re.IGNORECASE,
 )
 
@@ -89,6 +89,11 @@ def way(name: str, fields: Iterable[Field], trusted: bool) -> bytes:
             if value:
                 told += b"\n%s: %s" % (field[0], value)
     return name.encode("utf-8") + told
+
+
+def of_pool(name: str) -> str:
+    """The ``name`` of the way that leads to a pool by no route: a route may be called as a pool is."""
+    return f"pool {name}"
 
 
 def guarded(head: bytes) -> bytes:

@@ -22,6 +22,7 @@ LONGEST_TAG = 256  # bytes
 # Bytes that an answer takes in memory beside its body, and twice its head; and that each of its fields does.
 OVERHEAD = 1200
 OF_A_FIELD = 200
+OF_A_TAG = 400  # by which it is found; of a tag that many have it is less
 
 TOLD = 1000  # answers of which is kept what was prepared
 
@@ -86,8 +87,9 @@ class Stored(Filed):
         terms: Terms,
     ) -> None:
         head = sum(2 * len(field[2]) + OF_A_FIELD for field in fields)
-        size = len(body) + head + 2 * len(url) + OVERHEAD
-        super().__init__(url, way, names, chosen, tags_of(fields), size)
+        tags = tags_of(fields)
+        found = 2 * len(url) + len(way) + sum(map(len, (*names, *chosen, *tags))) + OF_A_TAG * len(tags)
+        super().__init__(url, way, names, chosen, tags, len(body) + head + found + OVERHEAD)
         self.status = status
         self.reason = reason
         self.fields = fields

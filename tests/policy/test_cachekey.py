@@ -6,7 +6,7 @@ from random import Random
 
 from proxyd.config.cache import DROP, KEEP, SORT
 from proxyd.errors import Malformed
-from proxyd.policy.cachekey import chosen_by, guarded, normal_query, read_url, url, way
+from proxyd.policy.cachekey import chosen_by, guarded, normal_query, of_pool, read_url, url, way
 from proxyd.wire.httpfields import Field, parse_field
 from tests.support.case import Case
 
@@ -85,6 +85,7 @@ class Poison(Case):
             b"x-rewrite-url: /admin\r\n",
             b"X-HTTP-Method-Override: DELETE\r\n",
             b"X-Host: evil\r\n",
+            b"X_Host: evil\r\n",
             b"X-Forwarded-Scheme: nothttps\r\nX-Forwarded-Ssl: off\r\n",
         ):
             self.assertEqual(guarded(head % line), head % b"", line)
@@ -99,6 +100,7 @@ class Poison(Case):
         for line in (b"X-Forwarded-For: 192.0.2.1", b"X-Real-IP: 192.0.2.1", b"Forwarded: for=192.0.2.1"):
             self.assertEqual(way("r", fields(line), True), plain, line)
         self.assertNotEqual(way("r", [], False), way("s", [], False))
+        self.assertNotEqual(way("r", [], False), way(of_pool("r"), [], False))
 
 
 class Written(Case):

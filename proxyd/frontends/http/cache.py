@@ -70,7 +70,7 @@ class Cache:
         self.refreshing = 0
         self._fetches: dict[bytes, list[Fetch]] = {}
         self._fetching = 0
-        self._passed: dict[tuple[bytes, bytes], float] = {}
+        self._passed: dict[int, float] = {}  # by hashes, as URLs are as long as a client likes
 
     # What is stored
 
@@ -139,6 +139,8 @@ class Cache:
     def fetch_of(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Fetch]:
         """One whose answer will do for a request that says this, as far as that is known."""
         for fetch in self._fetches.get(url, ()):
+            if fetch.outdated:
+                continue
             names = fetch.names
             if names is None:
                 names = self.store.names(url)
@@ -158,20 +160,20 @@ class Cache:
 
     def passes(self, url: bytes, way: bytes) -> bool:
         """Whether an answer to such a request was not to be stored a moment ago."""
-        until = self._passed.get((url, way))
+        until = self._passed.get(hash((url, way)))
         return until is not None and self.seconds() < until
 
     def let_pass(self, url: bytes, way: bytes) -> None:
         """An answer is not to be stored: who asks next need not wait for others."""
-        passed = self._passed
+        passed, key = self._passed, hash((url, way))
+        passed.pop(key, None)
         if len(passed) >= PASSED:
             del passed[next(iter(passed))]
-        passed.pop((url, way), None)
-        passed[url, way] = self.seconds() + PASSED_FOR
+        passed[key] = self.seconds() + PASSED_FOR
 
     def let_pass_no_more(self, url: bytes, way: bytes) -> None:
         """An answer could have been stored."""
-        self._passed.pop((url, way), None)
+        self._passed.pop(hash((url, way)), None)
 
     # What is thrown away
 

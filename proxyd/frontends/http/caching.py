@@ -42,10 +42,10 @@ from proxyd.frontends.http.session import HttpSession
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, REFRESH, VALIDATE, Wish, good_enough, judge, wish
 from proxyd.policy.cache import STALE as STALE_ENOUGH
-from proxyd.policy.cachekey import normal_query, url, way
+from proxyd.policy.cachekey import normal_query, of_pool, url, way
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
-from proxyd.policy.freshness import terms
+from proxyd.policy.freshness import Terms, terms
 from proxyd.policy.invalidation import SAFE, invalidated
 from proxyd.relay.streams import CHUNK, keeps_references
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, Request, Said
@@ -62,6 +62,9 @@ WHOLE = 256 * 1024  # bytes of a body that is written at once where that copies 
 PURGE = b"PURGE"
 
 _RANGES = (b"range", b"if-range")
+
+# What we tell servers of a client, or to what we add (`proxyd.frontends.http.request`).
+_TOLD_OF_CLIENTS = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
 
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
 
@@ -142,7 +145,7 @@ class CachingSession(HttpSession):
             except Unacceptable as wrong:
                 self.reject(wrong)
                 return None
-            target = self.locate(cache, pool.name, request, target)
+            target = self.locate(cache, of_pool(pool.name), request, target)
         rest = self.own_rest(request.said) if self.http.by_cookie else None
         return self.forwarding.head(request, self.client.transport, target.whole, rest=rest)
 
@@ -192,6 +195,7 @@ class CachingSession(HttpSession):
         if wished.no_store:
             return False
         stored = cache.store.find(self.url, self.way, said.fields) or self.loaded
+        self.loaded = None  # should it be of no use, it is not to be had again from here
         if stored is not None:
             what = judge(stored.terms, wished, self._began)
             if what != VALIDATE:
@@ -231,14 +235,16 @@ class CachingSession(HttpSession):
         self._out = head
         personal = self.is_personal()
         alone = personal or self._wish.no_cache
+        if stored is not None and not self.may_share(stored.terms, 0.0):
+            alone = True  # its server wants to be asked for each
         fetch = None if alone else cache.fetch_of(self.url, self.way, self.asked.said.fields)
-        if fetch is not None:
+        if fetch is not None and fetch.serves(self):
             self._fetch = fetch
             self.wheel.hasten(self, cache.spec.lock_timeout)
             fetch.join(self)
             return
         fetch = self._fetch = Fetch(cache, self, head, stored)
-        fetch.join(self)
+        fetch.join(self, leads=True)
         fetch.begin(self)
 
     def is_personal(self) -> bool:
@@ -256,7 +262,24 @@ class CachingSession(HttpSession):
 
     def takes_stale(self, stored: Stored) -> bool:
         """Whether an answer that is stored is good enough, since there will be no other."""
-        return good_enough(stored.terms, self._wish, self.http.seconds())
+        return self.is_answered_by(stored) and good_enough(stored.terms, self._wish, self.http.seconds())
+
+    def is_answered_by(self, stored: Stored) -> bool:
+        """Whether an answer that is stored is one to its request."""
+        return stored.answers(self.way, self.asked.said.fields)
+
+    def may_share(self, found: Terms, age: Optional[float] = None) -> bool:
+        """
+        Whether an answer to another may be used for it, on these terms, without asking the server.
+
+        With ``age`` it is asked of an answer that will be so old.
+        """
+        now = self.http.seconds() if age is None else found.since + age
+        return judge(found, self._wish, now) != VALIDATE
+
+    def made_for_servers(self) -> frozenset[bytes]:
+        """The fields that a server gets, and by our doing others for another client."""
+        return _TOLD_OF_CLIENTS
 
     def go_alone(self) -> None:
         """Ask a server, as without a cache."""

@@ -7,7 +7,11 @@ wait for its answer (`proxyd.frontends.http.caching`) get
 
 - what its server says anew, as it comes; if it is to be stored, all of them,
 - what is stored, if its server says that this is still good (304), or fails and it is good enough,
-- and otherwise the first of them gets the answer, or a page, and the others ask by themselves.
+- and otherwise who asked first gets the answer, or one a page, and the others ask by themselves.
+
+Who asked first is not anybody who waits longest: the server was sent that client's cookies.  If it has left,
+what turns out to be for one alone is for nobody, and the others get only what may be used again without
+asking (RFC 9111, 4).
 """
 
 from __future__ import annotations
@@ -78,6 +82,8 @@ class Fetch:
         self.origin: Optional[RequestRecord] = None
         self.alone: Optional[Server] = None  # whose answer it is, if that is for one alone
         self._waiting: list[CachingSession] = []
+        self._leader: Optional[CachingSession] = None  # whose request the server gets, while it waits
+        self._made = asker.made_for_servers()
         self._terms: Optional[Terms] = None
         self._filling = 0
         self._asked_at = cache.seconds()
@@ -94,19 +100,27 @@ class Fetch:
 
     # Those who want it
 
-    def join(self, session: CachingSession) -> None:
-        """One more waits for it, or reads what has come."""
+    def serves(self, session: CachingSession) -> bool:
+        """Whether it may turn out, or has, that this one is served by an answer to another."""
+        return self._terms is None or session.may_share(self._terms)
+
+    def join(self, session: CachingSession, leads: bool = False) -> None:
+        """One more waits for it, or reads what has come; ``leads`` says that it is this one's request."""
+        if leads:
+            self._leader = session
         if self.answer is None:
             self._waiting.append(session)
         else:
             session.read(self, COALESCED)
 
     def leads(self, session: CachingSession) -> bool:
-        """Whether it is the first of those who wait."""
-        return bool(self._waiting) and self._waiting[0] is session
+        """Whether it waits for what it has asked itself."""
+        return session is self._leader
 
     def leave(self, session: CachingSession) -> None:
         """It waits no more."""
+        if session is self._leader:
+            self._leader = None
         if session in self._waiting:
             self._waiting.remove(session)
 
@@ -138,6 +152,9 @@ class Fetch:
         self.age = b"".join([field[2] for field in settled if field[0] == b"age"])
         self.declared = answer.said.declared if answer.said.length >= 0 else None
         found = terms(cache.rules, answer.status, settled, self._asked_at, now, self.authorized)
+        names = vary(settled)
+        if not self._made.isdisjoint(names):
+            found = None  # it goes by what we have told of this client
         much = max(answer.said.length, 0)
         if found is None or much > cache.spec.max_object or cache.filling + much > cache.spec.size:
             if stored is not None and answer.status not in FAILURES:
@@ -149,17 +166,19 @@ class Fetch:
             return
         self._terms = found
         self.settled = [field for field in self.settled if field[0] not in found.without]
-        self.names = vary(settled)
+        self.names = names
         self.answer = answer
-        mine = chosen_by(self.names, self.fields)
+        mine = chosen_by(names, self.fields)
         waiting, self._waiting = self._waiting, []
-        word = MISS
         for session in waiting:
-            if session is waiting[0] or chosen_by(self.names, session.asked.said.fields) == mine:
-                session.read(self, word)
-            else:
+            if session is self._leader:
+                session.read(self, MISS)
+            elif chosen_by(names, session.asked.said.fields) != mine:
                 session.start_anew()
-            word = COALESCED
+            elif session.may_share(found):
+                session.read(self, COALESCED)
+            else:
+                session.go_alone()
 
     def _pass_on(self, answer: Answer) -> None:
         """It is for one alone."""
@@ -168,10 +187,11 @@ class Fetch:
         self.alone = self.session.picked
         self.body.let_go()
         waiting, self._waiting = self._waiting, []
-        for session in waiting[1:]:
-            session.go_alone()
-        if waiting:
-            waiting[0].read(self, MISS)
+        for session in waiting:
+            if session is not self._leader:
+                session.go_alone()
+        if self._leader in waiting:
+            self._leader.read(self, MISS)
         self.left()
 
     def _confirmed(self, stored: Stored, settled: list[Field], now: float) -> None:
@@ -187,16 +207,19 @@ class Fetch:
         waiting, self._waiting = self._waiting, []
         if found is None or self.outdated:
             self._drop(stored)
+            found = None
             stored = stored.renewed(fields, Terms(0.0, now))
-            for session in waiting[1:]:
-                session.go_alone()
-            del waiting[1:]
         else:
             stored = stored.renewed(fields, found)
             cache.put(stored)
         for session in waiting:
-            session.origin = self.origin
-            session.give(stored, REVALIDATED)
+            if session is not self._leader and (found is None or not session.may_share(found)):
+                session.go_alone()
+            elif session is not self._leader and not session.is_answered_by(stored):
+                session.start_anew()
+            else:
+                session.origin = self.origin
+                session.give(stored, REVALIDATED)
 
     def _drop(self, stored: Stored) -> None:
         """It is not to be used any more; what is said to somebody with a password is not about others."""
@@ -208,6 +231,8 @@ class Fetch:
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             if session.takes_stale(stored):
+                if session is self._leader:
+                    self._leader = None
                 session.give(stored, STALE)
             else:
                 self._waiting.append(session)

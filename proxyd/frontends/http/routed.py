@@ -32,6 +32,7 @@ from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Course
 from proxyd.policy.action import fill, location, without, words_of
 from proxyd.policy.asked import Asked
+from proxyd.policy.cachekey import of_pool
 from proxyd.policy.httproute import Undecided
 from proxyd.policy.pool import Pool
 from proxyd.relay.admission import client_of
@@ -76,6 +77,7 @@ class RoutedSession(HttpFiles):
         assert routing is not None and forwarding is not None
         self._course = self._asked = self.pool = None
         self._cache = None
+        self.personal = False
         self.route, self.most_retries = "", -1
         self.user = ""
         try:
@@ -225,7 +227,7 @@ class RoutedSession(HttpFiles):
         rest = self.own_rest(request.said) if self.http.by_cookie else None
         target = asked.target
         if self.http.cache is not None:
-            target = self.locate(self.http.cache, self.pool.name, request, target)
+            target = self.locate(self.http.cache, of_pool(self.pool.name), request, target)
         return self._forwarding.head(request, self.client.transport, target.whole, rest=rest)
 
     def _admits(self, course: Course, asked: Asked, request: Request) -> bool:
@@ -271,6 +273,10 @@ class RoutedSession(HttpFiles):
             ROUTE: self._course.spec.name,
             USER: self.user,
         }
+
+    def made_for_servers(self) -> frozenset[bytes]:
+        found, course = super().made_for_servers(), self._course
+        return found if course is None else found | course.made_anew
 
     def error_pages(self) -> ErrorPages:
         return super().error_pages() if self._course is None else self._course.error_pages

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
-from proxyd.config.action import HOST, SET
+from proxyd.config.action import HOST, REMOVE, SET
 from proxyd.config.compression import CompressionSpec
 from proxyd.config.files import read_small
 from proxyd.config.http import KEEP
@@ -71,6 +71,11 @@ class Course:
         self.changes_fields = self.request_editor is not None or copies
         # What a server gets is the same for requests that say the same, unless it is told what they are.
         self.asks_anew = copies or (self.request_editor is not None and not self.request_editor.fixed)
+        # The fields of requests that are other ones for each client, or each request.
+        anew = {
+            edit.name.lower().encode("ascii") for edit in edits if edit.how != REMOVE and edit.value.names
+        }
+        self.made_anew = frozenset(anew.union(auth.copied) if isinstance(auth, Forward) else anew)
         self.error_pages = ErrorPages(action.error_page, error_pages)
         self.words = PAGE  # of the answer that is given at once
         if action.respond is not None and action.respond.text is not None:

@@ -267,6 +267,9 @@ class Changes(CachingCase):
         other = self.ask(get(method=b"POST"))
         self.say(self.server, answer(b""))
         self.heard(other)
+        late = self.ask(client=other)  # who has changed it sees that
+        self.say(self.server, answer(b"new", b"Cache-Control: no-store\r\n"))
+        self.assertEqual(self.told(late)[2], b"new")
         self.say(slow, answer(b"old", FRESH))
         self.assertEqual(self.told(early)[2], b"old")
         self.assertEqual(len(self.cache.store), 0)

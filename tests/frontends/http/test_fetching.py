@@ -46,7 +46,86 @@ class Together(CachingCase):
         self.say(self.server, answer(b"hello", FRESH))
         self.assertEqual(self.bodies(clients[1:]), {(200, b"hello")})
         self.assertEqual(self.told(self.ask())[2], b"hello")
-        self.assertEqual(self.words(), ["miss"] + ["miss"] + ["coalesced"] * 3 + ["hit"])
+        self.assertEqual(self.words(), ["miss"] + ["coalesced"] * 4 + ["hit"])
+        self.over()
+
+    def test_the_first_leaves_with_what_is_its_own(self) -> None:
+        """What turns out to be for the one who has left is for nobody: the server was sent its cookies."""
+        for made in (b"Cache-Control: private\r\n", FRESH + b"Set-Cookie: a=b\r\n", FRESH + b"Vary: *\r\n"):
+            self.store()
+            before = len(self.datapath.peers)
+            first, *others = self.many(3)
+            first.reset()
+            self.network.flush()
+            self.say(self.server, answer(b"of the first", made))
+            self.clock.advance(0)
+            self.network.flush()
+            for place, peer in enumerate(self.datapath.peers[before + 1 :]):
+                self.say(peer, answer(b"%d" % place, made))
+            self.assertEqual([self.told(client)[2] for client in others], [b"0", b"1"])
+            self.over()
+
+    def test_the_first_leaves_with_its_variant(self) -> None:
+        """Nor does who waits longest get what goes by a field in which it differs."""
+        self.store()
+        first, other = self.ask(get(b"X: 1")), self.ask(get(b"X: 2"))
+        first.reset()
+        self.network.flush()
+        self.say(self.server, answer(b"one", FRESH, b"Vary: X\r\n"))
+        self.clock.advance(0)
+        self.assertEqual(self.heard(other), b"")
+        self.say(self.server, answer(b"two", FRESH, b"Vary: X\r\n"))
+        self.assertEqual(self.told(other)[2], b"two")
+        self.over()
+
+    def test_to_be_validated_by_each(self) -> None:
+        """RFC 9111, 4: what may not be used again without asking is not used for others who wait."""
+        for said in (b"Cache-Control: no-cache\r\n", b"Cache-Control: max-age=0\r\n"):
+            self.store()
+            clients = self.many(2, get(b"Cookie: c"))
+            self.say(self.server, answer(b"mine", said, ETAG))
+            self.assertEqual(self.told(clients[0])[2], b"mine")
+            self.assertEqual(self.heard(clients[1]), b"")
+            self.say(self.server, answer(b"yours", said, ETAG))
+            self.assertEqual(self.told(clients[1])[2], b"yours")
+            clients = self.many(2)  # and from now on nobody waits for others
+            asked = [peer for peer in self.datapath.peers if b"If-None-Match" in self.heard(peer)]
+            self.assertEqual(len(asked), 2)
+            for peer, body in zip(asked, (b"a", b"b")):
+                self.say(peer, answer(body, said, ETAG))
+            self.assertEqual({self.told(client)[2] for client in clients}, {b"a", b"b"})
+            self.over()
+
+    def test_late_for_what_is_to_be_validated(self) -> None:
+        """Nor for who comes while it is on its way."""
+        self.store()
+        whole = answer(b"mine", b"Cache-Control: no-cache\r\n", ETAG)
+        first = self.ask()
+        self.say(self.datapath.peers[0], whole[:-2])
+        second = self.ask()
+        self.assertEqual(self.heard(second), b"")
+        self.say(self.datapath.peers[1], answer(b"yours", b"Cache-Control: no-cache\r\n", ETAG))
+        self.say(self.datapath.peers[0], whole[-2:])
+        self.assertEqual((self.told(first)[2], self.told(second)[2]), (b"mine", b"yours"))
+        self.over()
+
+    def test_by_what_we_tell(self) -> None:
+        """What goes by a field that differs from client to client by our doing is for one."""
+        self.store()
+        clients = self.many(2)
+        self.say(self.datapath.peers[0], answer(b"one", FRESH, b"Vary: X-Forwarded-For\r\n"))
+        self.say(self.datapath.peers[1], answer(b"two", FRESH, b"Vary: X-Forwarded-For\r\n"))
+        self.assertEqual([self.told(client)[2] for client in clients], [b"one", b"two"])
+        self.assertEqual(len(self.cache.store), 0)
+        self.over()
+
+    def test_somebodys(self) -> None:
+        """That an answer to somebody is not stored keeps nobody else's from being stored."""
+        self.store()
+        self.fill(request=get(b"Authorization: Basic x"))
+        self.fill()
+        self.assertEqual(self.told(self.ask())[2], b"hello")
+        self.assertEqual(self.words(), ["miss", "miss", "hit"])
         self.over()
 
     def test_all_leave(self) -> None:

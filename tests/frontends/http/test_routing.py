@@ -5,10 +5,11 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from proxyd.config.action import ActionSpec, RespondSpec
+from proxyd.config.action import OF_ALL, REMOVE, SET, ActionSpec, EditSpec, RespondSpec
 from proxyd.config.auth import BasicSpec, ForwardSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.template import template
 from proxyd.frontends.http.auth import Basic
 from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.routing import Routing
@@ -49,6 +50,23 @@ class RoutingTests(IniCase):
         self.assertIsInstance(basic, Basic)
         self.assertIsInstance(forward, Forward)
         self.assertIs(none, None)
+
+    def test_made_anew(self) -> None:
+        """It is known which fields servers get that are others for another client."""
+        edits = [
+            EditSpec(how, name, template(value, OF_ALL))
+            for how, name, value in (
+                (SET, "X-Client", "{client}"),
+                (SET, "X-Fixed", "a"),
+                (REMOVE, "X-Gone", ""),
+            )
+        ]
+        routing = self.routing(
+            ActionSpec(request_header=tuple(edits), forward_auth=ForwardSpec("http://a/", copy=("x-user",))),
+            ActionSpec(),
+        )
+        made = [course.made_anew for course in routing.courses]
+        self.assertEqual(made, [{b"x-client", b"x-user"}, set()])
 
     def test_clients(self) -> None:
         """A client is to the limits what the listener makes it."""
