@@ -19,6 +19,7 @@ PIECES = 8  # frames in which a head may come
 BUDGET = 1000.0  # of frames that bring nothing
 PER_SECOND = 100.0  # more of them
 RESET_COSTS = 5.0  # for a request was begun; so 200 at once, and 20 a second
+SETTINGS_BYTES = 24.0  # of SETTINGS for each 1.0, which are four: one may have to do with all streams
 CHEAP_UPDATE = 0.1  # a WINDOW_UPDATE: clients send some for each DATA frame of ours
 
 # RFC 9113, 6
@@ -110,6 +111,8 @@ class Frames:
                 self._pieces = self._head_bytes = 0
         elif kind == WINDOW_UPDATE:
             self.spend(CHEAP_UPDATE, now)
+        elif kind == SETTINGS:
+            self.spend(max(1.0, length / SETTINGS_BYTES), now)
         else:
             self.spend(RESET_COSTS if kind == RST_STREAM else 1.0, now)
 

@@ -10,6 +10,7 @@ from proxyd.wire.http2frames import (
     PER_SECOND,
     PREFACE,
     RESET_COSTS,
+    SETTINGS_BYTES,
     Broken,
     Frames,
 )
@@ -48,6 +49,7 @@ class Floods(Case):
         for one, taken in (
             (frame(PING, bytes(8)), BUDGET),
             (frame(SETTINGS), BUDGET),
+            (frame(SETTINGS, bytes(2400)), BUDGET * SETTINGS_BYTES / 2400),  # each may touch all streams
             (frame(PRIORITY, bytes(5)), BUDGET),
             (frame(DATA), BUDGET),
             (frame(0xEE, b"unknown"), BUDGET),

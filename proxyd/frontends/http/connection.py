@@ -293,7 +293,9 @@ class HttpConnection(Session):
             self.server_gone("")
         elif self._phase == HEAD or (self._phase == ASKED and self._up_left):
             self.cut(Reason.CLIENT_GONE, "it closed its side in the midst of a request")
-        elif self._phase == IDLE or self._phase == STREAMS:
+        elif self.http2 is not None:
+            self.http2.left()
+        elif self._phase == IDLE:
             side.transport.unregisterProducer()
             side.transport.loseConnection()
         elif self._phase == ASKED and self.http.spec.abort_on_close is not False and not side.held:

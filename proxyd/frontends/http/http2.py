@@ -307,6 +307,16 @@ class Http2:
         if not self._streams:
             self.later(self._goodbye)
 
+    def left(self) -> None:
+        """The client has closed its side: it gets what was sent, if it takes that in time."""
+        if not self._gone:
+            self._write()
+            self._let_go("it closed its side")
+        if buffered(self.transport):
+            self.outer.wheel.hasten(self.outer, self.outer.wheel.tick)
+        else:
+            self.transport.loseConnection()
+
     def _goodbye(self) -> None:
         """End in order."""
         if self._gone:
@@ -314,13 +324,17 @@ class Http2:
         if not self._leaving:
             self._wire.say_goaway(NO_ERROR)
         self._write()
-        self._gone = True
-        self._cancel("it has said GOAWAY")
-        self._since = self.http.seconds()
-        self.transport.unregisterProducer()
+        self._let_go("it has said GOAWAY")
         left = self._see_off()
         if left:
             self.outer.wheel.hasten(self.outer, left)
+
+    def _let_go(self, why: str) -> None:
+        """From now on nothing is heard or sent; requests that are under way have no answer."""
+        self._gone = True
+        self._cancel(why)
+        self._since = self.http.seconds()
+        self.transport.unregisterProducer()
 
     def _see_off(self) -> float:
         """

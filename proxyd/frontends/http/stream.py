@@ -122,7 +122,7 @@ class Stream:
                 self.complete = ended
                 self.reject(Unacceptable(400, "Content-Length that is not that of the body", "9113 8.1.1"))
                 return
-        if self._paused:
+        if self._holds():
             self._come += data
             self._come_taken += taken
         else:
@@ -137,14 +137,19 @@ class Stream:
             self.reject(Unacceptable(400, "Content-Length of more than the body", "9113 8.1.1"))
             return
         self.complete = True
+        answered = self.sent_all  # else who has sent all sees that this is complete
         if self._length < 0:
             end = last(list(trailers)) if self._length == CHUNKED else b""
-            if self._paused:
+            if self._holds():
                 self._end_came = end
             else:
                 self._give_end(end)
-        if self.sent_all and self._length != TUNNEL and not self.over:
+        if answered and self._length != TUNNEL and not self.over:
             self._connection.done(self)
+
+    def _holds(self) -> bool:
+        """Whether what comes waits: for its turn, or for the tunnel that it is for; it is no request."""
+        return self._paused or self._come_taken > 0 or (self._length == TUNNEL and not self._switched)
 
     def _give(self, data: bytes, taken: int) -> None:
         if data:
@@ -211,6 +216,13 @@ class Stream:
 
     def resumeProducing(self) -> None:
         self._paused = False
+        if self._come_taken or self._end_came is not None:
+            self._connection.later(self._go_on)  # as with any transport, no call of theirs calls them back
+
+    def _go_on(self) -> None:
+        """Give the session what has waited."""
+        if self._paused or self.over or (self._length == TUNNEL and not self._switched):
+            return
         if self._come_taken:
             data, taken = bytes(self._come), self._come_taken
             self._come.clear()
@@ -260,6 +272,7 @@ class Stream:
         """Some of the body: at once, if nothing waits and the windows have room."""
         if not self._waiting and data and len(data) <= self._connection.room(self.number):
             ends = self._told_all and not self._trailers
+            self._sent += len(data)
             self._connection.data(self.number, data, ends)
             if ends:
                 self._has_sent_all()
@@ -319,8 +332,12 @@ class Stream:
 
     def _has_sent_all(self) -> None:
         self.sent_all = True
-        if self.complete and self._length != TUNNEL:
-            self._connection.done(self)
+        if self._length != TUNNEL:
+            if self.complete:
+                self._connection.done(self)
+        elif not self._switched:
+            self._closing = True  # there will be no tunnel, and nothing else can follow
+            self._connection.later(self.drained)
 
     def drained(self) -> None:
         """Some may have left: let the server go on, or end if that was all."""

@@ -279,6 +279,25 @@ class Http2(HttpCase):
             self.assertEqual([server.closed for server in servers], [True, True], how)
             self.over()
 
+    def test_client_leaves_and_reads_nothing(self) -> None:
+        """It gets what was sent, if it takes that in time; no server goes on to fill a buffer for it."""
+        self.listen(idle_timeout=10.0)
+        client = Http2Client(self, window=4096, sending=4096)
+        client.ask()
+        client.ask()
+        one, other = self.datapath.peers
+        client.peer.stop_reading()
+        self.say(one, b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000)
+        self.pass_time(0)
+        client.peer.finish()
+        self.pass_time(1)
+        self.assertTrue(other.closed)
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED), (0, Reason.CLIENT_RESET)])
+        self.assertEqual(self.notebook.records, [])
+        self.pass_time(13)
+        self.assertEqual([record.reason for record in self.notebook.records], [Reason.CLIENT_STALLED])
+        self.over()
+
     def test_nothing_is_left(self) -> None:
         """What a connection was made of goes with it, and does not wait for the garbage collector."""
         gc.collect()

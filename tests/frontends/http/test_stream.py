@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from hyperframe.frame import DataFrame, HeadersFrame
 
+from proxyd.config.action import RespondSpec
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
-from proxyd.wire.http2frames import PROTOCOL_ERROR
+from proxyd.frontends.http.auth import Verdict
+from proxyd.wire.http2frames import NO_ERROR, PROTOCOL_ERROR
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
+from tests.frontends.http.test_routed import Judge, RoutedCase, route
 
 
 class Streams(HttpCase):
@@ -358,10 +361,92 @@ class Tunnels(HttpCase):
             self.say(self.server, b"HTTP/1.1 " + status + b" Hm\r\nContent-Length: 2\r\n\r\nhm")
             client.hear()
             self.assertEqual((client.heads[number][":status"], client.bodies[number]), (told, b"hm"))
-            client.h2.reset_stream(number)
+            self.assertEqual(client.resets, {number: NO_ERROR})  # nothing can follow
             other = client.ask()
             self.say(self.server, OK)
             client.hear()
             self.assertEqual(client.bodies[other], b"hello")
             client.peer.close()
             self.over()
+
+    def test_said_too_early(self) -> None:
+        """What a client says before a tunnel stands is the tunnel's, and never another request."""
+        early = b"GET /hidden HTTP/1.1\r\nHost: example.com\r\n\r\n"
+        for answer, arrives in (
+            (self.SWITCHING + self.ACCEPTED, early),
+            (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", b""),
+        ):
+            client, number = self.open()
+            client.h2.send_data(number, early)
+            client.flush()
+            self.heard(self.server)
+            self.say(self.server, answer)
+            client.hear()
+            self.assertEqual(self.heard(self.server), arrives)
+            self.assertEqual(len(self.datapath.peers), 1)
+            client.peer.close()
+            self.over()
+            self.datapath.peers.clear()
+
+
+class Bodies(RoutedCase):
+    """Bodies that come while nobody takes them yet."""
+
+    HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: example.com\r\n\r\n"
+
+    def test_behind_an_answer_of_ours(self) -> None:
+        """A session that has just answered by itself hears a request before its body."""
+        answers = route("no", "", {"path": ("/no",)}, respond=RespondSpec(403))
+        for length in ((), (("content-length", str(len(self.HIDDEN))),)):
+            self.routes(answers)
+            client = Http2Client(self)
+            head = [*GET2[:3], (":path", "/no")]
+            first, second = client.h2.get_next_available_stream_id(), 3
+            client.h2.send_headers(first, head, end_stream=True)
+            client.h2.send_headers(second, [*POST2, *length])
+            client.h2.send_data(second, self.HIDDEN, end_stream=True)
+            client.flush()
+            self.assertEqual(client.heads[first][":status"], "403")
+            heard = self.heard(self.server)
+            self.assertTrue(heard.startswith(b"POST /x HTTP/1.1\r\n"), heard)
+            self.assertEqual(heard.count(self.HIDDEN), 1)
+            self.say(self.server, OK)
+            client.hear()
+            self.assertEqual(client.bodies[second], b"hello")
+            targets = [record.target for record in self.notebook.requests[-2:]]
+            self.assertEqual(targets, [b"/no", b"/x"])
+            client.peer.close()
+            self.over()
+
+    def test_while_it_is_decided(self) -> None:
+        """It arrives whole where somebody is asked first who the client is."""
+        routing = self.routes(route("r"))
+        judge = Judge()
+        (course,) = routing.courses
+        course.auth, course.patience = judge, judge.patience  # type: ignore[assignment]
+        client = Http2Client(self)
+        number = client.ask(("content-length", "5"), head=POST2, ends=False)
+        client.h2.send_data(number, b"abcde", end_stream=True)
+        client.flush()
+        judge.verdicts[0].callback(Verdict())
+        self.pass_time(0)
+        self.assertTrue(self.heard(self.server).endswith(b"\r\n\r\nabcde"))
+        self.say(self.server, OK)
+        client.hear()
+        self.assertEqual(client.bodies[number], b"hello")
+        client.peer.close()
+        self.over()
+
+    def test_trailers_too_long(self) -> None:
+        """Trailers that nobody should read end their stream, and that alone."""
+        self.routes(route("r"))
+        client = Http2Client(self)
+        number, other = client.ask(head=POST2, ends=False), client.ask()
+        client.h2.send_headers(number, [("x-a", "b" * 9000)], end_stream=True)
+        client.flush()
+        self.assertEqual(client.heads[number][":status"], "431")
+        self.say(self.datapath.peers[-1], OK)
+        client.hear()
+        self.assertEqual(client.bodies[other], b"hello")
+        client.peer.close()
+        self.over()
