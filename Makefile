@@ -92,7 +92,7 @@ $(COMPILED)/.fresh: setup.cfg setup.py pyproject.toml $(shell find proxyd twiste
 	rm -rf $(COMPILED)/source $(COMPILED)/tested
 	mkdir $(COMPILED)/source $(COMPILED)/tested
 	cp -R README.md etc proxyd twisted pyproject.toml setup.cfg setup.py $(COMPILED)/source
-	PROXYD_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet '$(COMPILED)/source[test]'
+	PROXYD_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet '$(COMPILED)/source[test,compression]'
 	ln -s ../../tests $(COMPILED)/tested/tests
 	touch $@
 
