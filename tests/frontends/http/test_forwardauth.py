@@ -145,14 +145,14 @@ class ForwardTests(AsyncCase):
 
     async def test_no_answer(self) -> None:
         """Without an answer in time, or at all, nobody is let in."""
-        forward, service = self.service(lambda request: NOT_DONE_YET, timeout=0.05)
+        forward, _ = self.service(lambda request: NOT_DONE_YET, timeout=0.05)
         self.assertIn("did not answer in 0.05 s", await self.refused(forward.judge(asked(), "")))
 
         def hang_up(request: Any) -> int:
             request.transport.abortConnection()
             return NOT_DONE_YET
 
-        service.answer = hang_up
+        forward, _ = self.service(hang_up)
         self.assertIn("/verify?a=b: ", await self.refused(forward.judge(asked(), "")))
 
     async def test_gone(self) -> None:
