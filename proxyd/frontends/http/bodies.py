@@ -14,6 +14,9 @@ from typing import Any, Callable, Optional, Protocol
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import classImplements
 
+from proxyd.frontends.http.sides import Shelf
+from proxyd.relay.bandwidth import Meter
+
 PIECE = 64 * 1024  # bytes that are passed on in one write
 
 TOLD_AT_ONCE = (
@@ -204,7 +207,18 @@ class Reader(Protocol):
 class Reading:
     """One client's way through a body, and the producer of its transport: ``place`` is the next piece."""
 
-    __slots__ = ("_body", "_busy", "_over", "_paused", "_reader", "place")
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_busy",
+        "_meter",
+        "_over",
+        "_paused",
+        "_read",
+        "_reader",
+        "_side",
+        "place",
+    )
 
     def __init__(self, reader: Reader, body: Body) -> None:
         self._reader = reader
@@ -212,7 +226,17 @@ class Reading:
         self._paused = False
         self._busy = False
         self._over = False
+        self._meter: Optional[Meter] = None
+        self._side: Optional[Shelf] = None
+        self._begun = 0  # bytes of the next piece that have been passed on
+        self._read = 0  # bytes of what is read at once
         self.place = 0
+
+    def pace(self, meter: Optional[Meter], side: Shelf) -> None:
+        """Pass it on no faster than the ``meter`` of this side lets it, if there is one."""
+        if meter is not None:
+            self._meter, self._side = meter, side
+            meter.begin()
 
     def go_on(self) -> None:
         """Pass on what there is, as far as the client takes it."""
@@ -221,10 +245,17 @@ class Reading:
         self._busy = True
         before = self.place
         while not self._paused and not self._over:
+            meter = self._meter
+            if meter is not None and meter.held:
+                break
             piece = self._body.piece(self.place)
             if piece is None:
                 break
-            self.place += 1
+            if meter is not None:
+                piece = self._part_of(piece)
+                meter.passed(len(piece))
+            else:
+                self.place += 1
             self._reader.pass_on(piece)
         self._busy = False
         if self._stopped():
@@ -238,6 +269,20 @@ class Reading:
             else:
                 self._reader.read_all()
 
+    def _part_of(self, piece: bytes) -> bytes:
+        """As much of it as the meter wants at once, less what was left of the piece before."""
+        assert self._side is not None
+        most = self._side.bufferSize
+        end = self._begun + most - self._read
+        part = piece[self._begun : end]
+        self._read = (self._read + len(part)) % most
+        if end < len(piece):
+            self._begun = end
+        else:
+            self._begun = 0
+            self.place += 1
+        return part
+
     def _stopped(self) -> bool:
         """Whether it is over meanwhile; asked anew, since others may have said so."""
         return self._over
@@ -247,6 +292,10 @@ class Reading:
         if not self._over:
             self._over = True
             self._body.leave(self)
+            if self._meter is not None and self._side is not None:
+                self._meter.end()
+                self._side.end()
+                self._meter = self._side = None
 
     def pauseProducing(self) -> None:
         self._paused = True

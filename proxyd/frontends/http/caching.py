@@ -39,6 +39,7 @@ from proxyd.frontends.http.fetching import Fetch, Refresh
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.request import Introduction, is_in
 from proxyd.frontends.http.session import HttpSession
+from proxyd.frontends.http.sides import Shelf
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, REFRESH, VALIDATE, Wish, good_enough, judge, wish
 from proxyd.policy.cache import STALE as STALE_ENOUGH
@@ -334,7 +335,7 @@ class CachingSession(HttpSession):
         keep, edit, minor = self._goes_on(), self.edit(), request.said.minor
         self._status = stored.status
         if word == HIT and keep and minor and edit is None and request.method == b"GET":
-            if not self._wish.conditional:
+            if not self._wish.conditional and self.paced is None:
                 told = stored.told
                 if told is None or told.second != int(now) or told.via is not delivery.via:
                     told = self._prepare(stored, now)
@@ -398,9 +399,9 @@ class CachingSession(HttpSession):
     def _send(self, head: bytes, body: memoryview, stored: Stored) -> None:
         """Write it, at once if nothing is copied by that, else as the client takes it."""
         transport = self.client.transport
-        if len(body) <= CHUNK:
+        if not body or (len(body) <= CHUNK and self.paced is None):
             transport.write(head + body if body else head)
-        elif len(body) <= WHOLE and keeps_references(transport):
+        elif self.paced is None and len(body) <= WHOLE and keeps_references(transport):
             transport.write(head)
             transport.write(stored.body if len(body) == len(stored.body) else bytes(body))
         else:
@@ -482,6 +483,9 @@ class CachingSession(HttpSession):
 
     def _read(self, body: Body, answer: Answer) -> None:
         reading = self._reading = Reading(self, body)
+        if self.paced is not None:
+            side = Shelf(self, reading)
+            reading.pace(self.paced.of_server(side), side)
         self._answer = answer
         self._streaming = True
         body.read(reading)
@@ -547,7 +551,7 @@ class CachingSession(HttpSession):
         if origin is not None:
             record.server, record.server_address = origin.server, origin.server_address
             record.connect_seconds, record.queue_seconds = origin.connect_seconds, origin.queue_seconds
-            record.retries = origin.retries
+            record.retries, record.hedged = origin.retries, origin.hedged
 
     # What changes what is stored.
 

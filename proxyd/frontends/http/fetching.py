@@ -424,6 +424,7 @@ class FetchSession(HttpSession):
             connect_seconds=self.connect_seconds,
             queue_seconds=self.queue_seconds,
             retries=self.retries,
+            hedged=self._hedge is not None and self._hedge.sent,
         )
 
     def response_timeout(self, pool: Pool) -> float:
@@ -432,13 +433,16 @@ class FetchSession(HttpSession):
     def conclude(self, reason: Reason, detail: str) -> None:
         if self._first_byte is not None:
             self._first_byte.ended()
-        self._streaming = False
-        self._request = self._answer = None
-        self._since = self.http.seconds()
         fetch = self._fetch
         assert fetch is not None
         if fetch.origin is None and self.picked is not None:
             fetch.origin = self.origin(self.picked)
+        if self._hedge is not None:
+            self._hedge.end()
+            self._hedge = None
+        self._streaming = False
+        self._request = self._answer = None
+        self._since = self.http.seconds()
         fetch.over(reason, detail)
 
     def _told_server(

@@ -10,7 +10,7 @@ from zope.interface import classImplements
 
 from proxyd.policy.server import Server
 from proxyd.relay.bandwidth import Meter
-from proxyd.relay.pair import Pair, ProxyClient, ProxyServer
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, Side
 from proxyd.relay.streams import CHUNK
 from proxyd.relay.tls.server import Handshake
 from proxyd.wire.http1 import Memory
@@ -71,6 +71,33 @@ class HttpTLSServer(HttpServer):
 
 
 classImplements(HttpTLSServer, IHandshakeListener)
+
+
+class Shelf(Side):
+    """The side from which an answer comes that is held here, so that a `Meter` says how fast it is read."""
+
+    __slots__ = ("_reading", "bufferSize")
+
+    def __init__(self, pair: Pair, reading: Any) -> None:
+        super().__init__(pair)
+        self.bufferSize = CHUNK
+        self._reading = reading  # a `proxyd.frontends.http.bodies.Reading`
+        self.transport = self
+        self.connected = True
+
+    def pauseProducing(self) -> None:
+        """Who reads asks the meter."""
+
+    def resumeProducing(self) -> None:
+        self._reading.go_on()
+
+    def readable(self) -> bool:
+        return self.connected
+
+    def end(self) -> None:
+        """All is read that will be."""
+        self.connected = False
+        self.transport = self._reading = None
 
 
 class Upstream(ProxyClient):

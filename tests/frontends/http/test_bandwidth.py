@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Callable
 
 from proxyd.config.bandwidth import Allowance, BandwidthSpec
+from proxyd.config.cache import CacheSpec
 from proxyd.config.minrate import MinRateSpec
 from proxyd.errors import Reason
+from proxyd.frontends.http.cache import Cache
 from proxyd.relay.bandwidth import TICK_SECONDS
 from tests.frontends.http.client2 import POST2, Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
@@ -103,6 +105,29 @@ class Paced(HttpCase):
         self.assertGreater(other.count, 5000)  # which has an allowance of its own
         self.assertEqual(len(self.datapath.peers), 1)
         self.settled()
+
+    def test_stored(self) -> None:
+        """What is given from a cache comes no faster, be it long or short, or read while it is fetched."""
+        fresh = b"Date: then\r\nCache-Control: max-age=999\r\n"
+        for answer, count in ((LARGE + bytes(SIZE), 1), (SMALL, 60)):
+            cache = Cache(CacheSpec("pages"), self.clock.seconds)
+            self.listen(bandwidth=OUTWARD, cache=cache)
+            self.notebook.requests.clear()
+            fetched = self.client(GET)
+            self.server.send(answer.replace(b"Date: then\r\n", fresh))
+            if count == 1:
+                self.assertLess(abs(self.follow(fetched, size=SIZE) - SECONDS), 0.2)
+            self.until(lambda: len(self.notebook.requests) == 1)
+            client = self.client()
+            began = self.clock.seconds()
+            for number in range(count):
+                self.say(client, GET)
+                self.until(lambda: len(self.notebook.requests) > number + 1)  # noqa: B023
+            self.assertLess(abs(self.clock.seconds() - began - SECONDS), 0.3)
+            self.assertGreaterEqual(client.count, SIZE)
+            self.assertEqual({record.cache for record in self.notebook.requests[1:]}, {"hit"})
+            cache.close()
+            self.settled()
 
     def test_small_requests(self) -> None:
         """A client cannot ask faster than it may send."""

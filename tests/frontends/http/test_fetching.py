@@ -169,6 +169,23 @@ class Together(CachingCase):
         self.assertEqual(self.bodies(clients[1:]), {(200, b"hello")})
         self.over()
 
+    def test_a_second_server(self) -> None:
+        """It may answer in the place of a slow one; and where none does, both are let go."""
+        self.store(1, 1, pool={"hedge_after": 0.5, "response_timeout": 2.0})
+        for answers in (True, False):
+            client = self.ask(get(target=b"/%d" % answers))
+            self.pass_time(0.5)
+            servers = [peer for peer in self.datapath.peers if b"GET" in self.heard(peer)]
+            self.assertEqual(len(servers), 2)
+            if answers:
+                self.say(servers[1], answer(b"hello", FRESH))
+            else:
+                self.pass_time(5)
+            self.assertEqual(self.told(client)[0], 200 if answers else 504)
+        self.assertEqual([record.hedged for record in self.notebook.requests], [True, True])
+        self.assertEqual([server.open for server in self.pool.servers], [0, 0])
+        self.over()
+
     def test_it_breaks(self) -> None:
         """An answer that is cut is cut for all who read it, and nothing of it is stored."""
         self.store()
