@@ -93,11 +93,8 @@ class Cache:
     def drop(self, stored: Stored) -> None:
         """It is not to be used any more."""
         self.store.drop(stored)
-        disk = self.disk
-        if disk is not None:
-            known = disk.like(stored)
-            if known is not None:
-                disk.drop(known)
+        if self.disk is not None:
+            self.disk.outdate(stored)
 
     def load(self, known: OnDisk) -> Loading:
         """Get it from the disk; what all wait for who ask for it."""

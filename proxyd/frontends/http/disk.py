@@ -39,6 +39,8 @@ FIRST_READ = 8192  # bytes of a file, in which its head mostly is
 
 SLICE = 250  # files whose heads are taken in one turn
 
+MOST_CHANGES = 10_000  # that are noted until it is known what is there; with more nothing of that is used
+
 InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 log = Logger()
@@ -78,6 +80,9 @@ class DiskStore(Store[OnDisk]):
         self._waiting_bytes = 0
         self._failing = False
         self._learnt = False  # what is there
+        self._changed: set[int] = set()  # until then: the hashes of URLs and of tags that are void
+        self._prefixes: tuple[bytes, ...] = ()  # and how URLs begin that are
+        self._all_void = False
         self._closed = False
         self.skipped = 0  # answers that were not written, since too many waited, or it was too soon
 
@@ -96,6 +101,7 @@ class DiskStore(Store[OnDisk]):
                 for known in await self._in_thread(partial(_heads, paths[place : place + SLICE])):
                     self._found(known)
         self._learnt = True
+        self._changed, self._prefixes = set(), ()
 
     def close(self) -> None:
         """Write nothing more, and look for nothing."""
@@ -103,7 +109,7 @@ class DiskStore(Store[OnDisk]):
 
     def _found(self, known: OnDisk) -> None:
         other = self.like(known)
-        if other is not None and other.written >= known.written:
+        if self._is_void(known) or (other is not None and other.written >= known.written):
             self.forgotten(known)
         else:
             self.put(known)
@@ -111,6 +117,41 @@ class DiskStore(Store[OnDisk]):
     def forgotten(self, stored: OnDisk) -> None:
         if not self._closed:
             self._in_thread(partial(_unlink, stored.path)).addErrback(self.failed)
+
+    # What is void, though it may not have been found yet
+
+    def outdate(self, stored: Filed) -> None:
+        """What is there of the same is not to be used any more."""
+        known = self.like(stored)
+        if known is not None:
+            self.drop(known)
+        self._note(stored.url)
+
+    def purge_url(self, url: bytes) -> int:
+        self._note(url)
+        return super().purge_url(url)
+
+    def purge_tag(self, tag: bytes) -> int:
+        self._note(tag)
+        return super().purge_tag(tag)
+
+    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
+        if not self._learnt:
+            self._prefixes += (prefix,)
+            self._all_void = self._all_void or len(self._prefixes) > MOST_CHANGES
+        return super().purge_prefix(prefix)
+
+    def _note(self, name: bytes) -> None:
+        if not self._learnt and not self._all_void:
+            self._changed.add(hash(name))
+            self._all_void = len(self._changed) > MOST_CHANGES
+
+    def _is_void(self, known: OnDisk) -> bool:
+        return (
+            self._all_void
+            or not self._changed.isdisjoint(map(hash, (known.url, *known.tags)))
+            or known.url.startswith(self._prefixes)
+        )
 
     # Files are written, and read
 
@@ -125,6 +166,7 @@ class DiskStore(Store[OnDisk]):
             or self._waiting_bytes + length > MOST_WAITING_BYTES
         ):
             self.skipped += 1
+            self.outdate(stored)
             return
         values = values_of(stored, self._seconds())
         name = token_hex(16)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.cache import Cache
-from proxyd.frontends.http.disk import BLOCK, MOST_WAITING, NEW, DiskStore, size_of
+from proxyd.frontends.http.disk import BLOCK, MOST_CHANGES, MOST_WAITING, NEW, DiskStore, size_of
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
@@ -156,6 +156,36 @@ class Disk(Case):
         disk = DiskStore(self.folder, 1 << 20, self.threads, lambda: self.now)
         disk.write(made())
         self.assertEqual((disk.skipped, len(disk)), (1, 0))
+
+    def test_purged_too_soon(self) -> None:
+        """What is purged or replaced before it is known to be there is not used when it is found."""
+        for change in (
+            lambda disk: disk.purge_url(b"http://a/"),
+            lambda disk: disk.purge_tag(b"t"),
+            lambda disk: list(disk.purge_prefix(b"http://a")),
+            lambda disk: disk.outdate(made()),
+            lambda disk: disk.write(made(body=b"new")),
+            lambda disk: [disk.purge_url(b"http://c/%d" % number) for number in range(MOST_CHANGES + 1)],
+        ):
+            self.disk = self.begin()
+            self.write(made(b"http://a/", b"hello", b"Cache-Tag: t"))
+            disk = DiskStore(self.folder, 1 << 20, self.threads, lambda: self.now)
+            Deferred.fromCoroutine(disk.begin())
+            change(disk)
+            self.threads.run()
+            self.assertEqual((self.read(disk), self.files()), (None, []))
+            disk.write(made())
+            self.threads.run()
+            self.assertEqual(self.read(disk).body, b"hello")
+
+    def test_what_is_not_written(self) -> None:
+        """Where the new answer has no time to be written, the old one is not used either."""
+        self.write(made(body=b"old"))
+        for number in range(MOST_WAITING):
+            self.disk.write(made(b"http://b/%d" % number))
+        self.disk.write(made(body=b"new"))
+        self.threads.run()
+        self.assertIsNone(self.read(self.disk))
 
     def test_no_disk(self) -> None:
         """Where nothing can be written nothing is stored, and that is said once."""
