@@ -24,11 +24,14 @@ _LISTS = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-l
 
 # Frameworks make another target, host or method of these; no client needs them.  CGI makes "-" and "_" one.
 _MISLEADING = re.compile(
-    rb"\r\n(?:X-Original-URL|X-Original-Host|X-Rewrite-URL|X-Host|X-Forwarded-Scheme|X-Forwarded-Protocol"
+    rb"\r\n(X-Original-URL|X-Original-Host|X-Rewrite-URL|X-Host|X-Forwarded-Scheme|X-Forwarded-Protocol"
     rb"|X-HTTP-Method|X-HTTP-Method-Override|X-Method-Override|X-HTTP-Host-Override|Forwarded-Host"
     rb"|X-Forwarded-Ssl|X-Url-Scheme|Front-End-Https): [^\r]*".replace(b"-", b"[-_]"),
     re.IGNORECASE,
 )
+
+# What is told of a client by us, or what we add that to (`proxyd.frontends.http.request`).
+TOLD_OF_CLIENTS = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
 
 # Of what a proxy before us tells, this is of the client alone, whose address no answer should go by.
 _OF_CLIENTS = frozenset({b"x-forwarded-for", b"x-real-ip"})
@@ -96,9 +99,13 @@ def of_pool(name: str) -> str:
     return f"pool {name}"
 
 
-def guarded(head: bytes) -> bytes:
-    """The head of a request, as it goes to a server, without what could lead that server astray."""
-    return _MISLEADING.sub(b"", head)
+def guarded(head: bytes, ours: frozenset[bytes] = frozenset()) -> bytes:
+    """
+    The head of a request, as it goes to a server, without what could lead that server astray.
+
+    The fields of these names, in lower case, are said by ``ours`` and by no client: they stay.
+    """
+    return _MISLEADING.sub(lambda match: match.group() if match.group(1).lower() in ours else b"", head)
 
 
 def chosen_by(names: Iterable[bytes], fields: Sequence[Field]) -> tuple[bytes, ...]:

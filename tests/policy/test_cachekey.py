@@ -90,6 +90,8 @@ class Poison(Case):
         ):
             self.assertEqual(guarded(head % line), head % b"", line)
         self.assertEqual(guarded(head % b"X-Hosting: a\r\n"), head % b"X-Hosting: a\r\n")
+        own = head % b"X-Forwarded-Ssl: on\r\n"
+        self.assertEqual(guarded(own, frozenset({b"x-forwarded-ssl"})), own)
 
     def test_what_a_trusted_proxy_says(self) -> None:
         """It is a part of the key, but for the client's address; what others say is not sent on at all."""

@@ -43,7 +43,7 @@ from proxyd.frontends.http.sides import Shelf
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, REFRESH, VALIDATE, Wish, good_enough, judge, wish
 from proxyd.policy.cache import STALE as STALE_ENOUGH
-from proxyd.policy.cachekey import normal_query, of_pool, url, way
+from proxyd.policy.cachekey import TOLD_OF_CLIENTS, normal_query, of_pool, url, way
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
 from proxyd.policy.freshness import Terms, terms
@@ -63,9 +63,6 @@ WHOLE = 256 * 1024  # bytes of a body that is written at once where that copies 
 PURGE = b"PURGE"
 
 _RANGES = (b"range", b"if-range")
-
-# What we tell servers of a client, or to what we add (`proxyd.frontends.http.request`).
-_TOLD_OF_CLIENTS = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
 
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
 
@@ -280,7 +277,11 @@ class CachingSession(HttpSession):
 
     def made_for_servers(self) -> frozenset[bytes]:
         """The fields that a server gets, and by our doing others for another client."""
-        return _TOLD_OF_CLIENTS
+        return TOLD_OF_CLIENTS
+
+    def set_for_servers(self) -> frozenset[bytes]:
+        """The fields that are ours in place of what the client says there."""
+        return frozenset()
 
     def go_alone(self) -> None:
         """Ask a server, as without a cache."""

@@ -91,7 +91,9 @@ class Fetch:
         self._again = False
         self.session = FetchSession(asker.http, asker.address)
         self.body = Growing(self.session, self.session.later)
-        self._head = asked_about(guarded(head), stored.fields if stored is not None else None)
+        self._head = asked_about(
+            guarded(head, asker.set_for_servers()), stored.fields if stored is not None else None
+        )
 
     def begin(self, asker: CachingSession) -> None:
         """Ask.  Whoever is to have the answer has joined before."""

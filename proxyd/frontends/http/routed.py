@@ -278,6 +278,9 @@ class RoutedSession(HttpFiles):
         found, course = super().made_for_servers(), self._course
         return found if course is None else found | course.made_anew
 
+    def set_for_servers(self) -> frozenset[bytes]:
+        return frozenset() if self._course is None else self._course.sets
+
     def error_pages(self) -> ErrorPages:
         return super().error_pages() if self._course is None else self._course.error_pages
 

@@ -75,7 +75,10 @@ class Course:
         anew = {
             edit.name.lower().encode("ascii") for edit in edits if edit.how != REMOVE and edit.value.names
         }
-        self.made_anew = frozenset(anew.union(auth.copied) if isinstance(auth, Forward) else anew)
+        copied = auth.copied if isinstance(auth, Forward) else frozenset()
+        self.made_anew = copied.union(anew)
+        # Those in which a server does not hear what the client says.
+        self.sets = copied.union(edit.name.lower().encode("ascii") for edit in edits if edit.how == SET)
         self.error_pages = ErrorPages(action.error_page, error_pages)
         self.words = PAGE  # of the answer that is given at once
         if action.respond is not None and action.respond.text is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from twisted.internet.defer import Deferred
 
@@ -18,6 +18,7 @@ from proxyd.config.action import (
 )
 from proxyd.config.address import TcpAddress
 from proxyd.config.affinity import AffinitySpec
+from proxyd.config.cache import CacheSpec
 from proxyd.config.condition import ConditionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.limits import RateSpec
@@ -28,9 +29,10 @@ from proxyd.config.route import RouteSpec
 from proxyd.config.template import template
 from proxyd.errors import Reason, Refused
 from proxyd.frontends.http.auth import Verdict
+from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.pages import Words
-from proxyd.frontends.http.routing import Routing
+from proxyd.frontends.http.routing import NO_CACHES, Routing
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.lists import Lists, networks_of
 from proxyd.policy.pool import Pool
@@ -64,6 +66,7 @@ class RoutedCase(HttpCase):
         pool: str = "web",
         http: Optional[HttpSpec] = None,
         affinity: Optional[AffinitySpec] = None,
+        caches: Mapping[str, Cache] = NO_CACHES,
         **listener: Any,
     ) -> Routing:
         def made(name: str, host: str) -> Pool:
@@ -78,7 +81,7 @@ class RoutedCase(HttpCase):
         )
         limits = {each.name: RouteLimits(each) for each in routes}
         self.lists = Lists(())
-        routing = Routing(spec, pools, self.lists, limits, self.clock, lambda work: Deferred())
+        routing = Routing(spec, pools, self.lists, limits, self.clock, lambda work: Deferred(), caches)
         self.factory = HttpFactory(
             spec,
             pools,
@@ -119,6 +122,25 @@ class Routes(RoutedCase):
             self.assertIn(server, self.datapath.hosts[before - 1 :])
         records = [(record.route, record.pool) for record in self.notebook.requests]
         self.assertEqual(records, [("v1", "api"), ("other", "web"), ("", "web")])
+        self.over()
+
+    def test_stored(self) -> None:
+        """What goes by a field that we make of the client is stored for nobody; and what is ours is said."""
+        cache = Cache(CacheSpec("pages"), self.clock.seconds)
+        edits = (edit("set", "X-Client", "{client}"), edit("set", "X-Forwarded-Ssl", "on"))
+        self.routes(route(cache="pages", request_header=edits), caches={"pages": cache})
+        for vary, stored in ((b"X-Client", 0), (b"X-Forwarded-Ssl", 1)):
+            fields = b"Cache-Control: max-age=9, public\r\nVary: %s\r\nContent-Length" % vary
+            client = self.client(self.get(b"/x", b"example.com", b"X-Forwarded-Ssl: off", b"X-Client: 1"))
+            asked = self.heard(self.server)
+            self.assertEqual(
+                (asked.count(b"X-Forwarded-Ssl: on\r\n"), asked.count(b"X-Client: 10.9.9.9")), (1, 1)
+            )
+            self.say(self.server, OK.replace(b"Content-Length", fields))
+            self.assertEqual(self.status(self.heard(client)), 200)
+            self.assertEqual(len(cache.store), stored)
+            self.clock.advance(11)
+        cache.close()
         self.over()
 
     def test_asked_again(self) -> None:

@@ -67,6 +67,8 @@ class RoutingTests(IniCase):
         )
         made = [course.made_anew for course in routing.courses]
         self.assertEqual(made, [{b"x-client", b"x-user"}, set()])
+        sets = [course.sets for course in routing.courses]
+        self.assertEqual(sets, [{b"x-client", b"x-fixed", b"x-user"}, set()])
 
     def test_clients(self) -> None:
         """A client is to the limits what the listener makes it."""
