@@ -128,6 +128,7 @@ class Fetch:
 
     def left(self) -> None:
         """One reads no more; what nobody wants, and is not to be stored, need not come."""
+        self._empty_if_unread()
         if not self.body.held and not self.body.done and not self.body.read_by:
             self.session.later(self._cancel_if_unwanted)
 
@@ -262,7 +263,6 @@ class Fetch:
         self._over = True
         cache, stored = self.cache, self.stored
         cache.ended(self)
-        self._empty()
         if self.answer is not None:
             if reason is Reason.ANSWERED:
                 if self.body.held and not self.outdated:
@@ -270,6 +270,7 @@ class Fetch:
                 self.body.finish()
             else:
                 self.body.finish(broken=True)
+            self._empty_if_unread()
             return
         waiting, self._waiting = self._waiting, []
         if not waiting:
@@ -303,6 +304,11 @@ class Fetch:
                 self._terms,
             )
         )
+
+    def _empty_if_unread(self) -> None:
+        """What slow readers keep from being forgotten counts, too, or many of them could fill the memory."""
+        if self._over and not self.body.read_by:
+            self._empty()
 
     def _empty(self) -> None:
         self.cache.filling -= self._filling

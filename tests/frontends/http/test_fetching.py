@@ -254,9 +254,30 @@ class Together(CachingCase):
         quick = self.ask()
         self.say(self.server, answer(body, FRESH))
         self.assertEqual(self.told(quick)[2], body)
+        self.assertEqual(self.cache.filling, 400_000)  # it is kept for the slow one
         slow.read_again()
         self.network.flush()
         self.assertEqual(self.told(slow)[2], body)
+        self.assertEqual(self.cache.filling, 0)
+        self.over()
+
+    def test_many_slow_ones(self) -> None:
+        """What is kept for those who do not read is bounded: what comes then is not held, and has to wait."""
+        self.store(size=1_000_000)
+        slow = []
+        for number in range(6):
+            client = self.client()
+            client.stop_reading()
+            self.say(client, get(target=b"/%d" % number))
+            slow.append(client)
+            self.say(self.server, answer(b"%d" % number * 400_000, FRESH))
+            self.assertLessEqual(self.cache.filling, 1_000_000)
+        for number, client in enumerate(slow):
+            client.read_again()
+            for _ in range(20):
+                self.clock.advance(0)
+                self.network.flush()
+            self.assertEqual(self.told(client)[2], b"%d" % number * 400_000)
         self.over()
 
     def test_too_long_and_slow(self) -> None:
