@@ -122,9 +122,10 @@ class HttpRetries(HttpOutcome):
 
     def _part_for_another(self, keep: bool, patience: Optional[int] = None) -> None:
         hedge = self._hedge
-        if hedge is not None and not hedge.sent:
-            hedge.end()  # the next server has its own time
-            self._hedge = None
+        if hedge is not None and not hedge.asked:
+            hedge.end()  # or it would be asked, and answer, while the next server is still dialed
+            if not hedge.sent:
+                self._hedge = None  # the next server has its own time
         if self._first_byte is not None:
             self._first_byte.ended()
             self._first_byte = None

@@ -136,6 +136,34 @@ class Hedges(HttpCase):
         self.assertEqual(self.heard(client), ANSWERED)
         self.over()
 
+    def test_first_fails_while_the_second_is_dialed(self) -> None:
+        """Then another is asked in its place, and no dial goes on behind the answer."""
+        self.listen(1, 3, 3)
+        dials: list[tuple[Any, Any]] = []
+        dial = self.datapath.dial
+
+        def slow(address: Any, side: Any, *how: Any) -> Any:
+            dials.append((side, dial(address, side, *how)))
+            return dials[-1][1]
+
+        self.datapath.dial = slow  # type: ignore[assignment,method-assign]
+        client = self.client(GET)
+        [one] = self.asked()
+        self.wait()
+        one.close()
+        self.network.flush()
+        for side, dialing in dials[1:]:
+            if not dialing.called:
+                peer = self.network.connect(side)
+                dialing.callback(None)
+                self.assertTrue(self.heard(peer))
+                self.say(peer, OK)
+        self.assertEqual(self.heard(client), ANSWERED)
+        self.assertEqual((len(dials), self.datapath.cancelled), (3, 1))
+        self.assertEqual((self.pool.open, [server.open for server in self.pool.servers]), (0, [0] * 3))
+        self.assertTrue(self.the_request().hedged)
+        self.over()
+
     def test_turned_down(self) -> None:
         """An answer of retry_on is not passed on while the second may have a better one."""
         self.listen(pool={"retry_on": RetryOnSpec(frozenset((503,)))})
