@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from bench.load import BUILD, HERE, Load, Result, cores, keep_to
-from bench.proxies import CHECKED, PROXIES, ROOT, NotRunning, Proxy, version
+from bench.proxies import CACHES, CHECKED, PROXIES, ROOT, NotRunning, Proxy, version
 from bench.report import Line, lines, number, page, terminal
 from bench.rows import GROUPS, ROWS, Row
 
@@ -87,6 +87,8 @@ class Bench:
         """Measure a row on all proxies in turn."""
         names = [name for name in self._proxies if row.bulk or name != "haproxy-splice"]
         names = [name for name in names if name not in row.lacking]
+        if row.name not in GROUPS["cache"]:
+            names = [name for name in names if name not in CACHES]
         if row.checked:
             names = [name for name in names if name in CHECKED]
         results: dict[str, list[Result]] = {name: [] for name in names}
@@ -178,6 +180,7 @@ def facts(words: Sequence[str], asked: argparse.Namespace, began: float, quiet: 
         "HAProxy": f"{version('haproxy') or '-'}; nbthread 1, splice-auto, tcplog to a file, and TCP checks; "
         "haproxy-splice always splices, through pipes of 1 MiB, as proxyd has them",
         "nginx": f"{version('nginx') or '-'}; one worker, and an access log",
+        "Varnish": f"{version('varnishd') or '-'}; in memory, without a line for each request",
     }
 
 

@@ -7,6 +7,7 @@ proxy, as for the other rows.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import resource
 import subprocess
@@ -64,6 +65,13 @@ def _run(command: Sequence[str]) -> Sequence[str]:
 
 
 def _processor(pid: int) -> tuple[float, float]:
-    """For how long a process has run, and has waited for its core, in seconds (/proc/PID/schedstat)."""
-    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-    return int(ran) / 1e9, int(waited) / 1e9
+    """
+    For how long all threads of a process have run, and its first one has waited for a core, in seconds.
+
+    Threads wait for each other, too, which is no disturbance (/proc/PID/schedstat is of the first alone).
+    """
+    ran = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            ran += int((task / "schedstat").read_text().split()[0])
+    return ran / 1e9, int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9

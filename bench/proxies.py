@@ -108,7 +108,8 @@ class Proxy:
 
     def _wait_until_it_relays(self) -> None:
         end = time.monotonic() + START_SECONDS
-        while not relays(self.port):
+        ready = serves if self.name in CACHES else relays
+        while not ready(self.port):
             if self._process.poll() is not None or time.monotonic() > end:
                 said = (self.folder / "out.log").read_text(errors="replace").splitlines()[-SHOWN:]
                 self.stop()
@@ -165,6 +166,16 @@ def relays(port: int) -> bool:
         with socket.create_connection(("127.0.0.1", port), 2) as skt:
             skt.sendall(b"e")
             return skt.recv(1) == b"e"
+    except OSError:
+        return False
+
+
+def serves(port: int) -> bool:
+    """Whether what answers are stored of answers on this port."""
+    try:
+        with socket.create_connection((CACHE_HOST, port), 2) as skt:
+            skt.sendall(b"GET / HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n")
+            return skt.recv(16).startswith(b"HTTP/1.1 ")
     except OSError:
         return False
 
@@ -329,6 +340,31 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Command:
     return [program, "-p", str(folder), "-e", "error.log", "-c", str(config)]
 
 
+def varnish(folder: Path, port: int, servers: Sequence[str]) -> Command:
+    """
+    Varnish, which stores answers and does nothing else of what is measured here; in memory.
+
+    It has no file of a line for each request, but a log in shared memory, which nobody reads here.
+    """
+    config = folder / "cache.vcl"
+    backends = [server.rpartition(":") for server in servers]
+    config.write_text(
+        "vcl 4.1;\nimport directors;\n"
+        + "".join(
+            f'backend s{number} {{ .host = "{host}"; .port = "{place}"; }}\n'
+            for number, (host, _, place) in enumerate(backends)
+        )
+        + "sub vcl_init {\n  new servers = directors.round_robin();\n"
+        + "".join(f"  servers.add_backend(s{number});\n" for number in range(len(backends)))
+        + "}\nsub vcl_recv { set req.backend_hint = servers.backend(); }\n"
+        "sub vcl_backend_response { set beresp.ttl = 1h; }\n"
+    )
+    return [
+        executable("varnishd"), "-F", "-n", str(folder / "varnish"), "-f", str(config), "-s", "malloc,64m",
+        "-a", f"{CACHE_HOST}:{port}", "-T", "none", "-j", "none",
+    ]  # fmt: skip
+
+
 def proxyd_checked(servers: Sequence[str], count: int) -> tuple[str, str]:
     """
     The file and the lines for a pool whose checks last until their time is over.
@@ -353,11 +389,15 @@ def version(name: str) -> Optional[str]:
     """What a peer says of its version, or None if it is not there."""
     try:
         said = subprocess.run(
-            [executable(name), "-v"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+            [executable(name), "-V" if name == "varnishd" else "-v"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
         ).stdout
     except (NotRunning, OSError, subprocess.CalledProcessError):
         return None
-    found = re.search(r"\d+\.\d+\.\d+\S*", said)
+    found = re.search(r"\d+\.\d+\.\d+[^\s)]*", said)
     return found.group() if found else None
 
 
@@ -368,6 +408,7 @@ PROXIES: Mapping[str, Callable[[Path, int, Sequence[str]], Command]] = {
     "haproxy": haproxy,
     "haproxy-splice": haproxy_splice,
     "nginx": nginx,
+    "varnish": varnish,
 }
 
 # nginx has no checks of its own.
@@ -378,4 +419,6 @@ CHECKED: Mapping[str, Callable[[Sequence[str], int], tuple[str, str]]] = {
     "haproxy": haproxy_checked,
 }
 
-PEERS = ("haproxy", "haproxy-splice", "nginx")
+PEERS = ("haproxy", "haproxy-splice", "nginx", "varnish")
+
+CACHES = ("varnish",)  # which relay nothing, and are measured where answers are stored
