@@ -409,6 +409,10 @@ class Connection:
             its.to_come += its.taken
             its.taken = 0
 
+    def offended(self, now: float) -> None:
+        """A request was wrong beyond its head.  Raises `Broken` if that is too much."""
+        self._frames.spend(RESET_COSTS, now)
+
     def take(self) -> bytes:
         """What is to be sent."""
         out, self._out = self._out, []

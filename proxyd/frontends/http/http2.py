@@ -15,6 +15,7 @@ can make us do is bounded by `proxyd.wire.http2frames`.
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -84,8 +85,7 @@ class Http2:
         try:
             events = wire.receive(data, self.http.seconds())
         except Broken as broken:
-            wire.say_goaway(broken.code)
-            self._break_off(str(broken))
+            self._refuse(broken)
             return
         self._hearing = True
         for event in events:
@@ -206,6 +206,13 @@ class Http2:
         if not self._gone:
             self._wire.reset(number, code)
             self.send()
+
+    def offended(self) -> None:
+        """A request has turned out to be wrong that a server may have: that costs as if it were cancelled."""
+        try:
+            self._wire.offended(self.http.seconds())
+        except Broken as broken:
+            self.later(partial(self._refuse, broken))
 
     def send(self) -> None:
         """Send what is staged; where there are several streams, with what they have to say in this turn."""
@@ -351,9 +358,12 @@ class Http2:
             return outer.wheel.tick
         return 0.0
 
-    def _break_off(self, detail: str) -> None:
+    def _refuse(self, broken: Broken) -> None:
         """The client has broken the protocol: tell it, and end."""
-        outer = self.outer
+        if self._gone:
+            return
+        outer, detail = self.outer, str(broken)
+        self._wire.say_goaway(broken.code)
         words = self._wire.take()
         self._gone = True
         outer.reason, outer.detail = Reason.REQUEST_MALFORMED, detail

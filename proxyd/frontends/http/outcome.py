@@ -196,6 +196,8 @@ class HttpOutcome(HttpConnection):
         if self._request is None:
             self._began = self.http.seconds()
             self.requests += 1
+        elif self.outer is not None and self.outer.http2 is not None:
+            self.outer.http2.offended()  # a server may have it already
         self._give_up_dialing()
         if self._answer is not None:
             self._give_up(reason, str(wrong))

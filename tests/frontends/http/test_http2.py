@@ -114,6 +114,27 @@ class Http2(HttpCase):
         self.pass_time(2)
         self.over()
 
+    def test_made_to_reset(self) -> None:
+        """So do those that we are made to end, when a server has them already (CVE-2025-8671)."""
+        for length, wrong in (
+            ([("content-length", "5")], DataFrame(1, b"abcdef", flags=["END_STREAM"])),
+            ([], HeadersFrame(1, b"\x10\x01a\x01b" * 51, flags=["END_HEADERS", "END_STREAM"])),
+        ):
+            self.listen()
+            client = Http2Client(self)
+            asked = 0
+            while client.goaway is None and asked < 1000:
+                number = client.h2.get_next_available_stream_id()
+                client.h2.send_headers(number, [*POST2, *length])
+                wrong.stream_id = number
+                client.raw(client.h2.data_to_send() + wrong.serialize())
+                client.h2.streams.pop(number, None)
+                asked += 1
+            self.assertEqual(client.goaway, ENHANCE_YOUR_CALM)
+            self.assertIn(asked, range(190, 202))  # SETTINGS cost something, too
+            self.pass_time(2)
+            self.over()
+
     def test_too_many_streams(self) -> None:
         """A client is told that it may have 100 streams; more are refused, and many more are a flood."""
         self.listen()
