@@ -394,6 +394,7 @@ class HttpConnection(Session):
                     self.http.look,
                 )  # it has its turn later: it is not the server's silence
             elif left <= 0:
+                self.wheel.arm(self, self._no_later(self.http.look))  # it may go on behind what it is told
                 self._blame_silence()
                 return
         else:

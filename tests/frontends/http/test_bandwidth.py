@@ -125,6 +125,16 @@ class Paced(HttpCase):
                 self.until(lambda: len(self.notebook.requests) > number + 1)  # noqa: B023
             self.assertLess(abs(self.clock.seconds() - began - SECONDS), 0.3)
             self.assertGreaterEqual(client.count, SIZE)
+            streams = Http2Client(self)
+            began = self.clock.seconds()
+            for _ in range(count):
+                streams.ask()
+            for _ in range(1000):
+                self.tick()
+                streams.hear()
+                if len(streams.ended) == count:
+                    break
+            self.assertLess(abs(self.clock.seconds() - began - SECONDS), 0.3)
             self.assertEqual({record.cache for record in self.notebook.requests[1:]}, {"hit"})
             cache.close()
             self.settled()

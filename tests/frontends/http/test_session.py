@@ -379,6 +379,22 @@ class Failures(HttpCase):
         self.assertEqual(server.ended.value, "a reset")
         self.over()
 
+    def test_after_an_answer_timeout(self) -> None:
+        """Who was told 504 goes on with deadlines as before, for the next answer and the next request."""
+        self.listen(pool={"response_timeout": 5.0})
+        client = self.client(GET)
+        other = self.client(GET)
+        self.say(self.server, OK)  # whose connection is kept
+        self.pass_time(7)
+        self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 504 "))
+        self.say(client, GET)
+        self.pass_time(7)
+        self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 504 "))
+        self.assertEqual(len(self.datapath.peers), 2)
+        self.pass_time(70)
+        self.assertEqual((client.ended.value, other.ended.value), ("an end", "an end"))
+        self.over()
+
     def test_client_leaves(self) -> None:
         """A client that leaves before its answer is complete takes its request back: the server is cut."""
         for leaves in ("reset", "close"):
