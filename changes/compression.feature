@@ -2,3 +2,6 @@
 take that, as they come, with `types`, `min_size`, a level for each coding, and a bound on what it may take of the
 processor (`max_cpu`). With `decompress` what servers have encoded is decoded for clients that cannot take it. The
 access log has `encoding=`, and the metrics `proxyd_compression_…`.
+
+What a `cache` has stored is compressed once for each coding that clients like best, kept so in memory, and given from
+then on by listeners and routes with `compression`; the access log has `encoding=` for it.

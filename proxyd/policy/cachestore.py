@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Generic, Hashable, Iterator, Optional, Sequence, TypeVar
 
 from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.encoding import Decision
 from proxyd.policy.eviction import Evictable, S3Fifo
 from proxyd.policy.freshness import Terms, values
 from proxyd.wire.httpfields import Field
@@ -70,9 +71,14 @@ class Filed(Evictable):
 
 
 class Stored(Filed):
-    """The same with all that is sent; ``told`` is whose who sends it."""
+    """
+    The same with all that is sent; ``told`` is whose who sends it.
 
-    __slots__ = ("body", "fields", "reason", "status", "terms", "told")
+    ``variants`` are the same answer as it leaves by decisions of compression, its body in a ``coding`` or
+    not; they live and go with it.
+    """
+
+    __slots__ = ("body", "coding", "fields", "reason", "status", "terms", "told", "variants")
 
     def __init__(
         self,
@@ -96,12 +102,31 @@ class Stored(Filed):
         self.body = body
         self.terms = terms
         self.told: Any = None
+        self.coding = ""
+        self.variants: dict[Decision, Stored] = {}
 
     def renewed(self, fields: Sequence[Field], terms: Terms) -> Stored:
         """The same after its server has said that it is still good."""
-        return Stored(
-            self.url, self.way, self.names, self.chosen, self.status, self.reason, fields, self.body, terms
-        )
+        made = self._with(fields, self.body, terms)
+        for decision, variant in self.variants.items():
+            body = made.body if variant.body is self.body else variant.body
+            made.size += made.vary(decision, body)
+        return made
+
+    def vary(self, decision: Decision, body: bytes) -> int:
+        """Add what leaves by a decision, with this body; the bytes that it takes beside its own."""
+        variant = self.variants[decision] = self.variant(decision, body)
+        return variant.size - (len(body) if body is self.body else 0)
+
+    def variant(self, decision: Decision, body: bytes) -> Stored:
+        """What leaves by a decision, with this body."""
+        made = self._with(decision.fields(self.fields), body, self.terms)
+        made.coding, made.live = decision.encodes, self.live
+        return made
+
+    def _with(self, fields: Sequence[Field], body: bytes, terms: Terms) -> Stored:
+        found = self.url, self.way, self.names, self.chosen
+        return Stored(*found, self.status, self.reason, fields, body, terms)
 
 
 def tags_of(fields: Sequence[Field]) -> frozenset[bytes]:
@@ -227,6 +252,20 @@ class Memory(Store[Stored]):
         super().__init__(budget)
         self._told: dict[Stored, None] = {}
 
+    def put(self, stored: Stored) -> None:
+        super().put(stored)
+        for variant in stored.variants.values():
+            variant.live = stored.live
+
+    def vary(self, stored: Stored, decision: Decision, body: bytes) -> Stored:
+        """What leaves by a decision, with this body: kept as a part of the answer, if that is kept."""
+        if not stored.live:
+            return stored.variant(decision, body)
+        more = stored.vary(decision, body)
+        for gone in self._kept.grow(stored, more):
+            self._forget(gone)
+        return stored.variants[decision]
+
     def prepared(self, stored: Stored, told: Any) -> None:
         """Keep what was prepared of it, for as long as there are not many others."""
         stored.told = told
@@ -239,5 +278,7 @@ class Memory(Store[Stored]):
         self._told[stored] = None
 
     def forgotten(self, stored: Stored) -> None:
-        stored.told = None
-        self._told.pop(stored, None)
+        for each in (stored, *stored.variants.values()):
+            each.live = False
+            each.told = None
+            self._told.pop(each, None)

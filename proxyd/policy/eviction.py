@@ -81,6 +81,17 @@ class S3Fifo(Generic[Kept]):
             thing.in_main = False
             self._small[thing] = None
             self._small_used += thing.size
+        return self._make_room()
+
+    def grow(self, thing: Kept, more: int) -> list[Kept]:
+        """It has become so much larger; what had to go for that is returned, and may be itself."""
+        thing.size += more
+        self.used += more
+        if not thing.in_main:
+            self._small_used += more
+        return self._make_room()
+
+    def _make_room(self) -> list[Kept]:
         out: list[Kept] = []
         while self.used > self.budget:
             if self._small and (self._small_used * SMALL > self.budget or not self._main):

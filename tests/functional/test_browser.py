@@ -1,18 +1,21 @@
-"""Does a page with assets, requests of its script and a WebSocket work in a real browser?"""
+"""Does a page with assets, requests of its script and a WebSocket work in a real browser, and come fast?"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.functional.test_requests import HTTP, KEEP
 from tests.functional.test_termination import ROOT, TerminationCase
 from tests.support.browser import BODY, IMAGES, MESSAGES, site, visit
 from tests.support.daemon import Daemon
 from tests.support.services import gunicorn, nginx_http
-from tests.support.stage import PYTHONPATH
+from tests.support.stage import PYTHONPATH, program
 
 NAME = "www.example"
 TYPES = "text/html html; text/css css; text/javascript js; image/png png;"
@@ -21,9 +24,13 @@ TYPES = "text/html html; text/css css; text/javascript js; image/png png;"
 class Browser(TerminationCase):
     """Chromium, and a daemon that leads it to nginx for files, to gunicorn, and to a server of WebSockets."""
 
-    async def site(self, listener: str = "") -> Daemon:
-        """The daemon."""
-        web = await nginx_http(self.stage, f"root files; types {{ {TYPES} }}")
+    async def site(self, listener: str = "", cache: str = "") -> Daemon:
+        """The daemon; what nginx is asked for is in ``asked``."""
+        self.asked = self.stage.folder / "asked"
+        web = await nginx_http(
+            self.stage,
+            f"root files; types {{ {TYPES} }} access_log {self.asked}; add_header Cache-Control max-age=600;",
+        )
         app, sockets, front = await gunicorn(self.stage), self.stage.tcp(), self.stage.tcp()
         site(self.stage.subfolder("nginx/files"))
         echo = self.stage.spawn(
@@ -36,7 +43,8 @@ class Browser(TerminationCase):
             f"[listener front]\nbind = {front.bind}\n{HTTP}\npool = files\n{listener}\n"
             + "[route app]\nlistener = front\npath = /echo\npool = app\n"
             + "[route sockets]\nlistener = front\npath = /socket\npool = sockets\n"
-            + "".join(f"[pool {name}]\nserver a = {place}\n{KEEP}\n" for name, place in pools.items()),
+            + "".join(f"[pool {name}]\nserver a = {place}\n{KEEP}\n" for name, place in pools.items())
+            + cache,
             front,
         )
 
@@ -72,3 +80,35 @@ class Browser(TerminationCase):
         records = await daemon.records(len(seen["responses"]) + 1)
         socket = next(record for record in records if record.get("target") == "/socket")
         self.assertEqual((socket["version"], socket["status"]), ("2.0", 101))
+
+    async def test_cached_and_compressed(self) -> None:
+        """What a second browser is sent is from the cache, and compressed; nginx hears of the first alone."""
+        issued = ROOT.issue(NAME)
+        self.put(issued, "www.pem")
+        daemon = await self.site(
+            f"tls = {self.certs}\ncache = pages\ncompression = br gzip min_size=1", "[cache pages]\n"
+        )
+        self.works(await visit(self.stage, f"https://{NAME}/", daemon.front, [issued]), "https", "h2")
+        await self.is_compressed(daemon, "script.js")  # which takes more than a moment
+        seen = await visit(self.stage, f"https://{NAME}/", daemon.front, [issued])
+        self.works(seen, "https", "h2")
+        found = {urlsplit(one["url"]).path: one["headers"] for one in seen["responses"]}
+        del found["/echo"]
+        for name, headers in found.items():
+            self.assertRegex(headers["cache-status"], "^proxyd; hit; ttl=", name)
+            coding = None if name.endswith(".png") else "br"
+            self.assertEqual(headers.get("content-encoding"), coding, name)
+        asked = Counter(line.split()[6] for line in self.asked.read_text().splitlines())
+        self.assertEqual(asked, Counter(list(found)))
+
+    async def is_compressed(self, daemon: Daemon, name: str) -> None:
+        """Ask for it until it comes so."""
+        for _ in range(100):
+            head = await self.stage.check(
+                program("curl", "curl"), "--silent", "--show-error", "--fail", "--cacert", self.trust,
+                "--connect-to", f"::{daemon.front}", "--header", "Accept-Encoding: br",
+                "--output", os.devnull, "--dump-header", "-", f"https://{NAME}/{name}",
+            )  # fmt: skip
+            if b"content-encoding: br" in head.lower():
+                return
+        self.fail(f"{name} is never compressed")

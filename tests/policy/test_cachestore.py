@@ -8,6 +8,7 @@ from typing import Any
 from proxyd.policy import cachestore
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Memory, Store, Stored, tags_of
+from proxyd.policy.encoding import VARIES, Decision
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import Field, parse_field
 from tests.support.case import Case
@@ -153,3 +154,34 @@ class InMemory(Case):
         memory.drop(held[1])
         memory.prepared(held[3], "told")
         self.assertEqual((held[1].told, list(memory._told)), (None, [held[2]]))
+
+    def test_variants_of_compression(self) -> None:
+        """They count, are renewed with their answer, and go with it."""
+        memory, stored, coded = Memory(1 << 20), made(body=b"x" * 1000), Decision(encodes="gzip")
+        memory.put(stored)
+        before = memory.used
+        variant = memory.vary(stored, coded, b"y" * 100)
+        self.assertEqual((variant.body, variant.coding, variant.live), (b"y" * 100, "gzip", True))
+        self.assertEqual(memory.used, before + variant.size)
+        plain = memory.vary(stored, VARIES, stored.body)
+        self.assertEqual(memory.used, before + variant.size + plain.size - 1000)
+        memory.prepared(variant, "told")
+        new = stored.renewed(fields(b"X: y"), TERMS)
+        memory.put(new)
+        self.assertEqual((variant.live, variant.told, stored.live), (False, None, False))
+        renewed = new.variants[coded]
+        self.assertEqual((renewed.body, renewed.live, renewed.fields[0]), (variant.body, True, new.fields[0]))
+        self.assertIs(new.variants[VARIES].body, new.body)
+        self.assertEqual(memory.used, new.size)
+        memory.drop(new)
+        self.assertEqual((memory.used, renewed.live), (0, False))
+        self.assertFalse(memory.vary(new, coded, b"z").live)
+        self.assertEqual(new.variants[coded], renewed)
+
+    def test_variants_stay_within_the_budget(self) -> None:
+        """What is too large with them is gone, and who has it goes on."""
+        memory, stored = Memory(10_000), made(body=b"x" * 5000)
+        memory.put(stored)
+        variant = memory.vary(stored, Decision(encodes="gzip"), b"y" * 4000)
+        self.assertEqual((variant.live, stored.live, memory.used, len(memory)), (False, False, 0, 0))
+        self.assertEqual(len(variant.body), 4000)

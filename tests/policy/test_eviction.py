@@ -113,3 +113,21 @@ class Eviction(Case):
         for number in range(100):
             kept.add(Thing(number))
         self.assertIn(proven, kept)
+
+    def test_growing(self) -> None:
+        """What becomes larger drives out what would go next, in either queue, and the sums are right."""
+        random = Random(5)
+        kept: S3Fifo[Thing] = S3Fifo(1000)
+        there: dict[Hashable, Thing] = {}
+        for number in range(5000):
+            thing = there[number] = Thing(number, random.randrange(1, 30))
+            gone = kept.add(thing, random.random() < 0.3)
+            if there and random.random() < 0.5:
+                thing = random.choice(list(there.values()))
+                if thing not in gone:
+                    gone += kept.grow(thing, random.randrange(1, 50))
+            for each in gone:
+                del there[each.name]
+            self.assertEqual(kept.used, sum(each.size for each in there.values()))
+            self.assertLessEqual(kept.used, kept.budget)
+            self.assertEqual(kept._small_used, sum(each.size for each in kept._small))

@@ -15,6 +15,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Sequence
 from urllib.parse import urlsplit
 
@@ -73,14 +74,15 @@ async def visit(stage: Stage, url: str, place: Place, issued: Sequence[Issued] =
     """
     What Chromium's network log has of a page of `site`, and what the page itself has found.
 
-    Chromium finds the page's host at a place, and trusts these certificates alone.
+    Chromium finds the page's host at a place, and trusts these certificates alone.  It remembers nothing of
+    other visits.
     """
     name = urlsplit(url).hostname
     child = stage.spawn(
         program("chromium-headless-shell", "chromium-headless-shell"),
         "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
         "--disable-background-networking", "--remote-debugging-port=0", "--remote-allow-origins=*",
-        f"--user-data-dir={stage.subfolder('chromium')}",
+        f"--user-data-dir={mkdtemp(prefix='chromium', dir=stage.folder)}",
         f"--host-resolver-rules=MAP {name}:* {place}",
         f"--ignore-certificate-errors-spki-list={','.join(map(_fingerprint, issued))}",
     )  # fmt: skip
@@ -172,7 +174,7 @@ class DevTools:
         what, found = said["method"], said["params"]
         if what == "Network.responseReceived":
             response = found["response"]
-            known = ("url", "status", "protocol", "connectionId")
+            known = ("url", "status", "protocol", "connectionId", "headers")
             self.log["responses"].append({key: response[key] for key in known})
         elif what == "Network.loadingFailed":
             self.log["failed"].append(found["errorText"])

@@ -7,12 +7,15 @@ what is being fetched, so that it is fetched once, and what is known not to be w
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
 
 from twisted.internet.defer import Deferred
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
+from proxyd.frontends.http.variants import Variants
 from proxyd.interfaces import CacheSnapshot
 from proxyd.policy.cachekey import chosen_by, read_url
 from proxyd.policy.cachestore import Memory, Stored
@@ -33,6 +36,17 @@ HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS = (
     "bypass",
 )
 WORDS = (HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS)
+
+# How that is told to clients (RFC 9211).
+_HOW = {
+    HIT: b"hit",
+    STALE: b"hit",
+    MISS: b"fwd=miss",
+    REVALIDATED: b"fwd=stale; fwd-status=304",
+    COALESCED: b"fwd=miss; collapsed",
+}
+
+_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
 
 PASSED = 10_000  # URLs of which it is remembered that their answers are not to be stored
 PASSED_FOR = 10.0  # seconds
@@ -58,6 +72,7 @@ class Cache:
             spec.stale_if_error,
         )
         self.store = Memory(spec.size)
+        self.variants = Variants(self.store)
         self.disk: Optional[DiskStore] = None
         if spec.path:
             assert in_thread is not None
@@ -146,7 +161,8 @@ class Cache:
         return None
 
     def close(self) -> None:
-        """Nobody waits for what is being fetched any more, and nothing more is written."""
+        """Nobody waits for what is being fetched any more, and nothing more is written, or made."""
+        self.variants.close()
         if self.disk is not None:
             self.disk.close()
         for fetches in list(self._fetches.values()):
@@ -266,3 +282,18 @@ class Loading:
         for session in waiting:
             session.loaded = stored
             session.start_anew()
+
+
+def cache_status(name: str, word: str, ttl: Optional[int] = None) -> bytes:
+    """What a cache of this name tells clients of an answer, which is good for ``ttl`` seconds more."""
+    how = _HOW[word]
+    if ttl is not None:
+        how += b"; ttl=%d" % ttl
+    return b"Cache-Status: %s; %s\r\n" % (_called(name), how)
+
+
+@lru_cache(maxsize=64)
+def _called(name: str) -> bytes:
+    """The name of this cache, as an item of structured fields."""
+    name = name or "proxyd"
+    return (name if _TOKEN(name) else f'"{name}"').encode("ascii")

@@ -15,8 +15,6 @@ All that a client is told of is the record's ``cache``, and Cache-Status (RFC 92
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from twisted.internet.interfaces import IAddress
@@ -29,10 +27,10 @@ from proxyd.frontends.http.cache import (
     HIT,
     MISS,
     MOST_REFRESHES,
-    REVALIDATED,
     STALE,
     Cache,
     Loading,
+    cache_status,
 )
 from proxyd.frontends.http.disk import DiskStore
 from proxyd.frontends.http.fetching import Fetch, Refresh
@@ -40,6 +38,7 @@ from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.request import Introduction, is_in
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.sides import Shelf
+from proxyd.frontends.http.variants import as_it_is
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, REFRESH, VALIDATE, Wish, good_enough, judge, wish
 from proxyd.policy.cache import STALE as STALE_ENOUGH
@@ -64,8 +63,6 @@ PURGE = b"PURGE"
 
 _RANGES = (b"range", b"if-range")
 
-_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
-
 
 class Told:
     """What was prepared of an answer: it is good for one second, as its age is in it."""
@@ -89,6 +86,7 @@ class CachingSession(HttpSession):
     __slots__ = (
         "_cache",
         "_changes",
+        "_coded",
         "_fetch",
         "_located",
         "_passing",
@@ -108,6 +106,7 @@ class CachingSession(HttpSession):
         self._changes = False  # it may make what is stored invalid
         self._passing = False  # its answer is not worth storing, as far as we know
         self._fetch: Optional[Union[Fetch, Loading]] = None  # which it waits for, or reads
+        self._coded = ""  # what its answer was put in
         self.loaded: Optional[Stored] = None  # what was got for it from the disk
         self._reading: Optional[Reading] = None
         self._located: Optional[tuple[Request, Target, Target, str]] = None
@@ -335,6 +334,10 @@ class CachingSession(HttpSession):
         self._first = now = self.http.seconds()
         keep, edit, minor = self._goes_on(), self.edit(), request.said.minor
         self._status = stored.status
+        of_head = request.method == b"HEAD"
+        found = self._outcome(stored, now, of_head)
+        if found == stored.status:
+            stored = self._in_coding(cache, stored)
         if word == HIT and keep and minor and edit is None and request.method == b"GET":
             if not self._wish.conditional and self.paced is None:
                 told = stored.told
@@ -348,8 +351,6 @@ class CachingSession(HttpSession):
                 else:
                     self._send(told.head, memoryview(stored.body), stored)
                 return
-        of_head = request.method == b"HEAD"
-        found = self._outcome(stored, now, of_head)
         fields, declared, extra = list(stored.fields), len(stored.body), b""
         body = memoryview(b"") if of_head else memoryview(stored.body)
         reason = stored.reason
@@ -359,7 +360,8 @@ class CachingSession(HttpSession):
             extra = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, declared)
             body, declared = body[first : last + 1], last + 1 - first
         elif found == NOT_MODIFIED and stored.status != NOT_MODIFIED:
-            self._status, reason, fields, body = 304, b"Not Modified", along(fields), memoryview(b"")
+            self._status, reason, body = 304, b"Not Modified", memoryview(b"")
+            fields = self._as_it_is(304, along(fields), None)
         elif found == FAILED and stored.status != FAILED:
             self.say(412, Reason.ANSWERED, "")
             return
@@ -379,6 +381,17 @@ class CachingSession(HttpSession):
             extra + self._age(stored, now) + self._cache_status(word, stored, now),
         )
         self._send(head, body, stored)
+
+    def _in_coding(self, cache: Cache, stored: Stored) -> Stored:
+        """The same as this client is to have it."""
+        compressor = self.compressor()
+        if compressor is not None:
+            stored = cache.variants.of(stored, self.asked, compressor, self.wheel.clock.callLater)
+            self._coded = stored.coding
+        return stored
+
+    def _as_it_is(self, status: int, fields: list[Field], length: Optional[int]) -> list[Field]:
+        return list(as_it_is(self.compressor(), status, fields, length, self.asked))
 
     def _outcome(self, stored: Stored, now: float, of_head: bool) -> Union[int, tuple[int, int]]:
         if not self._wish.conditional:
@@ -447,13 +460,14 @@ class CachingSession(HttpSession):
         if self.brought is not None and fetch.alone is not None:
             self.stays = fetch.session.stays
             edit = self._told_server(self.brought.affinity, answer, fetch.alone, edit)
-        fields = list(fetch.settled)
         declared = fetch.declared if answer.said.length >= 0 else None
+        fields = fetch.settled
         if self._wish.conditional and declared is not None:
             found = answer_to(request.said.fields, fields, declared, now, answer.status)
             if found in (NOT_MODIFIED, FAILED) and found != answer.status:
                 self._answer_briefly(fetch, int(found), along(fields), keep)
                 return
+        fields = self._as_it_is(answer.status, fields, declared)
         if edit is not None:
             fields = edit(fields)
         told = fetch.age + self._cache_status(word)
@@ -474,6 +488,7 @@ class CachingSession(HttpSession):
             self.say(412, Reason.ANSWERED, "")
             return
         edit = self.edit()
+        fields = self._as_it_is(status, fields, None)
         fields = fields if edit is None else edit(fields)
         self._status = status
         told = self._cache_status(self.cached)
@@ -524,10 +539,8 @@ class CachingSession(HttpSession):
         cache = self._cache
         if cache is None or not cache.spec.status_header:
             return b""
-        how = _HOW[word]
-        if stored is not None:
-            how += b"; ttl=%d" % int(stored.terms.lifetime - stored.terms.age(now))
-        return b"Cache-Status: %s; %s\r\n" % (_called(self.http.spec.http.via), how)
+        ttl = None if stored is None else int(stored.terms.lifetime - stored.terms.age(now))
+        return cache_status(self.http.spec.http.via, word, ttl)
 
     def conclude(self, reason: Reason, detail: str) -> None:
         reading, self._reading = self._reading, None
@@ -548,6 +561,7 @@ class CachingSession(HttpSession):
 
     def note_cache(self, record: RequestRecord) -> None:
         super().note_cache(record)
+        record.encoding, self._coded = self._coded, ""
         origin = self.origin
         if origin is not None:
             record.server, record.server_address = origin.server, origin.server_address
@@ -580,19 +594,3 @@ class CachingSession(HttpSession):
         count = cache.purge_url(self.url)
         self.say(200 if count else 404, Reason.ANSWERED, f"{count} purged")
         return True
-
-
-_HOW = {
-    HIT: b"hit",
-    STALE: b"hit",
-    MISS: b"fwd=miss",
-    REVALIDATED: b"fwd=stale; fwd-status=304",
-    COALESCED: b"fwd=miss; collapsed",
-}
-
-
-@lru_cache(maxsize=64)
-def _called(name: str) -> bytes:
-    """The name of this cache, as an item of structured fields."""
-    name = name or "proxyd"
-    return (name if _TOKEN(name) else f'"{name}"').encode("ascii")

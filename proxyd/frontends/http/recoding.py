@@ -69,10 +69,16 @@ class Compressor:
         """What becomes of an answer; None if nothing does."""
         decision = decide(self.spec, answer, request)
         if decision is not None and decision.encodes and request.method != b"HEAD":
-            if not self.guard.allows(self._seconds(), self._lag()):
-                self.passed[decision.encodes].passed_over += 1
+            if not self.may_begin(decision.encodes):
                 return VARIES
         return decision
+
+    def may_begin(self, coding: str) -> bool:
+        """Whether there is time for another body in a coding; if not, it is counted as passed over."""
+        if self.guard.allows(self._seconds(), self._lag()):
+            return True
+        self.passed[coding].passed_over += 1
+        return False
 
     def snapshots(self, listener: str, route: str = "") -> tuple[CompressionSnapshot, ...]:
         """What has passed, by the coding; ``identity`` is what was decoded."""
