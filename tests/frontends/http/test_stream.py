@@ -8,6 +8,7 @@ from proxyd.config.action import RespondSpec
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.auth import Verdict
+from proxyd.frontends.http.session import HttpSession
 from proxyd.wire.http2frames import NO_ERROR, PROTOCOL_ERROR
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
@@ -238,6 +239,23 @@ class Streams(HttpCase):
         client.hear()
         self.assertEqual(client.ended, [number, other])
         self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
+        client.peer.close()
+        self.over()
+
+    def test_what_was_taken(self) -> None:
+        """What leaves at once counts for min_rate as what has waited for a window does."""
+        self.listen()
+        client = Http2Client(self, acknowledges=False)
+        client.ask()
+        (session,) = self.factory.streams
+        assert isinstance(session, HttpSession)
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 80000\r\n\r\n" + b"x" * 1000)
+        self.pass_time(0)
+        stream = session.client.transport
+        self.assertEqual((stream.taken(), stream.buffered()), (1000, 0))
+        self.say(self.server, b"x" * 70_000)
+        self.pass_time(0)
+        self.assertEqual((stream.taken(), stream.buffered()), (65_535, 71_000 - 65_535))
         client.peer.close()
         self.over()
 
