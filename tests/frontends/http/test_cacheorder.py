@@ -1,0 +1,140 @@
+"""Does everybody get an answer, and nobody another's, in whatever order those around a cache go on?"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from tests.frontends.http.caches import CachingCase, answer, get
+from tests.support.peer import Ended
+from tests.support.streams import FakePeer
+
+# What a server says of its answers, which have the client's cookie in them; all are for that client alone,
+# but for those of the last.
+KINDS = {
+    b"/private": b"Cache-Control: private, max-age=60\r\n",
+    b"/no-cache": b'Cache-Control: no-cache\r\nETag: "%s"\r\n',
+    b"/at-once": b'Cache-Control: max-age=0\r\nETag: "%s"\r\n',
+    b"/vary": b'Cache-Control: max-age=2\r\nVary: Cookie\r\nETag: "%s"\r\n',
+    b"/cookie": b"Cache-Control: max-age=2\r\nSet-Cookie: x=%s\r\n",
+    b"/star": b"Cache-Control: max-age=2\r\nVary: *\r\n",
+    b"/nothing": b"",
+    b"/somebody": b"Cache-Control: max-age=2\r\n",
+    b"/public": b'Cache-Control: max-age=2, stale-while-revalidate=2\r\nETag: "%s"\r\n',
+}
+
+_ASKED = re.compile(rb"GET (\S+) HTTP/1.1\r\n(.*?)\r\n\r\n", re.DOTALL)
+_HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?content-length: (\d+).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+
+
+class Client:
+    """One client, which asks again on its connection when it has its answer."""
+
+    def __init__(self, peer: FakePeer) -> None:
+        self.peer = peer
+        self.cookie = self.path = self.said = b""
+        self.waits = False
+
+
+class AnyOrder(CachingCase):
+    def go(self, seed: int) -> None:
+        self.random = random = Random(seed)
+        pool = {"response_timeout": 3.0, "hedge_after": random.choice((0.0, 0.5))}
+        size = random.choice((5000, 100_000, 1_000_000))
+        self.store(1, 1, pool=pool, max_object=200_000, size=size, lock_timeout=1.0)
+        self.begun = len(self.datapath.peers)
+        self.clients: list[Client] = []
+        self.asked: list[tuple[FakePeer, bytes, bytes, bool]] = []
+        for _ in range(40):
+            for _ in range(random.randrange(4)):
+                self.one_asks()
+            self.servers_hear()
+            for _ in range(min(random.randrange(4), len(self.asked))):
+                self.one_answers(*self.asked.pop(random.randrange(len(self.asked))))
+            for client in list(self.clients):
+                if client.waits and random.random() < 0.05:
+                    client.peer.reset()
+                    self.clients.remove(client)
+                elif random.random() < 0.3:
+                    client.peer.read_again()
+            self.clock.advance(random.choice((0, 0, 0, 0.1, 0.6, 1.1)))
+            self.clients_hear()
+        for client in self.clients:
+            client.peer.read_again()
+        for _ in range(40):
+            self.servers_hear()
+            while self.asked:
+                self.one_answers(*self.asked.pop(), in_order=True)
+            self.clock.advance(0.2)
+            self.clients_hear()
+        left = [client.path for client in self.clients if client.waits and client.peer.ended is Ended.NOT]
+        self.assertEqual(left, [], seed)
+        self.over()
+        self.assertEqual([server.open for server in self.pool.servers], [0, 0], seed)
+
+    def one_asks(self) -> None:
+        random = self.random
+        idle = [each for each in self.clients if not each.waits and each.peer.ended is Ended.NOT]
+        if idle and random.random() < 0.5:
+            client = random.choice(idle)
+        else:
+            client = Client(self.client())
+            self.clients.append(client)
+            if random.random() < 0.2:
+                client.peer.stop_reading()
+        client.cookie, client.path = b"c%d" % random.randrange(5), random.choice(list(KINDS))
+        client.said, client.waits = b"", True
+        lines = [b"Cookie: " + client.cookie]
+        if client.path == b"/somebody":
+            lines.append(b"Authorization: Basic " + client.cookie)
+        if random.random() < 0.1:
+            lines.append(b"Cache-Control: no-cache")
+        self.say(client.peer, get(*lines, target=client.path))
+
+    def servers_hear(self) -> None:
+        for peer in self.datapath.peers[self.begun :]:
+            for path, lines in _ASKED.findall(self.heard(peer)):
+                cookie = lines.partition(b"Cookie: ")[2][:2]
+                self.asked.append((peer, path, cookie, b'If-None-Match: "%s"' % cookie in lines))
+
+    def one_answers(
+        self, peer: FakePeer, path: bytes, cookie: bytes, has: bool, in_order: bool = False
+    ) -> None:
+        random = self.random
+        lines = KINDS[path].replace(b"%s", cookie)
+        chance = 1.0 if in_order else random.random()
+        whole = answer(b"<%s>" % cookie * random.choice((1, 1, 1000)), lines)
+        if chance < 0.1:
+            peer.close()
+        elif chance < 0.2:
+            self.say(peer, answer(b"", status=b"503 No"))
+        elif has:
+            self.say(peer, b"HTTP/1.1 304 Not Modified\r\n%s\r\n" % lines)
+        elif chance < 0.4:
+            cut = random.randrange(len(whole))
+            self.say(peer, whole[:cut])
+            self.clients_hear()
+            if chance < 0.25:
+                peer.close()
+            else:
+                self.say(peer, whole[cut:])
+        else:
+            self.say(peer, whole)
+
+    def clients_hear(self) -> None:
+        self.clock.advance(0)
+        for client in self.clients:
+            new = self.heard(client.peer)
+            client.said += new
+            if new and client.path != b"/public":
+                found = set(re.findall(rb"<(c\d)>|x=(c\d)", client.said))
+                others = {one or other for one, other in found} - {client.cookie}
+                self.assertEqual(others, set(), (client.path, client.cookie))
+            head = _HEAD.match(client.said) if new else None
+            if head is not None and len(client.said) - head.end() >= int(head.group(2)):
+                client.waits = False
+
+    def test_any_order(self) -> None:
+        """Clients leave, stop reading and come back; servers fail, are slow, and answer in pieces."""
+        for seed in range(4):
+            self.go(seed)
