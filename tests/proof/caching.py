@@ -1,5 +1,5 @@
 """
-What does a public suite of tests of RFC 9111 find in our cache, and in nginx's?
+What does a public suite of tests of RFC 9111 find in our cache, and in three others?
 
 It is http-cache-tests of the registry of npm (https://cache-tests.fyi), which wants node and the network; it
 has a server that answers as each test wants, and a client that looks at what comes through.  Of what it
@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,13 @@ http {{
 }}
 """
 
+RECORDS = """
+CONFIG proxy.config.http.server_ports STRING {port}:ip-in={host}
+CONFIG proxy.config.local_state_dir STRING {folder}
+CONFIG proxy.config.log.logfile_dir STRING {folder}
+CONFIG proxy.config.admin.user_id STRING #-1
+"""
+
 # What it requires and we do not do, by the beginning of its name.
 KNOWN = {
     "age-parse-": "an Age that is none made an answer stale in RFC 7234; by RFC 9111, 5.1, it is not heeded",
@@ -78,6 +88,12 @@ async def found(stage: Stage, suite: Path, front: Place) -> dict[str, Any]:
     return results
 
 
+def is_there(place: Place) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as skt:
+        return skt.connect_ex((place.host, place.port)) == 0
+
+
 def tally(kinds: dict[str, str], results: dict[str, Any], kind: str) -> tuple[int, list[str]]:
     """How many tests of a kind were passed, and which were not."""
     mine = [name for name, which in kinds.items() if which == kind and name in results]
@@ -85,8 +101,39 @@ def tally(kinds: dict[str, str], results: dict[str, Any], kind: str) -> tuple[in
     return len(mine) - len(wrong), wrong
 
 
+def nginx(stage: Stage, server: str) -> Place:
+    """Begin to store what the server says, as Debian's nginx does."""
+    place, own = stage.tcp(), stage.subfolder("nginx")
+    (own / "nginx.conf").write_text(NGINX.format(front=place, server=server))
+    stage.spawn(program("nginx", "nginx"), "-p", own, "-e", "nginx.log", "-c", own / "nginx.conf")
+    return place
+
+
+def varnish(stage: Stage, server: str) -> Place:
+    """The same with Varnish, as it is without a configuration."""
+    place = stage.tcp()
+    stage.spawn(
+        program("varnishd", "varnish"), "-F", "-n", stage.subfolder("varnish"), "-a", str(place),
+        "-b", server, "-s", "malloc,64m", "-T", "none", "-j", "none",
+    )  # fmt: skip
+    return place
+
+
+def traffic_server(stage: Stage, server: str) -> Place:
+    """The same with Traffic Server, as Debian has it."""
+    place, own = stage.tcp(), stage.subfolder("trafficserver")
+    etc = own / "etc"
+    shutil.copytree("/etc/trafficserver", etc)
+    (own / "cache").mkdir()
+    (etc / "records.config").write_text(RECORDS.format(host=place.host, port=place.port, folder=own))
+    (etc / "remap.config").write_text(f"map / http://{server}/\n")
+    (etc / "storage.config").write_text(f"{own / 'cache'} 64M\n")
+    stage.spawn(program("traffic_server", "trafficserver"), environment={"PROXY_CONFIG_CONFIG_DIR": str(etc)})
+    return place
+
+
 async def main(stage: Stage) -> str:
-    """Ask the suite about both."""
+    """Ask the suite about all."""
     folder = stage.subfolder("suite")
     ours = dict(os.environ)  # which may say how the registry is reached
     await stage.run(
@@ -105,11 +152,12 @@ async def main(stage: Stage) -> str:
     await child.says(rb"Listening on ")
     place = f"127.0.0.1:{server.port}"
     daemon = await start(stage, SECTIONS.format(front=(front := stage.tcp()).bind, server=place), front)
-    peer, own = stage.tcp(), stage.subfolder("nginx")
-    (own / "nginx.conf").write_text(NGINX.format(front=peer, server=place))
-    stage.spawn(program("nginx", "nginx"), "-p", own, "-e", "nginx.log", "-c", own / "nginx.conf")
     said = []
-    for name, where in (("proxyd", daemon.front), ("nginx", peer)):
+    caches = {"proxyd": daemon.front}
+    for name, begin in (("nginx", nginx), ("Varnish", varnish), ("Traffic Server", traffic_server)):
+        caches[name] = begin(stage, place)
+    for name, where in caches.items():
+        await stage.until(partial(is_there, where), name)
         results = await found(stage, suite, where)
         parts = []
         for kind in ("required", "optimal", "check"):
