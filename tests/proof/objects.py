@@ -73,7 +73,7 @@ async def proof(stage: Stage) -> str:
     """Ask for them all."""
     folder, script = stage.subfolder("pages"), stage.folder / "many.lua"
     script.write_text(SCRIPT)
-    body = "$uri" + "x" * LENGTH
+    body = "${uri} " + "x" * LENGTH
     server = await nginx_http(stage, f'add_header Cache-Control max-age=86400; return 200 "{body}";')
     daemon = await relay(stage, server.place, listener=CACHE.format(folder=folder))
     await asked(stage, daemon, script, 0)  # so that what is there from the first use on is there
