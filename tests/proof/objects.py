@@ -75,7 +75,9 @@ async def proof(stage: Stage) -> str:
     script.write_text(SCRIPT)
     body = "${uri} " + "x" * LENGTH
     server = await nginx_http(stage, f'add_header Cache-Control max-age=86400; return 200 "{body}";')
-    daemon = await relay(stage, server.place, listener=CACHE.format(folder=folder))
+    daemon = await relay(
+        stage, server.place, listener=CACHE.format(folder=folder), pool="idle_connection_timeout = 1s"
+    )
     await asked(stage, daemon, script, 0)  # so that what is there from the first use on is there
     before = daemon.resident()
     count = most = largest = part = 0
