@@ -362,6 +362,7 @@ def varnish(folder: Path, port: int, servers: Sequence[str]) -> Command:
     return [
         executable("varnishd"), "-F", "-n", str(folder / "varnish"), "-f", str(config), "-s", "malloc,64m",
         "-a", f"{CACHE_HOST}:{port}", "-T", "none", "-j", "none",
+        "-p", "backend_idle_timeout=1",  # what it keeps would be taken for what others have left
     ]  # fmt: skip
 
 
