@@ -1,9 +1,11 @@
 """
 What is the whole life of one connection, in the order it happens?
 
-`Session.serve` is that life, read top to bottom, up to the point where the two streams are joined.  From
-there on no coroutine is kept (it would cost 2 KB a connection): the session goes on as the slim `Pair`
-that it is, and writes its record when both sides are gone.
+`Session.serve` is that life, read top to bottom, up to the point where the two streams are joined.  Most
+connections need nothing but one server dialed: `Session._dials_at_once` does that part of it without a
+coroutine, and `serve` goes on with whatever fails.  Once the streams are joined no coroutine is kept (it
+would cost 2 KB a connection): the session goes on as the slim `Pair` that it is, and writes its record when
+both sides are gone.
 """
 
 from __future__ import annotations
@@ -134,9 +136,8 @@ class Session(Reaching):
 
     def unreached(self, error: Union[Exception, Failure]) -> None:
         """It was not, or somebody has cancelled it."""
-        missed = self._missed = (
-            Deferred()
-        )  # one that has failed already would keep its error, and us, in a cycle
+        # Failed only when it is waited for: before that it would keep its error, and us, in a cycle.
+        missed = self._missed = Deferred()
         self._story = self.serve()
         self._go_on(None)
         missed.errback(error)
