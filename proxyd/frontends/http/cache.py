@@ -25,6 +25,7 @@ from proxyd.wire.httpfields import Field
 if TYPE_CHECKING:
     from proxyd.frontends.http.caching import CachingSession
     from proxyd.frontends.http.fetching import Fetch
+    from proxyd.frontends.http.giving import GivingSession
 
 # What a request is told to have had of the cache.
 HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS = (
@@ -264,10 +265,10 @@ class Loading:
         """One more waits for it."""
         self._waiting.append(session)
 
-    def leave(self, session: CachingSession) -> None:
+    def leave(self, session: GivingSession) -> None:
         """It waits no more."""
         if session in self._waiting:
-            self._waiting.remove(session)
+            self._waiting = [other for other in self._waiting if other is not session]
 
     def left(self) -> None:
         """As many may leave as want to: it is got all the same."""

@@ -46,6 +46,7 @@ from proxyd.wire.httpfields import Field
 if TYPE_CHECKING:
     from proxyd.frontends.http.caching import CachingSession
     from proxyd.frontends.http.factory import HttpFactory
+    from proxyd.frontends.http.giving import GivingSession
 
 # That a server cannot do what it is asked (RFC 5861, 4).
 FAILURES = frozenset({500, 502, 503, 504})
@@ -119,12 +120,12 @@ class Fetch:
         """Whether it waits for what it has asked itself."""
         return session is self._leader
 
-    def leave(self, session: CachingSession) -> None:
+    def leave(self, session: GivingSession) -> None:
         """It waits no more."""
         if session is self._leader:
             self._leader = None
         if session in self._waiting:
-            self._waiting.remove(session)
+            self._waiting = [other for other in self._waiting if other is not session]
 
     def left(self) -> None:
         """One reads no more; what nobody wants, and is not to be stored, need not come."""
