@@ -46,17 +46,7 @@ from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.underway import count_requests, open_requests
-from proxyd.interfaces import (
-    BudgetSnapshot,
-    CountersSnapshot,
-    IDatapath,
-    IObserver,
-    ListenerSnapshot,
-    MaintenanceSnapshot,
-    QueueSnapshot,
-    ServerSnapshot,
-    Snapshot,
-)
+from proxyd.interfaces import IDatapath, IObserver
 from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.admin import AdminFactory
@@ -85,6 +75,7 @@ from proxyd.relay.stock import Stock
 from proxyd.relay.tally import Tally
 from proxyd.relay.tcp import degraded_towards
 from proxyd.relay.tls.server import ServerTls
+from proxyd.snapshots import BudgetSnapshot, ListenerSnapshot, Snapshot
 from proxyd.upkeep.acme.renewal import AcmeCertificates
 from proxyd.upkeep.affinity import carry_tables_over, give_secrets
 from proxyd.upkeep.bans import BanSweep, carry_over_bans
@@ -499,44 +490,16 @@ class ProxyService(Service):
         """What the daemon is doing at this moment."""
         return Snapshot(
             listeners=tuple(_look_at(frontend) for frontend in self.frontends),
-            servers=tuple(
-                ServerSnapshot(
-                    pool=pool.name,
-                    name=server.name,
-                    address=str(server.address),
-                    state=server.state.value,
-                    weight=server.weight,
-                    backup=server.backup,
-                    open=server.open,
-                    why=server.why,
-                    since=server.since,
-                    until=server.until,
-                    health=server.health.value,
-                    effective_weight=server.effective_weight,
-                    origin=str(server.origin or ""),
-                    max_connections=server.max_connections,
-                    tls_failures=server.tls_failures if server.tls is not None else None,
-                    trial=server.trial,
-                )
-                for pool in self.pools.values()
-                for server in pool.servers
-            ),
+            servers=tuple(server.snapshot() for pool in self.pools.values() for server in pool.servers),
             lag_seconds=self._lag.seconds(),
-            counters=tuple(
-                CountersSnapshot(one.spec.name, len(one), one.spec.size, one.evicted) for one in self.counters
-            ),
+            counters=tuple(one.snapshot() for one in self.counters),
             queues=tuple(
-                QueueSnapshot(pool.name, len(pool.queue), pool.queue.length, pool.queue.evicted)
-                for pool in self.pools.values()
-                if pool.queue is not None
+                pool.queue.snapshot(pool.name) for pool in self.pools.values() if pool.queue is not None
             ),
             affinities=tuple(
                 pool.affinity.snapshot(pool.name) for pool in self.pools.values() if pool.affinity is not None
             ),
-            maintenances=tuple(
-                MaintenanceSnapshot(one.pool, one.on, one.turned_away)
-                for one in (pool.maintenance for pool in self.pools.values())
-            ),
+            maintenances=tuple(pool.maintenance.snapshot() for pool in self.pools.values()),
             names=self._names.snapshots(),
             bans=len(self.bans),
             shedding=self._shedding.snapshot() if self._shedding is not None else None,
@@ -565,8 +528,7 @@ class ProxyService(Service):
         for name, pool in self.pools.items():
             budget = pool.budget
             if name in asked and budget is not None:
-                left = budget.left(self._reactor.seconds())
-                yield BudgetSnapshot(name, left, budget.taken, budget.refused)
+                yield budget.snapshot(name, self._reactor.seconds())
 
 
 def _counted(count: int, noun: str) -> str:

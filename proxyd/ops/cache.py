@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from proxyd.config.options import unknown
 from proxyd.errors import Malformed
-from proxyd.interfaces import CacheSnapshot, Snapshot
 from proxyd.ops.command import NOBODY_KNOWN, Answer, Caller, Command, Declined, Given, Parameter, Steered
+from proxyd.snapshots import CacheSnapshot, Snapshot
 
 URL, PREFIX, TAG = "url", "prefix", "tag"
 

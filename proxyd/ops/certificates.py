@@ -6,8 +6,8 @@ from typing import Iterator, Optional
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from proxyd.interfaces import AcmeSnapshot, Snapshot
 from proxyd.ops.command import Answer, Caller, Command, Given, Steered
+from proxyd.snapshots import AcmeSnapshot, Snapshot
 
 
 def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:

@@ -8,7 +8,10 @@ from attrs import Factory, frozen
 
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import unknown
-from proxyd.interfaces import (
+from proxyd.policy.bans import Ban, Bans
+from proxyd.policy.counters import Counters
+from proxyd.policy.pool import Pool
+from proxyd.snapshots import (
     AcmeSnapshot,
     CertificateSnapshot,
     ConnectionSnapshot,
@@ -16,9 +19,6 @@ from proxyd.interfaces import (
     OcspSnapshot,
     RequestSnapshot,
 )
-from proxyd.policy.bans import Ban, Bans
-from proxyd.policy.counters import Counters
-from proxyd.policy.pool import Pool
 
 LONGEST_REASON = 200  # letters
 

@@ -6,7 +6,7 @@ from typing import Iterator
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
-from proxyd.interfaces import Snapshot
+from proxyd.snapshots import Snapshot
 
 LABELS = ("listener", "route", "encoding")
 

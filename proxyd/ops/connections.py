@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Iterator, Optional
 
 from proxyd.config.options import unknown
-from proxyd.interfaces import ConnectionSnapshot
 from proxyd.ops.command import Answer, Caller, Command, Declined, Given, Parameter, Steered
+from proxyd.snapshots import ConnectionSnapshot
 
 ROWS = 100  # if nobody says how many
 MOST_ROWS = 1000  # in one answer: with what the kernel knows they take some 50 ms, in which nobody is served

@@ -28,12 +28,12 @@ from twisted.web import http
 from twisted.web.server import Request, Site
 
 from proxyd import __version__
-from proxyd.interfaces import Snapshot, TakeSnapshot
 from proxyd.ops import cache, certificates, compression, retries
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
 from proxyd.ops.passed import Passed
 from proxyd.ops.requestmetrics import FAULTS, buckets, request_metrics
 from proxyd.policy.state import State
+from proxyd.snapshots import Snapshot, TakeSnapshot
 
 STATES = tuple(state.value for state in State)
 

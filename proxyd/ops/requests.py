@@ -6,9 +6,9 @@ from itertools import islice
 from typing import Optional
 
 from proxyd.config.options import unknown
-from proxyd.interfaces import RequestSnapshot
 from proxyd.ops.command import Answer, Caller, Command, Declined, Given, Parameter, Steered
 from proxyd.ops.connections import MOST_ROWS, ROWS
+from proxyd.snapshots import RequestSnapshot
 
 HTTP = "http"
 

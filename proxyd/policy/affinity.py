@@ -38,13 +38,13 @@ from proxyd.config.affinity import (
     AffinitySpec,
 )
 from proxyd.config.words import Invalid, quoted
-from proxyd.interfaces import AffinitySnapshot
 from proxyd.policy.arrival import Arrival, name_of, network_of, network_text
 from proxyd.policy.bans import read_network
 from proxyd.policy.cookie import NONCE, Sealed
 from proxyd.policy.server import Server
 from proxyd.policy.state import State
 from proxyd.policy.table import MOST_USES, Row, Table
+from proxyd.snapshots import AffinitySnapshot
 
 _DIGEST = 16  # bytes: what a learned cookie is remembered by, since who has the cookie has the session
 

@@ -29,6 +29,7 @@ from proxyd.config.counters import (
 from proxyd.config.words import Invalid
 from proxyd.policy.bans import read_network, show_network
 from proxyd.policy.limits import network_of_key, prefix_of
+from proxyd.snapshots import CountersSnapshot
 
 UNIX = "unix"  # who comes by a unix socket has no address, and is called as in ``allow = unix``
 
@@ -123,6 +124,10 @@ class Counters:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def snapshot(self) -> CountersSnapshot:
+        """How full it is."""
+        return CountersSnapshot(self.spec.name, len(self._entries), self.spec.size, self.evicted)
 
     def denies(self, key: Hashable, now: float) -> Optional[RuleSpec]:
         """The rule by which one of this key may not come in now, if there is one."""

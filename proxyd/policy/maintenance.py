@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Callable, Sequence
 
 from proxyd.policy.lists import Listed
+from proxyd.snapshots import MaintenanceSnapshot
 
 CONFIGURED = "as configured"
 
@@ -44,6 +45,10 @@ class Maintenance:
         self.on, self.why = on, why
         for watcher in self._watchers:
             watcher(self)
+
+    def snapshot(self) -> MaintenanceSnapshot:
+        """Whether it is on, and whom that has cost an answer."""
+        return MaintenanceSnapshot(self.pool, self.on, self.turned_away)
 
     def lets_in(self, client: bytes) -> bool:
         """Whether a client (`proxyd.policy.lists`) is served; who is not is counted."""

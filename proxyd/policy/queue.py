@@ -23,6 +23,7 @@ from itertools import chain
 from typing import Any, Callable, Collection, Hashable, Iterator, Optional
 
 from proxyd.config.queue import ADAPTIVE, LIFO, QueueSpec
+from proxyd.snapshots import QueueSnapshot
 
 LATE = 0.5  # of the longest wait; adaptive turns to lifo when the next one has waited for so much of it
 
@@ -147,6 +148,10 @@ class Queue:
         """Those who wait, the first class first, in the order in which they came."""
         for rank in sorted(self._classes):
             yield from self._classes[rank].all
+
+    def snapshot(self, pool: str) -> QueueSnapshot:
+        """How full it is."""
+        return QueueSnapshot(pool, self._waiting, self.length, self.evicted)
 
     def enter(self, ticket: Ticket, now: float, waited: Optional[float] = None) -> bool:
         """

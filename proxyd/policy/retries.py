@@ -12,6 +12,7 @@ is a few numbers, however many requests there are.
 from __future__ import annotations
 
 from proxyd.config.retries import BudgetSpec
+from proxyd.snapshots import BudgetSnapshot
 
 
 class Budget:
@@ -58,6 +59,10 @@ class Budget:
         requests = self._requests + self._before * part
         retried = self._retried + self._retried_before * part
         return max(0, int(requests * self._share + self._least - retried + _TINY))
+
+    def snapshot(self, pool: str, now: float) -> BudgetSnapshot:
+        """What is left of it now, and what it was spent on."""
+        return BudgetSnapshot(pool, self.left(now), self.taken, self.refused)
 
     def take(self, now: float) -> bool:
         """Whether one more request may be asked again, which then counts."""

@@ -13,6 +13,7 @@ from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.ejection import Window
 from proxyd.policy.slowstart import FULL
 from proxyd.policy.state import State
+from proxyd.snapshots import ServerSnapshot
 
 
 @define(eq=False, repr=False)
@@ -88,6 +89,27 @@ class Server:
     def full(self) -> bool:
         """Whether it has its ``max_connections``."""
         return 0 < self.max_connections <= self.open
+
+    def snapshot(self) -> ServerSnapshot:
+        """What people and the metrics see of it."""
+        return ServerSnapshot(
+            pool=self.pool,
+            name=self.name,
+            address=str(self.address),
+            state=self.state.value,
+            weight=self.weight,
+            backup=self.backup,
+            open=self.open,
+            why=self.why,
+            since=self.since,
+            until=self.until,
+            health=self.health.value,
+            effective_weight=self.effective_weight,
+            origin=str(self.origin or ""),
+            max_connections=self.max_connections,
+            tls_failures=self.tls_failures if self.tls is not None else None,
+            trial=self.trial,
+        )
 
     def __repr__(self) -> str:
         return f"<Server {self.pool}/{self.name} {self.address} {self.state.value}, {self.open} open>"

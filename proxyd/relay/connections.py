@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Optional
 
-from proxyd.interfaces import ConnectionSnapshot
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text
+from proxyd.snapshots import ConnectionSnapshot
 from proxyd.wire.tcpinfo import Info
 
 _NOT_ASKED: tuple[Optional[Info], Optional[Info]] = (None, None)

@@ -18,11 +18,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from proxyd.config.tls import TlsSpec
-from proxyd.interfaces import CertificateSnapshot, ReloadSnapshot
 from proxyd.policy.acme import Answers
 from proxyd.relay.tls.certificate import Certificate, Trouble, day
 from proxyd.relay.tls.files import State
 from proxyd.relay.tls.termination import Termination
+from proxyd.snapshots import CertificateSnapshot, ReloadSnapshot
 from proxyd.upkeep.periodic import InThread, Periodic
 
 LOOK_SECONDS = 3.0

@@ -18,11 +18,11 @@ from twisted.logger import Logger
 from proxyd.config.address import SrvAddress, TcpAddress, named
 from proxyd.config.pool import ServerSpec
 from proxyd.config.resolvers import ResolversSpec
-from proxyd.interfaces import NameSnapshot
 from proxyd.policy.names import Answer, Service, Services, Target, clamp, kept, servers_of, targets_of
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
+from proxyd.snapshots import NameSnapshot
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.resolver import all_of
 

@@ -24,11 +24,11 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 from twisted.logger import Logger
 
-from proxyd.interfaces import OcspSnapshot
 from proxyd.policy.attempts import Attempts
 from proxyd.policy.ocsp import refresh_at
 from proxyd.relay.tls.certificate import UNREADABLE, Certificate, Staple
 from proxyd.relay.tls.staple import Revoked, Unfit, checked
+from proxyd.snapshots import OcspSnapshot
 from proxyd.upkeep.fetch import FetchFailed, fetch
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.statefile import StateFolder

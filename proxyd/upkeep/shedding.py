@@ -18,7 +18,6 @@ from twisted.logger import Logger
 
 from proxyd.config.shedding import ShedSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import SheddingSnapshot
 from proxyd.policy.limits import prefix_of
 from proxyd.policy.shedding import PATIENCE, Load, Shedding, Step, least_important, worst_offenders
 from proxyd.relay.admission import client_of
@@ -27,6 +26,7 @@ from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.session import Session
 from proxyd.relay.streams import OUT_OF_DESCRIPTORS
+from proxyd.snapshots import SheddingSnapshot
 from proxyd.upkeep.periodic import Periodic
 
 LOOK_SECONDS = 1.0

@@ -7,10 +7,10 @@ from typing import Any, Iterator
 from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.errors import Malformed
-from proxyd.interfaces import CacheSnapshot, Snapshot
 from proxyd.ops.cache import families
 from proxyd.ops.command import Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
+from proxyd.snapshots import CacheSnapshot, Snapshot
 from tests.support.case import Case
 
 SEEN = CacheSnapshot("pages", (("hit", 3), ("miss", 1)), 5, 700, 1000, 2, 4, 9000, 6, 70, 80)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proxyd.interfaces import AcmeSnapshot, CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
 from proxyd.ops.certificates import COMMANDS, metrics
 from proxyd.ops.command import Steered
+from proxyd.snapshots import AcmeSnapshot, CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
 from tests.support.case import Case
 
 GOOD = CertificateSnapshot(

@@ -10,7 +10,6 @@ from twisted.logger import capturedLogs, formatEvent
 from proxyd.config import load
 from proxyd.config.adaptive import AdaptiveSpec
 from proxyd.config.servertls import ServerTlsSpec
-from proxyd.interfaces import AcmeSnapshot, NameSnapshot
 from proxyd.native import version
 from proxyd.ops.command import LONGEST_REASON, Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
@@ -18,6 +17,7 @@ from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
+from proxyd.snapshots import AcmeSnapshot, NameSnapshot
 from tests.config.ini import IniCase
 
 INI = """

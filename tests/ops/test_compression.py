@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proxyd.interfaces import Snapshot
 from proxyd.ops.compression import metrics
 from proxyd.policy.compression import CompressionSnapshot
+from proxyd.snapshots import Snapshot
 from tests.support.case import Case
 
 

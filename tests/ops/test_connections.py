@@ -6,10 +6,10 @@ from typing import Any, Iterator
 
 from proxyd.config.address import TcpBind
 from proxyd.config.listener import ListenerSpec
-from proxyd.interfaces import ConnectionSnapshot
 from proxyd.ops.command import Declined, Steered
 from proxyd.ops.commands import COMMANDS
 from proxyd.ops.connections import MOST_ROWS, ROWS
+from proxyd.snapshots import ConnectionSnapshot
 from tests.support.case import Case
 
 FRONT = ListenerSpec("front", (TcpBind("tcp:80", "0.0.0.0", 80),), "db")

@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 
 import proxyd
 from proxyd.errors import Reason
-from proxyd.interfaces import (
+from proxyd.ops.metrics import Metrics, metrics_site
+from proxyd.snapshots import (
     AcmeSnapshot,
     AffinitySnapshot,
     ListenerSnapshot,
@@ -22,7 +23,6 @@ from proxyd.interfaces import (
     SheddingSnapshot,
     Snapshot,
 )
-from proxyd.ops.metrics import Metrics, metrics_site
 from tests.ops.exchange import Answer, exchange
 from tests.ops.records import record, refused
 from tests.support.case import Case

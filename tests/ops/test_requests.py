@@ -6,10 +6,10 @@ from typing import Any, Iterator
 
 from proxyd.config.address import TcpBind
 from proxyd.config.listener import ListenerSpec
-from proxyd.interfaces import RequestSnapshot
 from proxyd.ops.command import Declined, Steered
 from proxyd.ops.commands import COMMANDS
 from proxyd.ops.connections import MOST_ROWS, ROWS
+from proxyd.snapshots import RequestSnapshot
 from tests.support.case import Case
 
 BIND = (TcpBind("tcp:80", "0.0.0.0", 80),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from proxyd.interfaces import BudgetSnapshot
+from proxyd.snapshots import BudgetSnapshot
 from tests.ops.records import request
 from tests.ops.test_metrics import NOW, MetricsCase
 

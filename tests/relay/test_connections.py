@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxyd.interfaces import ConnectionSnapshot
 from proxyd.relay.connections import open_connections
+from proxyd.snapshots import ConnectionSnapshot
 from tests.relay.test_session import SessionCase
 
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from proxyd.errors import StartError
-from proxyd.interfaces import ReloadSnapshot
+from proxyd.snapshots import ReloadSnapshot
 from proxyd.upkeep.certificates import LOOK_SECONDS, PATIENCE, CertificateFiles
 from tests.relay.tls.folder import NOW_SECONDS, ROOT, Ends, FolderCase
 from tests.support.authority import DAY, NOW

@@ -13,13 +13,13 @@ from proxyd.config.address import Address, SrvAddress, TcpAddress
 from proxyd.config.health import CheckSpec
 from proxyd.config.pool import ALL, FIRST, PoolSpec, ServerSpec
 from proxyd.config.resolvers import ResolversSpec
-from proxyd.interfaces import NameSnapshot
 from proxyd.policy.agent import heed
 from proxyd.policy.balance import make_balancer
 from proxyd.policy.names import Answer, Service
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import State
+from proxyd.snapshots import NameSnapshot
 from proxyd.upkeep.names import MOST_AT_ONCE, Names
 from proxyd.wire.agent import Report
 from tests.support.case import Case

@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
 from proxyd.frontends.http.variants import Variants
-from proxyd.interfaces import CacheSnapshot
 from proxyd.policy.cachekey import chosen_by, read_url
 from proxyd.policy.cachestore import Memory, Stored
 from proxyd.policy.freshness import Rules
+from proxyd.snapshots import CacheSnapshot
 from proxyd.wire.httpfields import Field
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from attrs import evolve
 from proxyd.frontends.http.connection import HEAD, HttpConnection
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.routed import RoutedSession
-from proxyd.interfaces import RequestSnapshot
 from proxyd.relay.factory import ProxyFactory
+from proxyd.snapshots import RequestSnapshot
 
 LONGEST = 500  # letters of what a client has said
 

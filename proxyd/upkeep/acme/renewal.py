@@ -22,9 +22,9 @@ from twisted.python.failure import Failure
 from proxyd.config.acme import AcmeSpec, CertificateSpec
 from proxyd.config.probes import TlsAsk
 from proxyd.errors import Malformed
-from proxyd.interfaces import AcmeSnapshot
 from proxyd.policy.acme import Answers, late, renew_at
 from proxyd.policy.attempts import Attempts
+from proxyd.snapshots import AcmeSnapshot
 from proxyd.upkeep.acme.client import AcmeClient, AcmeFailed
 from proxyd.upkeep.acme.folder import AcmeFolder
 from proxyd.upkeep.acme.issuance import Issuance

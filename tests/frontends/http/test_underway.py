@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from proxyd.frontends.http.underway import count_requests, open_requests
-from proxyd.interfaces import RequestSnapshot
+from proxyd.snapshots import RequestSnapshot
 from tests.frontends.http.client2 import Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
 from tests.relay.test_session import SessionCase

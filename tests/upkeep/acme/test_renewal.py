@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 import proxyd.upkeep.acme.renewal
 from proxyd.config.acme import AcmeSpec, CertificateSpec, ExternalAccount
-from proxyd.interfaces import AcmeSnapshot
+from proxyd.snapshots import AcmeSnapshot
 from proxyd.upkeep.acme.folder import AcmeFolder
 from proxyd.upkeep.acme.renewal import SECTION, START_SECONDS, AcmeCertificates
 from proxyd.upkeep.fetch import Fetched
