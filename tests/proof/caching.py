@@ -2,8 +2,11 @@
 What does a public suite of tests of RFC 9111 find in our cache, and in three others?
 
 It is http-cache-tests of the registry of npm (https://cache-tests.fyi), which wants node and the network; it
-has a server that answers as each test wants, and a client that looks at what comes through.  Of what it
-requires all must hold but what `KNOWN` has, with why; what it calls optimal, or only looks at, is counted.
+has a server that answers as each test wants, and a client that looks at what comes through.  What it requires
+and what it calls optimal must hold but for what `KNOWN` has, with why; what it only looks at is counted.
+
+We are asked twice, as we are by default and with ``heuristic = 10%``: Traffic Server guesses by default for
+how long an answer is good that does not say, and we only where the operator wants it (`GUESSED`).
 """
 
 from __future__ import annotations
@@ -30,7 +33,14 @@ bind = {front}
 protocol = http
 pool = servers
 cache = pages
+[listener guessing]
+bind = {guessing}
+protocol = http
+pool = servers
+cache = guessed
 [cache pages]
+[cache guessed]
+heuristic = 10%
 [pool servers]
 server a = {server}
 """
@@ -55,15 +65,55 @@ CONFIG proxy.config.log.logfile_dir STRING {folder}
 CONFIG proxy.config.admin.user_id STRING #-1
 """
 
-# What it requires and we do not do, by the beginning of its name.
+# What it wants and we do not do, by the beginning of its name.
 KNOWN = {
-    "age-parse-": "an Age that is none made an answer stale in RFC 7234; by RFC 9111, 5.1, it is not heeded",
-    "stale-close-": "it takes our page of 502 for the stored answer, as that has no field of its server",
-    "headers-store-Set-Cookie": "what is for one is not stored, as with nginx and Varnish",
-    "headers-store-Transfer-Encoding": "a framing that nobody knows is refused",
-    "304-etag-update-response-ETag": "a 304 about another tag is not believed, but the whole asked for",
+    # Of what it requires.
+    "age-parse-": (
+        "an Age that is none made an answer stale in RFC 7234; RFC 9111, 5.1, has caches take the first "
+        "of several and ignore what is no number (httpwg/http-core issue 778, by who wrote these tests)"
+    ),
+    "stale-close-": (
+        "our page of 502 is taken for the stored answer, as it lacks the field in which the server "
+        "counts: all four caches fail here, with pages of their own"
+    ),
+    "headers-store-Set-Cookie": (
+        "what is for one is not stored, as with nginx and Varnish (RFC 9111, 7.3, allows it)"
+    ),
+    "headers-store-Transfer-Encoding": (
+        "its value is a coding that nobody knows: where such a body ends cannot be known, so the answer "
+        "is refused (RFC 9112, 6.3)"
+    ),
+    "304-etag-update-response-ETag": (
+        "a 304 with another strong tag must not update what is stored (RFC 9111, 4.3.4): the whole is "
+        "asked for again, which its server answers with 999"
+    ),
     "304-etag-update-response-Set-Cookie": "what is for one is not stored",
+    # Of what it calls optimal.
+    "other-set-cookie": "what is for one is not stored",
+    "method-POST": (
+        "an answer to a POST is stored for no GET (RFC 9110, 9.3.3, allows it): no request of one client "
+        "with a body makes an answer for others; no cache here does it"
+    ),
+    "vary-normalise-lang-select": (
+        "it wants another Accept-Language answered with what its server chose for the first, as both name "
+        "that language; RFC 9111, 4.1, lets caches compare only what means the same"
+    ),
+    "conditional-lm-fresh-no-lm": (
+        "it wants 304 for an If-Modified-Since an hour before the Date of an answer that has no "
+        "Last-Modified; by RFC 9111, 4.3.2, that Date counts, so the answer may be a newer one"
+    ),
+    "partial-store-partial-reuse-": (
+        "parts are not stored; these announce six bytes by Content-Range and have five, so what is where "
+        "in them could not be known"
+    ),
+    "partial-store-partial-complete": (
+        "it wants a part without a validator completed, which must not be combined with what comes then "
+        "(RFC 9111, 3.4)"
+    ),
 }
+
+# What is optimal where the operator wants it guessed for how long an answer is good.
+GUESSED = "heuristic-"
 
 # Which tests there are, of which kind; those without are required.
 KINDS = """
@@ -151,9 +201,12 @@ async def main(stage: Stage) -> str:
     child = stage.spawn(program("node", "nodejs"), suite / "server" / "server.mjs", environment=told)
     await child.says(rb"Listening on ")
     place = f"127.0.0.1:{server.port}"
-    daemon = await start(stage, SECTIONS.format(front=(front := stage.tcp()).bind, server=place), front)
-    said = []
-    caches = {"proxyd": daemon.front}
+    front, guessing = stage.tcp(), stage.tcp()
+    sections = SECTIONS.format(front=front.bind, guessing=guessing.bind, server=place)
+    await start(stage, sections, front)
+    said: list[str] = []
+    unknown: list[str] = []
+    caches = {"proxyd": front, "proxyd that guesses": guessing}
     for name, begin in (("nginx", nginx), ("Varnish", varnish), ("Traffic Server", traffic_server)):
         caches[name] = begin(stage, place)
     for name, where in caches.items():
@@ -163,12 +216,13 @@ async def main(stage: Stage) -> str:
         for kind in ("required", "optimal", "check"):
             passed, wrong = tally(kinds, results, kind)
             parts.append(f"{passed} of {passed + len(wrong)} {kind}")
-            if name == "proxyd" and kind == "required":
+            if name.startswith("proxyd") and kind != "check":
                 for test in wrong:
-                    print(f"{test}: {results[test]}")
-                unknown = [test for test in wrong if not test.startswith(tuple(KNOWN))]
+                    print(f"{name}: {test} ({kind}): {results[test]}")
+                known = (*KNOWN, GUESSED) if name == "proxyd" else tuple(KNOWN)
+                unknown += [f"{name}: {test}" for test in wrong if not test.startswith(known)]
         said.append(f"{name} {', '.join(parts)}")
-    assert not unknown, f"required, and not done: {unknown}"
+    assert not unknown, f"wanted, and not done: {unknown}"
     return "; ".join(said)
 
 
