@@ -93,7 +93,7 @@ class ComeBack(DaemonCase):
         daemon = await self.relay(
             *(back.place for back in backs),
             pool="balance = roundrobin\naffinity = source ttl=1h\nslow_start = 0s\n"
-            f"check = redis interval=500ms timeout=400ms fall=1 rise=1\n{option}",
+            f"check = redis interval=2s timeout=1900ms slow=200ms fall=1 rise=1\n{option}",
         )
         for name in "abc":
             await daemon.child.says(rf"server {name} \S+ is up".encode())

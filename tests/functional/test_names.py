@@ -161,7 +161,7 @@ class OneServer(NamesCase):
         daemon = await self.daemon(
             f"s = db.example:{self.back.port}",
             f"t = {self.hosts[2]}:{self.back.port} backup",
-            pool="check = tcp interval=300ms timeout=200ms fall=1 rise=1",
+            pool="check = tcp interval=1s timeout=900ms slow=200ms fall=1 rise=1",
         )
         await daemon.child.says(rb"server s \S+ is up: check passed")
         await self.until_it_is(daemon, b"a")
