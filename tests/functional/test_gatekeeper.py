@@ -151,7 +151,7 @@ class AllTogether(Gatekeeper):
 
     async def test_lifetime(self) -> None:
         """A connection ends when its time is over, however lively it is."""
-        await self.guard("max_lifetime = 1s")
+        await self.guard("max_lifetime = 2s")
         peer = await self.stays()
         await peer.sees_either()
         self.assertEqual((await self.daemon.record())["reason"], "lifetime")

@@ -57,7 +57,7 @@ class NamesCase(DaemonCase):
         return await self.start(
             f"[listener front]\nbind = {front.bind}\npool = servers\n[pool servers]\n{lines}\n{pool}",
             front,
-            proxyd=f"resolvers = {self.dns.place} timeout=500ms tries=2 min_ttl=1s hosts=none",
+            proxyd=f"resolvers = {self.dns.place} timeout=2s tries=2 min_ttl=1s hosts=none",
         )
 
     async def who(self, daemon: Daemon, size: int = 1) -> bytes:

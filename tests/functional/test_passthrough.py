@@ -337,7 +337,7 @@ class NotTls(TlsCase):
     async def test_silence(self) -> None:
         """A client that owes its ClientHello, or a part of it, is closed after opening_timeout."""
         place, server = recording(self.stage)
-        daemon = await self.route({"rest": place}, {}, listener=f"{REST}\nopening_timeout = 250ms")
+        daemon = await self.route({"rest": place}, {}, listener=f"{REST}\nopening_timeout = 2s")
         clients = [self.stage.connect(daemon.front) for _ in range(2)]
         clients[0].send(hello("api.example")[:20])
         await gatherResults([client.sees_either() for client in clients])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Optional
 
 from OpenSSL import SSL
@@ -247,18 +248,18 @@ class Raw(Before):
 
     async def test_too_slow(self) -> None:
         """A header that is not whole after opening_timeout is waited for no longer."""
-        await self.serve(f"{TRUSTING}\nopening_timeout = 200ms")
+        await self.serve(f"{TRUSTING}\nopening_timeout = 1s")
         for said, detail in ((b"", "it said nothing"), (b"PROXY T", "7 bytes of a PROXY header")):
             record = await self.refused(said, "opening_timeout")
             self.assertEqual(record["detail"], detail)
-            self.assertGreaterEqual(record["total_seconds"], 0.2)
+            self.assertGreaterEqual(record["total_seconds"], 1.0)
         self.assertEqual(await self.counted("opening_timeout"), 2)
 
 
 class InsideTls(Before):
     """TLS that Twisted ends."""
 
-    async def serve_inside(self) -> Place:
+    async def serve_inside(self, listener: str = "") -> Place:
         """A daemon that ends TLS and wants the header inside; where it listens."""
         both = self.stage.folder / "both.pem"
         both.write_bytes(key_and_certificate())
@@ -266,7 +267,7 @@ class InsideTls(Before):
         front = self.stage.tcp()
         self.daemon = await self.start(
             f"[listener front]\nbind = ssl:{front.port}:interface={front.host}:privateKey={both}\n"
-            f"pool = servers\nproxy_protocol = inside_tls 127.0.0.0/8\nopening_timeout = 1s\n"
+            f"pool = servers\nproxy_protocol = inside_tls 127.0.0.0/8\n{listener}\n"
             f"[pool servers]\nserver a = {self.recorder.place}\n",
             front,
         )
@@ -281,14 +282,15 @@ class InsideTls(Before):
             tls.setblocking(True)
             tls.set_connect_state()
             tls.do_handshake()
-            tls.sendall(b"no header\r\n" + more)
+            with contextlib.suppress(SSL.SysCallError):  # it may be refused before it has said all
+                tls.sendall(b"no header\r\n" + more)
         records = await self.daemon.records(2)
         self.assertEqual([record["reason"] for record in records], 2 * ["proxy_malformed"])
         await self.daemon.leaves_nothing()
 
     async def test_one_who_does_not_shake_hands(self) -> None:
         """A client without a TLS handshake is closed after opening_timeout, and no server hears of it."""
-        front = await self.serve_inside()
+        front = await self.serve_inside("opening_timeout = 1s")
         with front.socket():
             record = await self.daemon.record()
         self.assertEqual((record["reason"], record["server"]), ("opening_timeout", ""))

@@ -300,19 +300,19 @@ class Requests(DaemonCase):
         self.assertEqual(len(child.out), 4000)
 
     async def test_stopped_server(self) -> None:
-        """With hedge_after, a server that stands still delays no request for longer than that."""
+        """With hedge_after, a server that stands still delays no request for much longer than that."""
         servers = [await nginx_http(self.stage, f"return 200 {name};", name=name) for name in "ab"]
-        pool = f"{KEEP}\nbalance = roundrobin\nhedge_after = 50ms"
+        pool = f"{KEEP}\nbalance = roundrobin\nhedge_after = 500ms"
         daemon = await self.relay(*(each.place for each in servers), pool=pool)
         servers[0].child.signal("STOP")
-        out = await self.curl("--fail", f"http://{daemon.front}/?[1-20]")
-        self.assertEqual(out, b"b" * 20)
-        records = await daemon.records(20)
-        self.assertEqual([record["server"] for record in records], ["b"] * 20)
-        self.assertEqual([record["hedged"] for record in records].count(True), 10)
+        out = await self.curl("--fail", f"http://{daemon.front}/?[1-8]")
+        self.assertEqual(out, b"b" * 8)
+        records = await daemon.records(8)
+        self.assertEqual([record["server"] for record in records], ["b"] * 8)
+        self.assertEqual([record["hedged"] for record in records].count(True), 4)
         metrics = await daemon.metrics()
-        self.assertEqual(metrics['proxyd_hedged_requests_total{pool="servers"}'], 10)
-        self.assertEqual(metrics['proxyd_retry_budget_spent_total{pool="servers"}'], 10)
+        self.assertEqual(metrics['proxyd_hedged_requests_total{pool="servers"}'], 4)
+        self.assertEqual(metrics['proxyd_retry_budget_spent_total{pool="servers"}'], 4)
 
     async def test_killed_client(self) -> None:
         """When a client is killed in the midst of an answer, its server is cut off at once."""

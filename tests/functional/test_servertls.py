@@ -325,7 +325,7 @@ class Agreed(ServerTlsCase):
         self.addCleanup(listening.stopListening)
         daemon = await self.serve(
             down=f"tls = ca={self.ca} name={HOST}\nserver a = {one}\nserver b = {two}\non_down = close\n"
-            f"affinity = source\ncheck = tcp address={watched} interval=200ms timeout=100ms fall=1"
+            f"affinity = source\ncheck = tcp address={watched} interval=1s timeout=900ms fall=1"
         )
         await daemon.child.says(rb"server a \S+ is up: check passed")
         peers = [self.stage.connect(self.fronts[f"down-{datapath}"]) for datapath in DATAPATHS]

@@ -142,7 +142,7 @@ class Clients(TerminationCase):
             )
             pools[name] = server.place
         conditions = {"names": "sni = b.example", "h2": "alpn = h2", "http": "speaks = http"}
-        listener = f"tls = {self.certs} alpn=h2,http/1.1\npool = rest\nopening_timeout = 1s"
+        listener = f"tls = {self.certs} alpn=h2,http/1.1\npool = rest"
         daemon = await self.route(pools, conditions, listener=listener)
         for host, option, pool in (
             ("a.example", "--http2", "h2"),
@@ -228,7 +228,7 @@ class Clients(TerminationCase):
         """Who does not shake hands is closed in time, and no server hears of it."""
         self.put(BETWEEN.issue("a.example"), "a.pem")
         server = await recorder(self.stage)
-        daemon = await self.serve(server.place, listener="handshake_timeout = 200ms\nmax_handshakes = 1")
+        daemon = await self.serve(server.place, listener="handshake_timeout = 2s\nmax_handshakes = 1")
         with daemon.front.socket(), daemon.front.socket() as second:
             self.assertEqual(second.recv(1), b"")
             records = await daemon.records(2)
