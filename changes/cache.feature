@@ -2,3 +2,6 @@ Answers are stored and given again without asking a server, by RFC 9111: a `[cac
 routes with `protocol = http` name it in `cache`. A thousand clients that want the same have a server asked once,
 stale answers are used while a new one is fetched or when servers fail (RFC 5861), a scan drives out nothing that others
 come back for, clients are told by Cache-Status (RFC 9211), and with `path =` a restart forgets nothing.
+
+What is on the disk is known in 70 bytes of memory an answer, and in `disk_index` at most; purging by a prefix or a tag
+holds from that moment on, however much is stored, and holds nobody up.

@@ -167,7 +167,7 @@ class ProxyService(Service):
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
-        self.caches = {spec.name: Cache(spec, reactor.seconds, self._in_thread) for spec in config.caches}
+        self.caches = {spec.name: Cache(spec, reactor, self._in_thread) for spec in config.caches}
         self.frontends = self._make_frontends()
         self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
         self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)

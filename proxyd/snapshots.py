@@ -186,13 +186,33 @@ class CountersSnapshot:
 
 
 @frozen
+class DiskSnapshot:
+    """
+    What is on the disk: how many answers, and the bytes that they use, of so many.
+
+    ``index`` is the memory that is used to know of them, of ``index_size`` bytes; ``evicted`` is how many had
+    to make room, ``purged`` how many were found to be purged, and ``skipped`` how many were not written.
+    """
+
+    entries: int
+    used: int
+    size: int
+    index: int
+    index_size: int
+    evicted: int = 0
+    purged: int = 0
+    skipped: int = 0
+
+
+@frozen
 class CacheSnapshot:
     """
     What is stored: how many answers, and the bytes that they use, of so many.
 
-    ``requests`` has how many had what of it, by the words of `RequestRecord`; ``evicted`` is how many
-    answers had to make room so far, ``purged`` how many were thrown away by the operator, and ``saved`` how
-    many bytes were sent without asking a server.  The same of the disk is 0 where nothing is stored there.
+    ``requests`` has how many had what of it, by the words of `RequestRecord`; ``evicted`` is how many answers
+    had to make room so far, ``purged`` how many were thrown away by the operator, and ``saved`` how many
+    bytes were sent without asking a server.  ``purging`` says that something that was purged is there still,
+    though it is not given any more.  ``disk`` is None where nothing is stored there.
     """
 
     name: str
@@ -203,9 +223,8 @@ class CacheSnapshot:
     evicted: int = 0
     purged: int = 0
     saved: int = 0
-    disk_entries: int = 0
-    disk_used: int = 0
-    disk_size: int = 0
+    purging: bool = False
+    disk: Optional[DiskSnapshot] = None
 
 
 @frozen

@@ -50,7 +50,8 @@ def _purge(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
     else:
-        print(f"answers purged: {answer['purged']}")
+        rest = "; what is left is given no more, and is being removed" if answer["going_on"] else ""
+        print(f"answers purged: {answer['purged']}{rest}")
     return 0
 
 

@@ -47,6 +47,7 @@ class CacheSpec:
     purge: tuple[Network, ...] = ()
     path: str = ""
     disk_size: int = 1024 * 1024 * 1024
+    disk_index: int = 64 * 1024 * 1024
 
 
 @frozen
@@ -189,9 +190,17 @@ OPTIONS = (
     Option(
         "disk_size",
         Size(),
-        "So much of the disk is used there. Each answer takes 4k at least, and some 600 bytes of memory.",
+        "So much of the disk is used there. Each answer takes 8k at least.",
         "disk_size = 20G",
         default="1G",
+    ),
+    Option(
+        "disk_index",
+        Size(),
+        "So much memory is used to know what is there: 70 bytes an answer. When there are more, those go "
+        "that have not been asked for again.",
+        "disk_index = 256M",
+        default="64M",
     ),
 )
 
@@ -200,11 +209,12 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a cache: each an option, and what is wrong with it."""
     if given.get("max_object", 0) > given.get("size", CacheSpec("").size):
         yield "max_object", "is more than size, so nothing of that length could be stored"
-    if "disk_size" in given and "path" not in given:
-        yield (
-            "disk_size",
-            "is of a folder, and there is none; write path = /var/cache/proxyd/pages, for example",
-        )
+    for option in ("disk_size", "disk_index"):
+        if option in given and "path" not in given:
+            yield (
+                option,
+                "is of a folder, and there is none; write path = /var/cache/proxyd/pages, for example",
+            )
     statuses = [status for status, _ in given.get("negative", ())]
     for status in {status for status in statuses if statuses.count(status) > 1}:
         yield "negative", f"{status} is given twice"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Iterator, Optional, Protocol
 
+from attrs import asdict
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from twisted.logger import Logger
@@ -32,10 +33,10 @@ class Purgeable(Protocol):
         """Throw away what is stored of a URL; how many answers.  Raises `proxyd.errors.Malformed`."""
 
     def purge_tag(self, tag: bytes) -> int:
-        """The same of all that have a tag."""
+        """The same of all that have a tag; how many so far."""
 
-    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
-        """The same of all URLs that begin so, step by step; how many so far."""
+    def purge_prefix(self, prefix: bytes) -> int:
+        """The same of all URLs that begin so."""
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -63,12 +64,35 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     disk_used = GaugeMetricFamily("proxyd_cache_disk_used_bytes", "Disk that they use.", labels=label)
     disk_size = GaugeMetricFamily("proxyd_cache_disk_size_bytes", "Disk that they may use.", labels=label)
+    index_used = GaugeMetricFamily(
+        "proxyd_cache_disk_index_used_bytes", "Memory that is used to know what is on the disk.", labels=label
+    )
+    index_size = GaugeMetricFamily(
+        "proxyd_cache_disk_index_size_bytes", "Memory that may be used for that.", labels=label
+    )
+    disk_evicted = CounterMetricFamily(
+        "proxyd_cache_disk_evicted", "Answers on the disk that had to make room for others.", labels=label
+    )
+    disk_purged = CounterMetricFamily(
+        "proxyd_cache_disk_purged", "Answers on the disk that were found to be purged.", labels=label
+    )
+    disk_skipped = CounterMetricFamily(
+        "proxyd_cache_disk_skipped",
+        "Answers that were not written to the disk, which was busy.",
+        labels=label,
+    )
     for cache in snapshot.caches:
         name = (cache.name,)
-        if cache.disk_size:
-            disk_entries.add_metric(name, cache.disk_entries)
-            disk_used.add_metric(name, cache.disk_used)
-            disk_size.add_metric(name, cache.disk_size)
+        disk = cache.disk
+        if disk is not None:
+            disk_entries.add_metric(name, disk.entries)
+            disk_used.add_metric(name, disk.used)
+            disk_size.add_metric(name, disk.size)
+            index_used.add_metric(name, disk.index)
+            index_size.add_metric(name, disk.index_size)
+            disk_evicted.add_metric(name, disk.evicted)
+            disk_purged.add_metric(name, disk.purged)
+            disk_skipped.add_metric(name, disk.skipped)
         for result, count in cache.requests:
             requests.add_metric((cache.name, result), count)
         saved.add_metric(name, cache.saved)
@@ -78,6 +102,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         used.add_metric(name, cache.used)
         size.add_metric(name, cache.size)
     yield from (requests, saved, evicted, purged, entries, used, size, disk_entries, disk_used, disk_size)
+    yield from (index_used, index_size, disk_evicted, disk_purged, disk_skipped)
 
 
 def _list(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -94,9 +119,8 @@ def _row(cache: CacheSnapshot) -> Answer:
         "evicted": cache.evicted,
         "purged": cache.purged,
         "saved": cache.saved,
-        "disk_entries": cache.disk_entries,
-        "disk_used": cache.disk_used,
-        "disk_size": cache.disk_size,
+        "purging": cache.purging,
+        "disk": None if cache.disk is None else asdict(cache.disk),
     }
 
 
@@ -116,7 +140,7 @@ def _purge(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
         elif way == TAG:
             count = cache.purge_tag(text.encode("utf-8"))
         else:
-            count = max(cache.purge_prefix(text.encode("utf-8")), default=0)
+            count = cache.purge_prefix(text.encode("utf-8"))
     except Malformed as wrong:
         raise Declined("bad_parameter", f"{way}: {wrong}") from None
     who = f"{caller} (pid {caller.pid})" if caller else NOBODY_KNOWN
@@ -128,7 +152,7 @@ def _purge(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
         way=way,
         text=text,
     )
-    return {"cache": name, "purged": count}
+    return {"cache": name, "purged": count, "going_on": way != URL and cache.snapshot().purging}
 
 
 COMMANDS = (

@@ -1,19 +1,20 @@
 """
 What is stored, and how is it found again?
 
-A `Store` knows answers by their URLs.  For one URL there may be several: by the way that requests take, and
+`Memory` knows answers by their URLs.  For one URL there may be several: by the way that requests take, and
 by what they say in the fields that an answer names in Vary.  The sizes of all of them stay within a budget
 (`eviction`); they are found by their tags, too, so that what belongs together can be purged together.
 """
 
 from __future__ import annotations
 
-from typing import Any, Generic, Hashable, Iterator, Optional, Sequence, TypeVar
+from typing import Any, Callable, Hashable, Iterator, Optional, Sequence
 
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.encoding import Decision
 from proxyd.policy.eviction import Evictable, S3Fifo
 from proxyd.policy.freshness import Terms, values
+from proxyd.policy.purging import Rule, Voids
 from proxyd.wire.httpfields import Field
 
 VARIANTS = 32  # of one URL; a server that says Vary: User-Agent has no end of them
@@ -27,58 +28,37 @@ OF_A_TAG = 400  # by which it is found; of a tag that many have it is less
 
 TOLD = 1000  # answers of which is kept what was prepared
 
-PURGED_IN_A_STEP = 5000  # URLs that are looked at
+PURGED_IN_A_STEP = 2000  # answers that are thrown away, or URLs that are looked at
+
+_VOID = -1  # the turn of what was purged
 
 
-class Filed(Evictable):
+class Stored(Evictable):
     """
-    One answer, as it is found: ``names`` are the fields of requests that it goes by, ``chosen`` what these
-    say.
+    One answer: ``names`` are the fields of requests that it goes by, ``chosen`` what these say.
 
     ``live`` says that it is the store's still; who holds on to one that is not may go on sending it.
+    ``told`` is whose who sends it.  ``variants`` are the same answer as it leaves by decisions of
+    compression, its body in a ``coding`` or not; they live and go with it.
     """
 
-    __slots__ = ("chosen", "live", "names", "tags", "url", "way")
-
-    def __init__(
-        self,
-        url: bytes,
-        way: bytes,
-        names: tuple[bytes, ...],
-        chosen: tuple[bytes, ...],
-        tags: frozenset[bytes],
-        size: int,
-    ) -> None:
-        super().__init__(size)
-        self.url = url
-        self.way = way
-        self.names = names
-        self.chosen = chosen
-        self.tags = tags
-        self.live = False
-
-    @property
-    def name(self) -> Hashable:
-        return self.url, self.way, self.chosen
-
-    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
-        """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
-        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
-
-    def same_as(self, other: Filed) -> bool:
-        """Whether both are answers to the same."""
-        return self.way == other.way and self.names == other.names and self.chosen == other.chosen
-
-
-class Stored(Filed):
-    """
-    The same with all that is sent; ``told`` is whose who sends it.
-
-    ``variants`` are the same answer as it leaves by decisions of compression, its body in a ``coding`` or
-    not; they live and go with it.
-    """
-
-    __slots__ = ("body", "coding", "fields", "reason", "status", "terms", "told", "variants")
+    __slots__ = (
+        "body",
+        "chosen",
+        "coding",
+        "fields",
+        "live",
+        "names",
+        "reason",
+        "status",
+        "tags",
+        "terms",
+        "told",
+        "turn",
+        "url",
+        "variants",
+        "way",
+    )
 
     def __init__(
         self,
@@ -95,7 +75,14 @@ class Stored(Filed):
         head = sum(2 * len(field[2]) + OF_A_FIELD for field in fields)
         tags = tags_of(fields)
         found = 2 * len(url) + len(way) + sum(map(len, (*names, *chosen, *tags))) + OF_A_TAG * len(tags)
-        super().__init__(url, way, names, chosen, tags, len(body) + head + found + OVERHEAD)
+        super().__init__(len(body) + head + found + OVERHEAD)
+        self.url = url
+        self.way = way
+        self.names = names
+        self.chosen = chosen
+        self.tags = tags
+        self.live = False
+        self.turn = 0  # in which it was stored (`proxyd.policy.purging`)
         self.status = status
         self.reason = reason
         self.fields = fields
@@ -104,6 +91,18 @@ class Stored(Filed):
         self.told: Any = None
         self.coding = ""
         self.variants: dict[Decision, Stored] = {}
+
+    @property
+    def name(self) -> Hashable:
+        return self.url, self.way, self.chosen
+
+    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
+        """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
+        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
+
+    def same_as(self, other: Stored) -> bool:
+        """Whether both are answers to the same."""
+        return self.way == other.way and self.names == other.names and self.chosen == other.chosen
 
     def renewed(self, fields: Sequence[Field], terms: Terms) -> Stored:
         """The same after its server has said that it is still good."""
@@ -136,19 +135,18 @@ def tags_of(fields: Sequence[Field]) -> frozenset[bytes]:
     return frozenset([each for each in found if 0 < len(each) <= LONGEST_TAG][:TAGS])
 
 
-Kept = TypeVar("Kept", bound=Filed)
-
-
-class Store(Generic[Kept]):
-    """Answers whose sizes together are ``budget`` bytes at most."""
+class Memory:
+    """
+    Answers whose sizes together are ``budget`` bytes at most, and what was prepared of those that were asked
+    for last.
+    """
 
     def __init__(self, budget: int) -> None:
-        self._kept: S3Fifo[Kept] = S3Fifo(budget)
-        self._by_url: dict[bytes, list[Kept]] = {}
-        self._by_tag: dict[bytes, set[Kept]] = {}
-
-    def forgotten(self, stored: Kept) -> None:
-        """It is not the store's any more; called once for each."""
+        self._kept: S3Fifo[Stored] = S3Fifo(budget)
+        self._by_url: dict[bytes, list[Stored]] = {}
+        self._by_tag: dict[bytes, set[Stored]] = {}
+        self._told: dict[Stored, None] = {}
+        self.voids = Voids()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -168,23 +166,27 @@ class Store(Generic[Kept]):
         """How many answers have gone for want of room, ever."""
         return self._kept.evicted
 
-    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Kept]:
+    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Stored]:
         """The answer to a request that says this, if there is one; the newest, if there are several."""
         for stored in self._by_url.get(url, ()):
-            if stored.answers(way, fields):
+            if stored.answers(way, fields) and not (self.voids and self.is_void(stored)):
                 stored.touch()
                 return stored
         return None
+
+    def is_void(self, stored: Stored) -> bool:
+        """Whether it was purged, be it in the store still or not."""
+        return stored.turn == _VOID or self.voids.have(stored.turn, stored.url, stored.tags)
 
     def names(self, url: bytes) -> tuple[bytes, ...]:
         """The fields of requests by which answers for a URL are known to be chosen."""
         return tuple(sorted({name for stored in self._by_url.get(url, ()) for name in stored.names}))
 
-    def like(self, stored: Filed) -> Optional[Kept]:
+    def like(self, stored: Stored) -> Optional[Stored]:
         """The one that is an answer to the same as this, if there is one."""
         return next((other for other in self._by_url.get(stored.url, ()) if other.same_as(stored)), None)
 
-    def put(self, stored: Kept) -> None:
+    def put(self, stored: Stored) -> None:
         """Keep it, in the place of the one that was an answer to the same."""
         proven = False
         other = self.like(stored)
@@ -197,11 +199,13 @@ class Store(Generic[Kept]):
         variants.insert(0, stored)
         for tag in stored.tags:
             self._by_tag.setdefault(tag, set()).add(stored)
-        stored.live = True
+        stored.live, stored.turn = True, self.voids.turn
+        for variant in stored.variants.values():
+            variant.live = True
         for gone in self._kept.add(stored, proven):
             self._forget(gone)
 
-    def drop(self, stored: Kept) -> None:
+    def drop(self, stored: Stored) -> None:
         """It is not to be used any more."""
         if stored.live:
             self._kept.remove(stored)
@@ -211,28 +215,48 @@ class Store(Generic[Kept]):
         """Drop the answers for a URL; how many there were."""
         found = list(self._by_url.get(url, ()))
         for stored in found:
-            self.drop(stored)
+            self._purge(stored)
         return len(found)
 
-    def purge_tag(self, tag: bytes) -> int:
-        """Drop the answers with a tag; how many there were."""
-        found = list(self._by_tag.get(tag, ()))
-        for stored in found:
-            self.drop(stored)
-        return len(found)
+    def purge_tag(self, tag: bytes) -> Iterator[int]:
+        """
+        Drop the answers with a tag, in steps; how many there were, step by step.
+
+        None of them is found any more as soon as this is called.
+        """
+        rule = self.voids.add(tag=tag)
+        if rule.tag is None:  # there are too many rules: all is meant
+            return self._sweep(rule, list(self._by_url), self._of_url)
+        return self._sweep(rule, list(self._by_tag.get(tag, ())), lambda stored: (stored,))
 
     def purge_prefix(self, prefix: bytes) -> Iterator[int]:
-        """Drop the answers whose URLs begin with this, in steps; how many there were, so far."""
-        count = 0
-        urls = list(self._by_url)
-        for place in range(0, len(urls), PURGED_IN_A_STEP):
-            for url in urls[place : place + PURGED_IN_A_STEP]:
-                if url.startswith(prefix):
-                    count += self.purge_url(url)
+        """The same of the answers whose URLs begin with this."""
+        rule = self.voids.add(prefix=prefix)
+        return self._sweep(rule, list(self._by_url), self._of_url)
+
+    def _of_url(self, url: bytes) -> Sequence[Stored]:
+        return tuple(self._by_url.get(url, ()))
+
+    def _sweep(
+        self, rule: Rule, those: Sequence[Any], answers: Callable[[Any], Sequence[Stored]]
+    ) -> Iterator[int]:
+        """Drop those of the answers that a rule is about; behind the last step it is over."""
+        for place in range(0, len(those) or 1, PURGED_IN_A_STEP):
+            count = 0
+            for each in those[place : place + PURGED_IN_A_STEP]:
+                for stored in answers(each):
+                    if stored.live and stored.turn < rule.turn and rule.meets(stored.url, stored.tags):
+                        self._purge(stored)
+                        count += 1
+            if place + PURGED_IN_A_STEP >= len(those):
+                self.voids.over((rule,))
             yield count
 
-    def _forget(self, stored: Kept) -> None:
-        stored.live = False
+    def _purge(self, stored: Stored) -> None:
+        self.drop(stored)
+        stored.turn = _VOID
+
+    def _forget(self, stored: Stored) -> None:
         variants = self._by_url[stored.url]
         variants.remove(stored)
         if not variants:
@@ -242,20 +266,10 @@ class Store(Generic[Kept]):
             tagged.discard(stored)
             if not tagged:
                 del self._by_tag[tag]
-        self.forgotten(stored)
-
-
-class Memory(Store[Stored]):
-    """Answers in memory, and what was prepared of those that were asked for last."""
-
-    def __init__(self, budget: int) -> None:
-        super().__init__(budget)
-        self._told: dict[Stored, None] = {}
-
-    def put(self, stored: Stored) -> None:
-        super().put(stored)
-        for variant in stored.variants.values():
-            variant.live = stored.live
+        for each in (stored, *stored.variants.values()):
+            each.live = False
+            each.told = None
+            self._told.pop(each, None)
 
     def vary(self, stored: Stored, decision: Decision, body: bytes) -> Stored:
         """What leaves by a decision, with this body: kept as a part of the answer, if that is kept."""
@@ -276,9 +290,3 @@ class Memory(Store[Stored]):
             del self._told[oldest]
             oldest.told = None
         self._told[stored] = None
-
-    def forgotten(self, stored: Stored) -> None:
-        for each in (stored, *stored.variants.values()):
-            each.live = False
-            each.told = None
-            self._told.pop(each, None)

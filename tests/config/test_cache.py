@@ -86,8 +86,9 @@ cache = off
         two = "".join(f"[cache {name}]\npath = /var/cache/p\n" for name in ("pages", "others"))
         found = self.problems(FRONT % "cache = pages" + "\n" + two)
         self.assertIn("path: is that of [cache pages], too; each needs a folder of its own", found[0])
-        found = self.problems(FRONT % "cache = pages" + "\n[cache pages]\ndisk_size = 1G\n")
-        self.assertIn("disk_size: is of a folder, and there is none", found[0])
+        for option in ("disk_size", "disk_index"):
+            found = self.problems(FRONT % "cache = pages" + f"\n[cache pages]\n{option} = 1G\n")
+            self.assertIn(f"{option}: is of a folder, and there is none", found[0])
 
     def test_references(self) -> None:
         """One that is not there is missed, and whoever speaks no HTTP has nothing to store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
@@ -10,10 +10,11 @@ from proxyd.errors import Malformed
 from proxyd.ops.cache import families
 from proxyd.ops.command import Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
-from proxyd.snapshots import CacheSnapshot, Snapshot
+from proxyd.snapshots import CacheSnapshot, DiskSnapshot, Snapshot
 from tests.support.case import Case
 
-SEEN = CacheSnapshot("pages", (("hit", 3), ("miss", 1)), 5, 700, 1000, 2, 4, 9000, 6, 70, 80)
+DISK = DiskSnapshot(6, 70, 80, 20, 90, 1, 3, 8)
+SEEN = CacheSnapshot("pages", (("hit", 3), ("miss", 1)), 5, 700, 1000, 2, 4, 9000, True, DISK)
 
 
 class Pages:
@@ -35,9 +36,9 @@ class Pages:
         self.purged.append(tag)
         return 2
 
-    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
+    def purge_prefix(self, prefix: bytes) -> int:
         self.purged.append(prefix)
-        yield from (1, 3)
+        return 3
 
 
 class CacheCommands(Case):
@@ -57,7 +58,11 @@ class CacheCommands(Case):
                 {
                     "name": "pages", "entries": 5, "used": 700, "size": 1000, "evicted": 2, "purged": 4,
                     "saved": 9000, "requests": {"hit": 3, "miss": 1},
-                    "disk_entries": 6, "disk_used": 70, "disk_size": 80,
+                    "purging": True,
+                    "disk": {
+                        "entries": 6, "used": 70, "size": 80, "index": 20, "index_size": 90,
+                        "evicted": 1, "purged": 3, "skipped": 8,
+                    },
                 }
             ],
         )  # fmt: skip
@@ -65,9 +70,9 @@ class CacheCommands(Case):
     def test_purge(self) -> None:
         """By URL, tag and beginning; who did it is in the log."""
         with capturedLogs() as events:
-            self.assertEqual(self.do("cache purge", cache="pages", url="http://a/")["purged"], 1)
-            self.assertEqual(self.do("cache purge", cache="pages", tag="t")["purged"], 2)
-            self.assertEqual(self.do("cache purge", cache="pages", prefix="http://a/")["purged"], 3)
+            for given, count in (({"url": "http://a/"}, 1), ({"tag": "t"}, 2), ({"prefix": "http://a/"}, 3)):
+                told = self.do("cache purge", cache="pages", **given)
+                self.assertEqual(told, {"cache": "pages", "purged": count, "going_on": count > 1})
         self.assertEqual(self.pages.purged, ["http://a/", b"t", b"http://a/"])
         self.assertEqual(
             formatEvent(events[1]), "admin: uid 0 (pid 99) has purged 2 answers of [cache pages], tag 't'"
@@ -107,6 +112,11 @@ class Families(Case):
                 ("proxyd_cache_disk_entries", "pages"): 6,
                 ("proxyd_cache_disk_used_bytes", "pages"): 70,
                 ("proxyd_cache_disk_size_bytes", "pages"): 80,
+                ("proxyd_cache_disk_index_used_bytes", "pages"): 20,
+                ("proxyd_cache_disk_index_size_bytes", "pages"): 90,
+                ("proxyd_cache_disk_evicted_total", "pages"): 1,
+                ("proxyd_cache_disk_purged_total", "pages"): 3,
+                ("proxyd_cache_disk_skipped_total", "pages"): 8,
             },
         )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, Iterator
 
-from proxyd.policy import cachestore
+from proxyd.policy import cachestore, purging
 from proxyd.policy.cachekey import chosen_by
-from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Memory, Store, Stored, tags_of
+from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Memory, Stored, tags_of
 from proxyd.policy.encoding import VARIES, Decision
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import Field, parse_field
@@ -31,7 +31,7 @@ def made(
 
 class Stores(Case):
     def setUp(self) -> None:
-        self.store: Store[Stored] = Store(1 << 20)
+        self.store = Memory(1 << 20)
 
     def body(self, url: bytes = b"http://a/", *lines: bytes, way: bytes = b"p") -> Any:
         found = self.store.find(url, way, fields(*lines))
@@ -107,18 +107,71 @@ class Stores(Case):
             self.store.put(made(b"http://a/%d" % number, b"x", tag, x=b"1"))
         self.assertEqual(self.store.purge_url(b"http://a/0"), 2)
         self.assertEqual(self.store.purge_url(b"http://a/0"), 0)
-        self.assertEqual(self.store.purge_tag(b"n1"), 6)
-        self.assertEqual(self.store.purge_tag(b"none"), 0)
+        self.assertEqual(list(self.store.purge_tag(b"n1")), [6])
+        self.assertEqual(list(self.store.purge_tag(b"none")), [0])
         self.patch(cachestore, "PURGED_IN_A_STEP", 1)
-        self.assertEqual(list(self.store.purge_prefix(b"http://a/2")), [2, 2])
-        self.assertEqual(list(self.store.purge_prefix(b"http://"))[-1], 2)
+        self.assertEqual(list(self.store.purge_prefix(b"http://a/2")), [2, 0])
+        self.assertEqual(list(self.store.purge_prefix(b"http://")), [2])
+        self.assertEqual(list(self.store.purge_prefix(b"http://")), [0])
         self.assertEqual((len(self.store), self.store.used), (0, 0))
         self.assertEqual((self.store._by_url, self.store._by_tag), ({}, {}))
+
+    def test_purged_in_steps(self) -> None:
+        """From the first moment on none is found that was purged; those that come later are."""
+        self.patch(cachestore, "PURGED_IN_A_STEP", 3)
+        random = Random(8)
+        for _ in range(100):
+            store, good = Memory(1 << 20), dict[bytes, Stored]()
+            sweeps: list[Iterator[int]] = []
+            for _ in range(200):
+                what, number = random.random(), random.randrange(30)
+                url = b"http://a/%d/%d" % (number % 3, number)
+                if what < 0.5:
+                    good[url] = made(url, b"x", b"Cache-Tag: %d" % (number % 4))
+                    store.put(good[url])
+                elif what < 0.55:
+                    tag = b"%d" % random.randrange(4)
+                    sweeps.append(store.purge_tag(tag))
+                    good = {url: stored for url, stored in good.items() if tag not in stored.tags}
+                elif what < 0.6:
+                    prefix = b"http://a/%d" % random.randrange(3)
+                    sweeps.append(store.purge_prefix(prefix))
+                    good = {url: stored for url, stored in good.items() if not url.startswith(prefix)}
+                elif sweeps:
+                    sweep = random.choice(sweeps)
+                    if next(sweep, None) is None:
+                        sweeps.remove(sweep)
+                self.assertIs(store.find(url, b"p", []), good.get(url))
+            for sweep in sweeps:
+                list(sweep)
+            self.assertFalse(store.voids)
+            self.assertEqual(len(store), len(good))
+
+    def test_void(self) -> None:
+        """What was purged is known to be, also when it is in the store no more; what has gone is not."""
+        one, two, three = made(), made(b"http://b/", b"x", b"Cache-Tag: t"), made(b"http://c/")
+        for stored in (one, two, three):
+            self.store.put(stored)
+        self.store.purge_url(b"http://a/")
+        sweep = self.store.purge_tag(b"t")
+        self.assertEqual([self.store.is_void(stored) for stored in (one, two, three)], [True, True, False])
+        list(sweep)
+        self.store.drop(three)
+        self.assertEqual([self.store.is_void(stored) for stored in (one, two, three)], [True, True, False])
+
+    def test_too_many_rules(self) -> None:
+        """Who purges tag after tag, faster than it is swept, has all thrown away in the end."""
+        self.patch(purging, "MOST_RULES", 2)
+        self.store.put(made())
+        sweeps = [self.store.purge_tag(b"%d" % number) for number in range(3)]
+        self.assertIsNone(self.body())
+        self.assertEqual([sum(sweep) for sweep in sweeps], [0, 0, 1])
+        self.assertFalse(self.store.voids)
 
     def test_tables_agree(self) -> None:
         """Whatever is put, found, dropped and purged, nothing is left in one table that is not in all."""
         random = Random(6)
-        store: Store[Stored] = Store(40 * OVERHEAD)
+        store = Memory(40 * OVERHEAD)
         held: list[Stored] = []
         for _ in range(5000):
             what, url = random.random(), b"http://a/%d" % random.randrange(40)
@@ -129,7 +182,7 @@ class Stores(Case):
             elif what < 0.9:
                 store.find(url, b"p", [])
             elif what < 0.95:
-                store.purge_tag(b"%d" % random.randrange(9))
+                list(store.purge_tag(b"%d" % random.randrange(9)))
             elif held:
                 store.drop(random.choice(held))
             self.assertLessEqual(store.used, 40 * OVERHEAD)

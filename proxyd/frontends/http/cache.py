@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
@@ -59,12 +60,11 @@ MOST_REFRESHES = 100  # of these, behind answers that are used meanwhile
 class Cache:
     """What is stored, and being fetched; ``counts`` are of requests, by the words above."""
 
-    def __init__(
-        self, spec: CacheSpec, seconds: Callable[[], float], in_thread: Optional[InThread] = None
-    ) -> None:
+    def __init__(self, spec: CacheSpec, clock: IReactorTime, in_thread: Optional[InThread] = None) -> None:
         """``in_thread`` does what may wait for the disk, and is there if something is stored there."""
         self.spec = spec
-        self.seconds = seconds
+        self.seconds: Callable[[], float] = clock.seconds
+        self._clock = clock
         self.rules = Rules(
             spec.heuristic / 100,
             tuple(name.encode("ascii") for name in spec.targeted),
@@ -77,8 +77,9 @@ class Cache:
         self.disk: Optional[DiskStore] = None
         if spec.path:
             assert in_thread is not None
-            self.disk = DiskStore(spec.path, spec.disk_size, in_thread, seconds)
-        self._loading: dict[OnDisk, Loading] = {}
+            self.disk = DiskStore(spec.path, spec.disk_size, spec.disk_index, in_thread, clock.seconds)
+        self._loading: dict[int, Loading] = {}  # by the numbers of files
+        self._purges: list[Iterator[int]] = []  # of which something is left to do
         self.counts = dict.fromkeys(WORDS, 0)
         self.saved = 0  # bytes that were sent without asking a server
         self.purged = 0
@@ -114,13 +115,13 @@ class Cache:
 
     def load(self, known: OnDisk) -> Loading:
         """Get it from the disk; what all wait for who ask for it."""
-        loading = self._loading.get(known)
+        loading = self._loading.get(known.number)
         if loading is None:
             assert self.disk is not None
-            loading = self._loading[known] = Loading(self)
+            loading = self._loading[known.number] = Loading(self)
 
             def came(stored: Optional[Stored]) -> None:
-                del self._loading[known]
+                del self._loading[known.number]
                 if stored is not None:
                     self.store.put(stored)
                 loading.over(stored)
@@ -162,7 +163,8 @@ class Cache:
         return None
 
     def close(self) -> None:
-        """Nobody waits for what is being fetched any more, and nothing more is written, or made."""
+        """Nobody waits for what is being fetched any more, and nothing more is written, made or swept."""
+        self._purges = []
         self.variants.close()
         if self.disk is not None:
             self.disk.close()
@@ -210,26 +212,48 @@ class Cache:
         """The same of a URL as people write it.  Raises `proxyd.errors.Malformed`."""
         return self.purge_url(read_url(url.encode("utf-8")))
 
+    @property
+    def purging(self) -> bool:
+        """Whether something that was purged may still be there, though it is not given any more."""
+        return bool(self.store.voids) or (self.disk is not None and self.disk.purging)
+
     def purge_tag(self, tag: bytes) -> int:
-        """Throw away what has a tag; how many answers there were."""
-        count = self.store.purge_tag(tag)
-        if self.disk is not None:
-            count = max(count, self.disk.purge_tag(tag))
+        """
+        Throw away what has a tag; how many answers in memory have gone so far.
+
+        The others, and those on the disk, are not given any more, and go behind this (`purging`).
+        """
         self._outdate(lambda fetch: True)
+        if self.disk is not None:
+            self.disk.purge(tag=tag)
+        return self._purge(self.store.purge_tag(tag))
+
+    def purge_prefix(self, prefix: bytes) -> int:
+        """The same of what is stored of URLs that begin so."""
+        self._outdate(lambda fetch: fetch.url.startswith(prefix))
+        if self.disk is not None:
+            self.disk.purge(prefix)
+        return self._purge(self.store.purge_prefix(prefix))
+
+    def _purge(self, steps: Iterator[int]) -> int:
+        """Do the first step, and the others in turns behind it."""
+        count = next(steps, 0)
         self.purged += count
+        if self.store.voids:
+            if not self._purges:
+                self._clock.callLater(0, self._purge_more)
+            self._purges.append(steps)
         return count
 
-    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
-        """Throw away what is stored of URLs that begin so, in steps; how many answers there were, so far."""
-        self._outdate(lambda fetch: fetch.url.startswith(prefix))
-        count = 0
-        for count in self.store.purge_prefix(prefix):
-            yield count
-        if self.disk is not None:
-            for others in self.disk.purge_prefix(prefix):
-                count = max(count, others)
-                yield count
-        self.purged += count
+    def _purge_more(self) -> None:
+        """Another step."""
+        if self._purges:
+            count = next(self._purges[0], None)
+            if count is None:
+                del self._purges[0]
+            self.purged += count or 0
+        if self._purges:
+            self._clock.callLater(0, self._purge_more)
 
     def _outdate(self, which: Callable[[Fetch], bool]) -> None:
         for fetches in self._fetches.values():
@@ -248,9 +272,8 @@ class Cache:
             store.evicted,
             self.purged,
             self.saved,
-            0 if self.disk is None else len(self.disk),
-            0 if self.disk is None else self.disk.used,
-            0 if self.disk is None else self.disk.budget,
+            self.purging,
+            None if self.disk is None else self.disk.snapshot(),
         )
 
 

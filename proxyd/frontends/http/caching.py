@@ -128,8 +128,11 @@ class CachingSession(GivingSession):
         wished = self._wish
         if wished.no_store:
             return False
-        stored = cache.store.find(self.url, self.way, said.fields) or self.loaded
-        self.loaded = None  # should it be of no use, it is not to be had again from here
+        stored = cache.store.find(self.url, self.way, said.fields)
+        if self.loaded is not None:
+            if stored is None and cache.disk is not None and cache.disk.has(self.loaded):
+                stored = self.loaded  # for which there was no room in memory
+            self.loaded = None  # should it be of no use, it is not to be had again from here
         if stored is not None:
             what = judge(stored.terms, wished, self._began)
             if what != VALIDATE:

@@ -1,90 +1,121 @@
 """
 How does what is stored survive a restart?
 
-A `DiskStore` has a file for each answer (`proxyd.wire.cachefile`), and in memory what is needed to find it.
-All work on files is done in threads.  A file is written beside, and renamed when it is whole, so that a
-process that is killed leaves whole files and remainders, which are thrown away at the start; what a power cut
-tears is noticed by its digests when it is read.  So nothing waits for the disk (fsync), and nothing torn is
-served.
+A `DiskStore` has a file for each answer (`proxyd.wire.cachefile`), and in memory what is needed to find it
+(`proxyd.policy.diskindex`).  All work on files is done in threads.  A file is written beside, and renamed
+when it is whole, so that a process that is killed leaves whole files and remainders, which are thrown away at
+the start; what a power cut tears is noticed by its digests when it is read.  So nothing waits for the disk
+(fsync), and nothing torn is served.
 
-What is found here goes to the store in memory, and is served from there.
+What is found here goes to the store in memory, and is served from there.  Which URL and tags an answer has
+its file alone knows for sure: what is purged by a prefix or a tag is not given from that moment on
+(`proxyd.policy.purging`), and a sweep reads the heads of those files that may be meant.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from functools import partial
-from secrets import token_hex
-from typing import Any, Callable, Iterator, Optional, Sequence
+from secrets import randbits
+from typing import Any, Callable, Optional, Sequence
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from proxyd.errors import Malformed
-from proxyd.policy.cachestore import Filed, Store, Stored
-from proxyd.policy.freshness import Terms
-from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack, unpack_head
-from proxyd.wire.httpfields import END_TO_END, Field, parse_field
-
-BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
-
-NEW = "new"  # the folder of files that are being written
+from proxyd.frontends.http.diskfiles import (
+    BLOCK,
+    NEW,
+    Head,
+    files,
+    folders,
+    heads,
+    key_of,
+    make_empty,
+    nothing,
+    packed,
+    read_file,
+    size_of,
+    unlink,
+    write_file,
+)
+from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.cachestore import Stored
+from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
+from proxyd.policy.purging import Rule, Voids
+from proxyd.snapshots import DiskSnapshot
+from proxyd.wire.httpfields import Field
 
 MOST_WAITING = 64  # files that wait to be written, beyond which answers are kept in memory alone
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 
-FIRST_READ = 8192  # bytes of a file, in which its head mostly is
-
 SLICE = 250  # files whose heads are taken in one turn
+SWEPT = 1000  # places of the index that are looked at in one turn
 
-MOST_CHANGES = 10_000  # that are noted until it is known what is there; with more nothing of that is used
+MOST_CHANGES = 10_000  # URLs that are noted until it is known what is there; with more all that is is void
 
 InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 log = Logger()
 
 
-class OnDisk(Filed):
-    """What is known of a file: ``written`` is when it was, or will be, and ``ready`` that it is."""
+@frozen
+class OnDisk:
+    """A file that has been found: ``place`` is its in the index."""
 
-    __slots__ = ("path", "ready", "written")
-
-    def __init__(self, values: dict[str, Any], path: str, length: int) -> None:
-        super().__init__(
-            _bytes(values["url"]),
-            _bytes(values["way"]),
-            tuple(_bytes(each) for each in values["names"]),
-            tuple(_bytes(each) for each in values["chosen"]),
-            frozenset(_bytes(each) for each in values["tags"]),
-            size_of(length),
-        )
-        self.path = path
-        self.written = float(values["written"])
-        self.ready = False
-
-    def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
-        return self.ready and super().answers(way, fields)
+    place: int
+    number: int
+    key: Key
 
 
-class DiskStore(Store[OnDisk]):
+class DiskStore:
     """The files of one cache, in a folder that is its own."""
 
-    def __init__(self, folder: str, budget: int, in_thread: InThread, seconds: Callable[[], float]) -> None:
-        super().__init__(budget)
+    def __init__(
+        self, folder: str, budget: int, memory: int, in_thread: InThread, seconds: Callable[[], float]
+    ) -> None:
+        """``budget`` are bytes of the disk, ``memory`` those of what is known of it."""
         self.folder = folder
+        self._memory = memory
+        self.index = DiskIndex(budget, memory, BLOCK)
         self._in_thread = in_thread
         self._seconds = seconds
-        self._waiting = 0  # answers to be written
+        self._writing: dict[
+            int, tuple[int, bytes, frozenset[bytes]]
+        ] = {}  # place, URL and tags, by the number
         self._waiting_bytes = 0
         self._failing = False
         self._learnt = False  # what is there
-        self._changed: set[int] = set()  # until then: the hashes of URLs and of tags that are void
-        self._prefixes: tuple[bytes, ...] = ()  # and how URLs begin that are
-        self._all_void = False
+        self._changed: set[int] = set()  # until then: the hashes of URLs that are void
+        self._voids = Voids()
+        self._sweeping = False
         self._closed = False
         self.skipped = 0  # answers that were not written, since too many waited, or it was too soon
+        self.swept = 0  # answers that were thrown away for being purged by a prefix or a tag
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def purging(self) -> bool:
+        """Whether something that was purged may still be there, though it is not given any more."""
+        return bool(self._voids)
+
+    def snapshot(self) -> DiskSnapshot:
+        """What is known of it at this moment."""
+        index = self.index
+        return DiskSnapshot(
+            len(index),
+            index.used,
+            index.budget,
+            index.memory,
+            self._memory,
+            index.evicted,
+            self.swept,
+            self.skipped,
+        )
 
     def fault(self) -> str:
         """Why nothing can be stored there; "" if nothing is known against it."""
@@ -92,68 +123,148 @@ class DiskStore(Store[OnDisk]):
 
     async def begin(self) -> None:
         """Learn what is there, a few files in a turn."""
-        await self._in_thread(partial(_make_empty, os.path.join(self.folder, NEW)))
-        for name in await self._in_thread(partial(_folders, self.folder)):
-            paths = await self._in_thread(partial(_files, os.path.join(self.folder, name)))
+        await self._in_thread(partial(make_empty, os.path.join(self.folder, NEW)))
+        for name in await self._in_thread(partial(folders, self.folder)):
+            paths = await self._in_thread(partial(files, os.path.join(self.folder, name)))
             for place in range(0, len(paths), SLICE):
                 if self._closed:
                     return
-                for known in await self._in_thread(partial(_heads, paths[place : place + SLICE])):
-                    self._found(known)
+                for head in await self._in_thread(partial(heads, paths[place : place + SLICE])):
+                    await self._found(head)
         self._learnt = True
-        self._changed, self._prefixes = set(), ()
+        self._changed = set()
+        self._sweep_soon()
 
     def close(self) -> None:
         """Write nothing more, and look for nothing."""
         self._closed = True
 
-    def _found(self, known: OnDisk) -> None:
-        other = self.like(known)
-        if self._is_void(known) or (other is not None and other.written >= known.written):
-            self.forgotten(known)
-        else:
-            self.put(known)
+    async def _found(self, head: Head) -> None:
+        if hash(head.url) in self._changed or self._voids.have(0, head.url, head.tags):
+            self._forget([head.number])
+            return
+        other = self.index.place_of(head.key)
+        if other is not None:  # a kill has left both
+            rivals = await self._in_thread(partial(heads, [self._path(self.index.numbers[other])]))
+            if rivals and rivals[0].key == head.key and rivals[0].written >= head.written:
+                self._forget([head.number])
+                return
+        self._put(head, ready=True)
 
-    def forgotten(self, stored: OnDisk) -> None:
-        if not self._closed:
-            self._in_thread(partial(_unlink, stored.path)).addErrback(self.failed)
+    def _put(self, head: Head, ready: bool = False) -> int:
+        """Know it, and forget those that have to go for it; its place, 0 if it has none."""
+        sign, turn = sign_of(head.url, head.tags), self._voids.turn if self._learnt else 0
+        place, gone = self.index.put(head.key, sign, head.size, head.number, turn, ready)
+        self._forget(gone)
+        return place
 
-    # What is void, though it may not have been found yet
+    def _drop(self, place: int) -> None:
+        number = self.index.numbers[place]
+        self.index.drop(place)
+        self._forget([number])
 
-    def outdate(self, stored: Filed) -> None:
+    def _forget(self, numbers: Sequence[int]) -> None:
+        """These files are of no use; those that are being written are thrown away when they are."""
+        paths = [self._path(number) for number in numbers if number not in self._writing]
+        if paths and not self._closed:
+            self._in_thread(partial(unlink, *paths)).addErrback(self.failed)
+
+    def _path(self, number: int) -> str:
+        name = f"{number:016x}"
+        return os.path.join(self.folder, name[:2], name)
+
+    # What is not to be used any more, though it may not have been found yet
+
+    def outdate(self, stored: Stored) -> None:
         """What is there of the same is not to be used any more."""
-        known = self.like(stored)
-        if known is not None:
-            self.drop(known)
+        place = self.index.place_of(key_of(stored))
+        if place is not None:
+            self._drop(place)
         self._note(stored.url)
 
     def purge_url(self, url: bytes) -> int:
+        """Throw away the answers for a URL; how many there were."""
+        found = list(self.index.places(url))
+        for place in found:
+            self._drop(place)
         self._note(url)
-        return super().purge_url(url)
+        return len(found)
 
-    def purge_tag(self, tag: bytes) -> int:
-        self._note(tag)
-        return super().purge_tag(tag)
+    def purge(self, prefix: bytes = b"", tag: Optional[bytes] = None) -> None:
+        """None of those whose URLs begin so, or that have this tag, is given any more."""
+        rule = self._voids.add(prefix, tag)
+        for number, (place, url, tags) in list(self._writing.items()):
+            if self.index.holds(place, number) and rule.meets(url, tags):
+                self._drop(place)
+                self.swept += 1
+        self._sweep_soon()
 
-    def purge_prefix(self, prefix: bytes) -> Iterator[int]:
+    def _note(self, url: bytes) -> None:
         if not self._learnt:
-            self._prefixes += (prefix,)
-            self._all_void = self._all_void or len(self._prefixes) > MOST_CHANGES
-        return super().purge_prefix(prefix)
+            self._changed.add(hash(url))
+            if len(self._changed) > MOST_CHANGES:
+                self._changed = set()
+                self.purge()
 
-    def _note(self, name: bytes) -> None:
-        if not self._learnt and not self._all_void:
-            self._changed.add(hash(name))
-            self._all_void = len(self._changed) > MOST_CHANGES
+    def _sweep_soon(self) -> None:
+        if self._voids and self._learnt and not self._sweeping:
+            self._sweeping = True
+            Deferred.fromCoroutine(self._sweep()).addErrback(self.failed)
 
-    def _is_void(self, known: OnDisk) -> bool:
-        return (
-            self._all_void
-            or not self._changed.isdisjoint(map(hash, (known.url, *known.tags)))
-            or known.url.startswith(self._prefixes)
+    async def _sweep(self) -> None:
+        """Throw away what the rules are about, some of it in a turn, until there are none."""
+        try:
+            while self._voids and not self._closed:
+                rules, place = self._voids.rules, 0
+                bits = [bits_of(rule.prefix, rule.tag) for rule in rules]
+                while place < self.index.end and not self._closed:
+                    found = self.index.suspects(place, place + SWEPT, bits, rules[-1].turn)
+                    place += SWEPT
+                    for begin in range(0, len(found), SLICE):
+                        await self._look_into(found[begin : begin + SLICE], rules)
+                    if not found:
+                        await self._in_thread(nothing)
+                if not self._closed:
+                    self._voids.over(rules)
+        finally:
+            self._sweeping = False
+
+    async def _look_into(self, found: Sequence[tuple[int, int]], rules: Sequence[Rule]) -> None:
+        places = {number: place for place, number in found}
+        for head in await self._in_thread(partial(heads, [self._path(number) for number in places])):
+            place = places.pop(head.number)
+            if self.index.holds(place, head.number) and self._is_void(place, head.url, head.tags, rules):
+                self._drop(place)
+                self.swept += 1
+
+    def _is_void(
+        self, place: int, url: bytes, tags: frozenset[bytes], rules: Optional[Sequence[Rule]] = None
+    ) -> bool:
+        turn = self.index.turn(place)
+        return any(
+            turn < rule.turn and rule.meets(url, tags)
+            for rule in (self._voids.rules if rules is None else rules)
         )
 
     # Files are written, and read
+
+    def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[OnDisk]:
+        """The file of what may be the answer to a request that says this."""
+        index = self.index
+        for place in index.places(url):
+            names = index.names(place)
+            key = url, way, names, chosen_by(names, fields)
+            if index.is_ready(place) and index.is_for(place, key):
+                if self._voids and self._is_void(place, url, frozenset()):
+                    continue
+                index.touch(place)
+                return OnDisk(place, index.numbers[place], key)
+        return None
+
+    def has(self, stored: Stored) -> bool:
+        """Whether there is an answer to the same that was not purged."""
+        place = self.index.place_of(key_of(stored))
+        return place is not None and not (self._voids and self._is_void(place, stored.url, stored.tags))
 
     def write(self, stored: Stored) -> None:
         """Write an answer, unless too many wait already."""
@@ -162,53 +273,60 @@ class DiskStore(Store[OnDisk]):
             return
         if (
             not self._learnt
-            or self._waiting >= MOST_WAITING
+            or len(self._writing) >= MOST_WAITING
             or self._waiting_bytes + length > MOST_WAITING_BYTES
         ):
             self.skipped += 1
             self.outdate(stored)
             return
-        values = values_of(stored, self._seconds())
-        name = token_hex(16)
-        path = os.path.join(self.folder, name[:2], name)
-        known = OnDisk(values, path, length + len(json.dumps(values)))
-        self.put(known)  # which makes room for it, so that the disk is never fuller than it may be
-        self._waiting += 1
+        number, now = randbits(64), self._seconds()
+        data = packed(stored, now)
+        head = Head(number, key_of(stored), stored.tags, now, size_of(len(data)))
+        place = self._put(head)  # which makes room for it, so that the disk is never fuller than it may be
+        if not place:
+            self.skipped += 1
+            return
+        self._writing[number] = place, stored.url, stored.tags
         self._waiting_bytes += length
-        writing = self._in_thread(
-            partial(_write, os.path.join(self.folder, NEW, name), path, values, stored.body)
-        )
+        beside = os.path.join(self.folder, NEW, f"{number:016x}")
 
         def written(result: Any) -> None:
-            self._waiting -= 1
+            del self._writing[number]
             self._waiting_bytes -= length
+            live = self.index.holds(place, number)
             if isinstance(result, Failure):
                 self.failed(result)
-                self.drop(known)
+                if live:
+                    self._drop(place)
                 return
             self._failing = False
-            if known.live:
-                known.ready = True
+            if live:
+                self.index.set_ready(place)
             else:
-                self.forgotten(known)  # it was thrown away meanwhile
+                self._forget([number])  # it was thrown away meanwhile
 
-        writing.addBoth(written)
+        self._in_thread(partial(write_file, beside, self._path(number), data)).addBoth(written)
 
     def read(self, known: OnDisk) -> Deferred[Optional[Stored]]:
-        """The answer in a file; None if it is gone or torn, and then it is forgotten."""
+        """The answer in a file; None if it is gone, torn, purged or another's, and then it is forgotten."""
 
         def came(result: Any) -> Optional[Stored]:
-            if not known.live:
+            if not self.index.holds(known.place, known.number):
                 return None
+            stored: Optional[Stored] = None
             if isinstance(result, Failure):
                 if not result.check(FileNotFoundError, Malformed):
                     self.failed(result)
-                self.drop(known)
+            else:
+                stored = result
+            if stored is None or key_of(stored) != known.key:
+                self._drop(known.place)
                 return None
-            values, body = result
-            return stored_of(values, body)
+            if self._voids and self._is_void(known.place, stored.url, stored.tags):
+                return None  # and thrown away by the sweep
+            return stored
 
-        reading: Deferred[Any] = self._in_thread(partial(_read, known.path))
+        reading: Deferred[Any] = self._in_thread(partial(read_file, self._path(known.number)))
         return reading.addBoth(came)
 
     def failed(self, failure: Failure) -> None:
@@ -216,119 +334,3 @@ class DiskStore(Store[OnDisk]):
         if not self._failing:  # once, until it works again
             log.warn("The cache in {folder} cannot be used: {why}", folder=self.folder, why=failure.value)
         self._failing = True
-
-
-def size_of(length: int) -> int:
-    """What a file of so many bytes counts for."""
-    return (length + BLOCK - 1) // BLOCK * BLOCK + BLOCK
-
-
-def values_of(stored: Stored, now: float) -> dict[str, Any]:
-    """What the head of its file says."""
-    terms = stored.terms
-    return {
-        "url": _text(stored.url),
-        "way": _text(stored.way),
-        "names": [_text(each) for each in stored.names],
-        "chosen": [_text(each) for each in stored.chosen],
-        "tags": [_text(each) for each in stored.tags],
-        "written": now,
-        "status": stored.status,
-        "reason": _text(stored.reason),
-        "fields": [_text(field[2][:-2]) for field in stored.fields],
-        "terms": [
-            terms.lifetime,
-            terms.since,
-            terms.always_validate,
-            terms.never_stale,
-            terms.while_revalidate,
-            terms.if_error,
-        ],
-    }
-
-
-def stored_of(values: dict[str, Any], body: bytes) -> Stored:
-    """The answer that a file is of."""
-    parsed = [parse_field(_bytes(line)) for line in values["fields"]]
-    return Stored(
-        _bytes(values["url"]),
-        _bytes(values["way"]),
-        tuple(_bytes(each) for each in values["names"]),
-        tuple(_bytes(each) for each in values["chosen"]),
-        values["status"],
-        _bytes(values["reason"]),
-        [(name, value, line, END_TO_END) for name, value, line, _ in parsed],
-        body,
-        Terms(*values["terms"]),
-    )
-
-
-def _text(data: bytes) -> str:
-    return data.decode("latin-1")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("latin-1")
-
-
-# In a thread.
-
-
-def _write(beside: str, path: str, values: dict[str, Any], body: bytes) -> None:
-    try:
-        with open(beside, "xb") as file:
-            file.write(pack(values, body))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.rename(beside, path)
-    except OSError:
-        _unlink(beside)
-        raise
-
-
-def _read(path: str) -> tuple[dict[str, Any], bytes]:
-    with open(path, "rb") as file:
-        return unpack(file.read())
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _make_empty(folder: str) -> None:
-    os.makedirs(folder, exist_ok=True)
-    for path in _files(folder):
-        _unlink(path)
-
-
-def _folders(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if len(name) == 2)
-
-
-def _files(folder: str) -> list[str]:
-    return [entry.path for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
-
-
-def _heads(paths: list[str]) -> list[OnDisk]:
-    return list(_whole_heads(paths))
-
-
-def _whole_heads(paths: list[str]) -> Iterator[OnDisk]:
-    """What can be read of these files; the others are thrown away, if they are ours."""
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                data = file.read(FIRST_READ)
-                if data[: len(MAGIC)] == MAGIC and head_length(data) > len(data):
-                    data += file.read(head_length(data) - len(data))
-                length = os.fstat(file.fileno()).st_size
-            known = OnDisk(unpack_head(data), path, length)
-            known.ready = True
-        except (Malformed, KeyError, TypeError, ValueError):
-            _unlink(path)
-        except OSError:
-            continue
-        else:
-            yield known

@@ -231,7 +231,9 @@ class Fetch:
             self.cache.drop(stored)
 
     def _give_stale(self, stored: Stored) -> None:
-        """The server fails: what is stored may do for some (RFC 5861, 4)."""
+        """The server fails: what is stored may do for some (RFC 5861, 4), unless it was purged meanwhile."""
+        if self.cache.store.is_void(stored):
+            return
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             if session.takes_stale(stored):

@@ -29,7 +29,7 @@ class CachingCase(HttpCase):
     """A listener with a cache, and one server."""
 
     def store(self, *ports: int, http: HttpSpec = HttpSpec(), pool: Any = None, **spec: Any) -> None:  # noqa: B008
-        self.cache = Cache(CacheSpec("pages", **spec), self.clock.seconds)
+        self.cache = Cache(CacheSpec("pages", **spec), self.clock)
         self.listen(*ports, http=http, pool=pool, cache=self.cache)
 
     def ask(self, request: bytes = GET, client: Any = None) -> FakePeer:

@@ -110,7 +110,7 @@ class Paced(HttpCase):
         """What is given from a cache comes no faster, be it long or short, or read while it is fetched."""
         fresh = b"Date: then\r\nCache-Control: max-age=999\r\n"
         for answer, count in ((LARGE + bytes(SIZE), 1), (SMALL, 60)):
-            cache = Cache(CacheSpec("pages"), self.clock.seconds)
+            cache = Cache(CacheSpec("pages"), self.clock)
             self.listen(bandwidth=OUTWARD, cache=cache)
             self.notebook.requests.clear()
             fetched = self.client(GET)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from random import Random
+from typing import Any, Callable, Optional
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from proxyd.config.cache import CacheSpec
+from proxyd.frontends.http import disk as disks
 from proxyd.frontends.http.cache import Cache
-from proxyd.frontends.http.disk import BLOCK, MOST_CHANGES, MOST_WAITING, NEW, DiskStore, size_of
+from proxyd.frontends.http.disk import MOST_CHANGES, MOST_WAITING, DiskStore
+from proxyd.frontends.http.diskfiles import BLOCK, NEW, size_of
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
@@ -31,13 +35,21 @@ class Threads:
     def run(self) -> None:
         """Do all, and what comes of it."""
         while self.work:
-            work, done = self.work.pop(0)
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - it is told
-                done.errback(error)
-            else:
-                done.callback(result)
+            self._do(0)
+
+    def run_one(self, random: Random) -> None:
+        """Do one of them, as threads do in any order."""
+        if self.work:
+            self._do(random.randrange(len(self.work)))
+
+    def _do(self, place: int) -> None:
+        work, done = self.work.pop(place)
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - it is told
+            done.errback(error)
+        else:
+            done.callback(result)
 
 
 def made(url: bytes = b"http://a/", body: bytes = b"hello", *lines: bytes) -> Stored:
@@ -51,11 +63,12 @@ class Disk(Case):
         os.mkdir(self.folder)
         self.now = 100.0
         self.threads = Threads()
+        self.tags: dict[bytes, bytes] = {}
         self.disk = self.begin()
 
     def begin(self, budget: int = 1 << 20) -> DiskStore:
         """The store after a restart."""
-        disk = DiskStore(self.folder, budget, self.threads, lambda: self.now)
+        disk = DiskStore(self.folder, budget, 1 << 20, self.threads, lambda: self.now)
         self.assertEqual(disk.fault(), "")
         Deferred.fromCoroutine(disk.begin())
         self.threads.run()
@@ -87,7 +100,7 @@ class Disk(Case):
             for name in ("url", "way", "names", "chosen", "status", "reason", "body", "terms", "tags"):
                 self.assertEqual(getattr(found, name), getattr(one, name), name)
             self.assertEqual([field[2] for field in found.fields], [field[2] for field in one.fields])
-            self.assertEqual((len(disk), disk.used), (1, size_of(os.path.getsize(self.files()[0]))))
+            self.assertEqual((len(disk), disk.index.used), (1, size_of(os.path.getsize(self.files()[0]))))
 
     def test_replaced(self) -> None:
         """Of two answers to the same the later is kept, also if a kill has left both."""
@@ -119,7 +132,7 @@ class Disk(Case):
         self.assertEqual(sorted(self.files()), [one, four])
         self.assertEqual([self.read(disk, b"http://a/%d" % number) for number in range(4)], [None] * 4)
         self.threads.run()
-        self.assertEqual((self.files(), disk.used, len(disk)), ([], 0, 0))
+        self.assertEqual((self.files(), disk.index.used, len(disk)), ([], 0, 0))
 
     def test_budget(self) -> None:
         """No more is kept than there is room for, and less after a restart with less."""
@@ -128,7 +141,7 @@ class Disk(Case):
             self.write(made(b"http://a/%d" % number, bytes(1000)))
         self.threads.run()
         self.assertEqual((len(self.disk), len(self.files())), (10, 10))
-        self.assertLessEqual(self.disk.used, 20 * BLOCK)
+        self.assertLessEqual(self.disk.index.used, 20 * BLOCK)
         disk = self.begin(6 * BLOCK)
         self.assertEqual((len(disk), len(self.files())), (3, 3))
 
@@ -149,11 +162,11 @@ class Disk(Case):
         self.assertEqual(self.disk.skipped, 5)
         self.threads.run()
         self.assertEqual(len(self.disk), MOST_WAITING)
-        self.assertEqual((self.disk._waiting, self.disk._waiting_bytes), (0, 0))
+        self.assertEqual((self.disk._writing, self.disk._waiting_bytes), ({}, 0))
 
     def test_too_soon(self) -> None:
         """Before it is known what is there nothing is written, or there would be too much."""
-        disk = DiskStore(self.folder, 1 << 20, self.threads, lambda: self.now)
+        disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now)
         disk.write(made())
         self.assertEqual((disk.skipped, len(disk)), (1, 0))
 
@@ -161,15 +174,15 @@ class Disk(Case):
         """What is purged or replaced before it is known to be there is not used when it is found."""
         for change in (
             lambda disk: disk.purge_url(b"http://a/"),
-            lambda disk: disk.purge_tag(b"t"),
-            lambda disk: list(disk.purge_prefix(b"http://a")),
+            lambda disk: disk.purge(tag=b"t"),
+            lambda disk: disk.purge(b"http://a"),
             lambda disk: disk.outdate(made()),
             lambda disk: disk.write(made(body=b"new")),
             lambda disk: [disk.purge_url(b"http://c/%d" % number) for number in range(MOST_CHANGES + 1)],
         ):
             self.disk = self.begin()
             self.write(made(b"http://a/", b"hello", b"Cache-Tag: t"))
-            disk = DiskStore(self.folder, 1 << 20, self.threads, lambda: self.now)
+            disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now)
             Deferred.fromCoroutine(disk.begin())
             change(disk)
             self.threads.run()
@@ -177,6 +190,93 @@ class Disk(Case):
             disk.write(made())
             self.threads.run()
             self.assertEqual(self.read(disk).body, b"hello")
+
+    def test_purged_by_what_files_tell(self) -> None:
+        """By a prefix or a tag: none is given from then on, and the sweep leaves others alone."""
+        for number in range(6):
+            self.write(
+                made(b"http://a/%d/x" % (number % 2), b"%d" % number, b"Cache-Tag: t%d" % (number % 3))
+            )
+            self.write(made(b"http://b/%d" % number, b"b", b"Cache-Tag: t%d" % (number % 3)))
+        self.assertEqual(len(self.files()), 8)
+        for how, left in (({"prefix": b"http://a/1/"}, 7), ({"tag": b"t2"}, 5), ({"prefix": b"htt"}, 0)):
+            self.disk.purge(**how)
+            self.assertTrue(self.disk.purging)
+            self.assertEqual(len(self.files()), len(self.disk))
+            self.threads.run()
+            self.assertEqual((len(self.files()), len(self.disk), self.disk.purging), (left, left, False))
+        self.assertEqual(self.disk.swept, 8)
+
+    def test_never_given_when_purged(self) -> None:
+        """Whatever is written, read and purged, in any order: what is given was not purged, nor replaced."""
+        self.patch(disks, "SWEPT", 2)
+        self.patch(disks, "SLICE", 2)
+        random = Random(9)
+        for _ in range(40):
+            self.disk = self.begin()
+            good: dict[bytes, Optional[bytes]] = {}
+            reads: list[tuple[bytes, list[Any]]] = []
+
+            def came(stored: Any, url: bytes, of: list[Any]) -> None:
+                of.append(stored)
+                if stored is not None:
+                    self.assertEqual(stored.body, good[url])  # noqa: B023
+
+            for number in range(150):
+                what = random.random()
+                url = b"http://a/%d/%d" % (random.randrange(3), random.randrange(3))
+                if what < 0.3:
+                    body, tag = b"%d" % number, b"Cache-Tag: t%d" % random.randrange(2)
+                    self.disk.write(made(url, body, tag))
+                    good[url] = body
+                    self.tags[url] = tag
+                elif what < 0.4:
+                    prefix = b"http://a/%d/" % random.randrange(3)
+                    self.disk.purge(prefix)
+                    good.update((each, None) for each in good if each.startswith(prefix))
+                elif what < 0.45:
+                    tag = b"t%d" % random.randrange(2)
+                    self.disk.purge(tag=tag)
+                    good.update((each, None) for each in good if self.tags[each] == b"Cache-Tag: " + tag)
+                elif what < 0.7:
+                    known = self.disk.find(url, b"w", [])
+                    if known is not None:
+                        found: list[Any] = []
+                        reads.append((url, found))
+                        self.disk.read(known).addCallback(came, url, found)
+                else:
+                    self.threads.run_one(random)
+            self.threads.run()
+            self.assertTrue(all(found for _, found in reads))
+            left = {url: body for url, body in good.items() if body is not None}
+            self.assertEqual({url: self.read(self.disk, url).body for url in left}, left)
+            self.assertEqual((len(self.disk), len(self.files())), (len(left), len(left)))
+            self.assertFalse(self.disk.purging)
+            self.disk.purge()
+            self.threads.run()
+            self.disk.close()
+
+    def test_another(self) -> None:
+        """A file of another answer, of which the numbers are the same, is none."""
+        self.write(made())
+        known = self.disk.find(b"http://a/", b"w", [])
+        assert known is not None
+        got: list[Any] = []
+        wrong = disks.OnDisk(known.place, known.number, (b"http://b/", *known.key[1:]))
+        self.disk.read(wrong).addCallback(got.append)
+        self.threads.run()
+        self.assertEqual((got, self.files()), ([None], []))
+
+    def test_names_that_are_not_ours(self) -> None:
+        """A file that says it is ours, and is not called so, is thrown away; others are left alone."""
+        self.write(made())
+        (path,) = self.files()
+        os.rename(path, path + "0")
+        os.mkdir(os.path.join(self.folder, "lost+found"))
+        with open(os.path.join(self.folder, "lost+found", "x"), "wb"):
+            pass
+        disk = self.begin()
+        self.assertEqual((len(disk), [os.path.basename(each) for each in self.files()]), (0, ["x"]))
 
     def test_what_is_not_written(self) -> None:
         """Where the new answer has no time to be written, the old one is not used either."""
@@ -194,12 +294,12 @@ class Disk(Case):
         with open(path, "wb"):
             pass
         self.write(made(), made(b"http://b/"))
-        self.assertEqual((len(self.disk), self.disk._waiting), (0, 0))
+        self.assertEqual((len(self.disk), self.disk._writing), (0, {}))
 
     def test_no_folder(self) -> None:
         """A folder that is not there fails the start."""
         spec = CacheSpec("pages", path=os.path.join(self.folder, "none"))
-        faults = Cache(spec, lambda: 0.0, self.threads).faults()
+        faults = Cache(spec, Clock(), self.threads).faults()
         self.assertEqual(faults, [f"[cache pages] path: {self.folder}/none is no folder"])
 
 
@@ -214,7 +314,7 @@ class OfSessions(CachingCase):
 
     def store(self, *ports: int, size: int = 1 << 20, **spec: Any) -> None:
         given = CacheSpec("pages", size=size, path=self.folder, **spec)
-        self.cache = Cache(given, self.clock.seconds, self.threads)
+        self.cache = Cache(given, self.clock, self.threads)
         self.assertEqual(self.cache.faults(), [])
         self.cache.begin()
         self.threads.run()

@@ -126,7 +126,7 @@ class Routes(RoutedCase):
 
     def test_stored(self) -> None:
         """What goes by a field that we make of the client is stored for nobody; and what is ours is said."""
-        cache = Cache(CacheSpec("pages"), self.clock.seconds)
+        cache = Cache(CacheSpec("pages"), self.clock)
         edits = (edit("set", "X-Client", "{client}"), edit("set", "X-Forwarded-Ssl", "on"))
         self.routes(route(cache="pages", request_header=edits), caches={"pages": cache})
         for vary, stored in ((b"X-Client", 0), (b"X-Forwarded-Ssl", 1)):

@@ -1,0 +1,190 @@
+"""
+What is in the files of a cache, and how are they read and written?
+
+One for each answer (`proxyd.wire.cachefile`), called by a number, in one of 256 folders.  All of this is done
+in threads (`proxyd.frontends.http.disk`), but `packed`, `key_of` and `size_of`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator
+
+from attrs import frozen
+
+from proxyd.errors import Malformed
+from proxyd.policy.cachestore import Stored
+from proxyd.policy.diskindex import Key
+from proxyd.policy.freshness import Terms
+from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack, unpack_head
+from proxyd.wire.httpfields import END_TO_END, parse_field
+
+BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
+
+NEW = "new"  # the folder of files that are being written
+
+FIRST_READ = 8192  # bytes of a file, in which its head mostly is
+
+
+@frozen
+class Head:
+    """What a file says of its answer: ``number`` is its name, ``written`` when it was, ``size`` its bytes."""
+
+    number: int
+    key: Key
+    tags: frozenset[bytes]
+    written: float
+    size: int
+
+    @property
+    def url(self) -> bytes:
+        """Where it is from."""
+        return self.key[0]
+
+
+def key_of(stored: Stored) -> Key:
+    """What it is an answer to."""
+    return stored.url, stored.way, stored.names, stored.chosen
+
+
+def size_of(length: int) -> int:
+    """What a file of so many bytes counts for."""
+    return (length + BLOCK - 1) // BLOCK * BLOCK + BLOCK
+
+
+def packed(stored: Stored, now: float) -> bytes:
+    """The file of an answer that is written now."""
+    return pack(_values_of(stored, now), stored.body)
+
+
+def _values_of(stored: Stored, now: float) -> dict[str, Any]:
+    """What the head of its file says."""
+    terms = stored.terms
+    return {
+        "url": _text(stored.url),
+        "way": _text(stored.way),
+        "names": [_text(each) for each in stored.names],
+        "chosen": [_text(each) for each in stored.chosen],
+        "tags": [_text(each) for each in stored.tags],
+        "written": now,
+        "status": stored.status,
+        "reason": _text(stored.reason),
+        "fields": [_text(field[2][:-2]) for field in stored.fields],
+        "terms": [
+            terms.lifetime,
+            terms.since,
+            terms.always_validate,
+            terms.never_stale,
+            terms.while_revalidate,
+            terms.if_error,
+        ],
+    }
+
+
+def _stored_of(values: dict[str, Any], body: bytes) -> Stored:
+    """The answer that a file is of."""
+    parsed = [parse_field(_bytes(line)) for line in values["fields"]]
+    return Stored(
+        _bytes(values["url"]),
+        _bytes(values["way"]),
+        tuple(_bytes(each) for each in values["names"]),
+        tuple(_bytes(each) for each in values["chosen"]),
+        values["status"],
+        _bytes(values["reason"]),
+        [(name, value, line, END_TO_END) for name, value, line, _ in parsed],
+        body,
+        Terms(*values["terms"]),
+    )
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def nothing() -> None:
+    """There and back, so that others have their turn."""
+
+
+def write_file(beside: str, path: str, data: bytes) -> None:
+    """Have it there whole, or not at all."""
+    try:
+        with open(beside, "xb") as file:
+            file.write(data)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.rename(beside, path)
+    except OSError:
+        unlink(beside)
+        raise
+
+
+def read_file(path: str) -> Stored:
+    """The answer in a file.  Raises `proxyd.errors.Malformed` or `OSError`."""
+    with open(path, "rb") as file:
+        return _stored_of(*unpack(file.read()))
+
+
+def unlink(*paths: str) -> None:
+    """Throw these away, as far as they are there."""
+    for path in paths:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def make_empty(folder: str) -> None:
+    """Have a folder without files."""
+    os.makedirs(folder, exist_ok=True)
+    unlink(*files(folder))
+
+
+def folders(folder: str) -> list[str]:
+    """The names of those in it that have files of ours."""
+    return sorted(name for name in os.listdir(folder) if len(name) == 2)
+
+
+def files(folder: str) -> list[str]:
+    """The paths of the files in it."""
+    return [entry.path for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+
+
+def heads(paths: list[str]) -> list[Head]:
+    """What can be read of these files; the others are thrown away, if they are ours."""
+    return list(_whole_heads(paths))
+
+
+def _whole_heads(paths: list[str]) -> Iterator[Head]:
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                data = file.read(FIRST_READ)
+                if data[: len(MAGIC)] == MAGIC and head_length(data) > len(data):
+                    data += file.read(head_length(data) - len(data))
+                length = os.fstat(file.fileno()).st_size
+            head = _head(unpack_head(data), path, length)
+        except (Malformed, KeyError, TypeError, ValueError):
+            unlink(path)
+        except OSError:
+            continue
+        else:
+            yield head
+
+
+def _head(values: dict[str, Any], path: str, length: int) -> Head:
+    """Raises `ValueError` where it is not called as a file of ours."""
+    folder, name = path.split(os.sep)[-2:]
+    number = int(name, 16)
+    if len(name) != 16 or f"{number:016x}" != name or name[:2] != folder:
+        raise ValueError(name)
+    key = (
+        _bytes(values["url"]),
+        _bytes(values["way"]),
+        tuple(_bytes(each) for each in values["names"]),
+        tuple(_bytes(each) for each in values["chosen"]),
+    )
+    tags = frozenset(_bytes(each) for each in values["tags"])
+    return Head(number, key, tags, float(values["written"]), size_of(length))
