@@ -289,8 +289,8 @@ class InsideTls(Before):
         await self.daemon.leaves_nothing()
 
     async def test_one_who_does_not_shake_hands(self) -> None:
-        """A client without a TLS handshake is closed after opening_timeout, and no server hears of it."""
-        front = await self.serve_inside("opening_timeout = 1s")
+        """A client without a TLS handshake is closed after handshake_timeout, and no server hears of it."""
+        front = await self.serve_inside("handshake_timeout = 1s")
         with front.socket():
             record = await self.daemon.record()
         self.assertEqual((record["reason"], record["server"]), ("opening_timeout", ""))
