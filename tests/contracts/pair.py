@@ -52,7 +52,6 @@ class RecordedPair(Pair):
 class PairCase(AsyncCase):
     """A test with a client, a server, and what joins them."""
 
-    timeout = 30.0
     make_world: Callable[[Any], World]
     pair: RecordedPair
     client: Peer

@@ -113,7 +113,6 @@ class Pulled:
 class StreamCase(AsyncCase):
     """A test with one stream: the protocol and its transport on our side, a peer on the other."""
 
-    timeout = 30.0
     make_world: Callable[[Any], World]
     protocol: Any
     transport: Any

@@ -77,7 +77,6 @@ class WorldDatapath:
 class HttpContract(AsyncCase):
     """A client, a listener of HTTP, and a server."""
 
-    timeout = 60.0
     make_world: Callable[[Any], World] = FakeWorld
 
     def setUp(self) -> None:

@@ -394,7 +394,7 @@ class PairResetContract:
         await self.world.turns()
         while not far.closed:  # the relay may learn of it only when it has something to send
             far.send(b"answer")
-            await self.world.turns()
+            await self.world.moment()
         self.assertIs(far.ended, Ended.RESET)
         await self.over(reason, detail="after its own end")
 

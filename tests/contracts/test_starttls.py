@@ -299,7 +299,6 @@ class DialTLSContract:
 class DialCase(AsyncCase):
     """A test of a dial."""
 
-    timeout = 30.0
     make_world: Any
 
     def setUp(self) -> None:

@@ -127,10 +127,8 @@ class Contract:
 
 
 class LaneTests(Contract, AsyncCase):
-    timeout = 30.0
     make_datapath = Lane
 
 
 class StockTests(Contract, AsyncCase):
-    timeout = 30.0
     make_datapath = Stock
