@@ -3,5 +3,7 @@ take that, as they come, with `types`, `min_size`, a level for each coding, and 
 processor (`max_cpu`). With `decompress` what servers have encoded is decoded for clients that cannot take it. The
 access log has `encoding=`, and the metrics `proxyd_compression_…`.
 
-What a `cache` has stored is compressed once for each coding that clients like best, kept so in memory, and given from
-then on by listeners and routes with `compression`; the access log has `encoding=` for it.
+What goes through a `cache` is compressed once for each coding that clients like best: while it is fetched, for all who
+wait for it, or of what is stored; it is kept so in memory, and given from then on by listeners and routes with
+`compression`. With `decompress` what servers have encoded and is stored so is decoded, once, for clients that cannot take
+it. The access log has `encoding=` for all of that.

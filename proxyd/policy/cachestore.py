@@ -120,7 +120,7 @@ class Stored(Evictable):
     def variant(self, decision: Decision, body: bytes) -> Stored:
         """What leaves by a decision, with this body."""
         made = self._with(decision.fields(self.fields), body, self.terms)
-        made.coding, made.live = decision.encodes, self.live
+        made.coding, made.live = decision.coding, self.live
         return made
 
     def _with(self, fields: Sequence[Field], body: bytes, terms: Terms) -> Stored:

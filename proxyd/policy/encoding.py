@@ -96,6 +96,11 @@ class Decision:
         """Whether the body is another one."""
         return bool(self.encodes or self.decodes)
 
+    @property
+    def coding(self) -> str:
+        """What it is put in, or `IDENTITY` where it is taken out of one; "" if neither."""
+        return self.encodes or (IDENTITY if self.decodes else "")
+
     def fields(self, fields: Sequence[Field]) -> list[Field]:
         """The fields of the answer as they leave."""
         varies = False

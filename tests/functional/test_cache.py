@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 from collections import Counter
 from typing import Any, Callable
 
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from tests.functional.test_compression import WORDS
 from tests.functional.test_requests import HTTP, KEEP, sha256
 from tests.support.certificate import key_and_certificate
 from tests.support.daemon import Daemon, DaemonCase
@@ -99,6 +103,63 @@ class Cached(DaemonCase):
         (self.stage.folder / "web.pem").write_bytes(key_and_certificate("localhost"))
         tls = f"tls = {self.stage.folder}/web.pem"
         await self.comes_whole("--insecure", "--http1.1", scheme="https", listener=tls)
+
+    async def test_compressed(self) -> None:
+        """
+        A page is compressed while it is fetched, once; nginx is asked once, and curl gets it in each way.
+
+        It is the same over HTTP/1.1 and HTTP/2, from a cold cache and a warm one.
+        """
+        lines = f"root files; {FRESH} default_type text/plain; limit_rate 1m;"
+        server = await nginx_http(self.stage, lines)
+        files = server.folder / "files"
+        files.mkdir()
+        (files / "words").write_bytes(WORDS)
+        daemon = await self.serve(server.place, listener="compression = gzip")
+        url = f"http://{daemon.front}/words"
+
+        async def ask(number: int, *arguments: str) -> int:
+            into = self.stage.folder / f"got{number}"
+            how = ("--fail", "--output", into, "--write-out", "%{size_download}", *arguments, url)
+            size = await self.curl(*how)
+            self.assertEqual(sha256(into), sha256(files / "words"))
+            return int(size)
+
+        many = [("--compressed",), ("--compressed", PRIOR), (), ("--compressed",)]
+        sizes = await gatherResults([ensureDeferred(ask(number, *how)) for number, how in enumerate(many)])
+        sizes += [await ask(9, "--compressed"), await ask(9)]
+        for size, arguments in zip(sizes, [*many, ("--compressed",), ()]):
+            self.assertEqual(size < len(WORDS) // 2, "--compressed" in arguments, sizes)
+        records = await daemon.records(6)
+        self.assertEqual(Counter(each["encoding"] for each in records), {"gzip": 4, "": 2})
+        words = Counter(each["cache"] for each in records)
+        self.assertEqual((words["miss"], words["hit"] >= 2), (1, True), words)
+        samples = await daemon.metrics()
+        labels = 'encoding="gzip",listener="front",route=""'
+        self.assertEqual(samples[f"proxyd_compression_answers_total{{{labels}}}"], 1)
+        head = await self.curl("--head", "--header", "Accept-Encoding: gzip", url)
+        self.assertIn(b"content-encoding: gzip", head.lower())
+
+    async def test_decoded(self) -> None:
+        """What nginx has encoded is stored so, and decoded once for those who cannot take it."""
+        lines = f"root files; {FRESH} default_type text/plain; add_header Content-Encoding gzip;"
+        server = await nginx_http(self.stage, lines)
+        files = server.folder / "files"
+        files.mkdir()
+        (files / "words").write_bytes(gzip.compress(WORDS))
+        daemon = await self.serve(server.place, listener="compression = decompress")
+        url = f"http://{daemon.front}/words"
+        for how in ((), (PRIOR,), ("--http1.0",), ("--range", "5-9")):
+            self.assertTrue(await self.curl("--fail", *how, url) == WORDS, how)
+        self.assertTrue(await self.curl("--fail", "--compressed", url) == WORDS)
+        coded = await self.curl("--fail", "--header", "Accept-Encoding: gzip", url)
+        self.assertTrue(coded == (files / "words").read_bytes())
+        records = await daemon.records(6)
+        self.assertEqual([each["encoding"] for each in records], ["identity"] * 4 + [""] * 2)
+        self.assertEqual(Counter(each["cache"] for each in records), {"miss": 1, "hit": 5})
+        samples = await daemon.metrics()
+        labels = 'encoding="identity",listener="front",route=""'
+        self.assertEqual(samples[f"proxyd_compression_answers_total{{{labels}}}"], 1)
 
     async def test_purge(self) -> None:
         """proxyctl throws away what a URL, its beginning or a tag names, and says what is stored."""

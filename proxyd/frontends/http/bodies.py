@@ -30,26 +30,28 @@ class Body:
     """
     Pieces that are read.
 
-    ``done`` says that there will be no more, ``broken`` that this is because the rest was lost.
+    ``held`` says that all of them are kept, ``done`` that there will be no more, and ``broken`` that this is
+    because the rest was lost.
     """
 
-    __slots__ = ("broken", "done")
+    __slots__ = ("broken", "done", "held")
 
     def __init__(self) -> None:
         self.done = False
         self.broken = False
+        self.held = True
 
     def piece(self, place: int) -> Optional[bytes]:
         """The piece with this number, None if it has not come, or never will."""
         raise NotImplementedError
 
-    def read(self, reading: Reading) -> None:
+    def read(self, reading: Follower) -> None:
         """From now on it is told when there is more."""
 
     def taken(self) -> None:
         """A reader has come further."""
 
-    def leave(self, reading: Reading) -> None:
+    def leave(self, reading: Follower) -> None:
         """It reads no more."""
 
 
@@ -71,7 +73,7 @@ class Growing(Body):
     """
     A body that comes; ``size`` is how much has.
 
-    ``held`` says that it is all kept; `let_go` changes that.
+    It is held until `let_go` changes that.
     """
 
     __slots__ = (
@@ -82,7 +84,6 @@ class Growing(Body):
         "_source",
         "_told",
         "_untold",
-        "held",
         "paused",
         "size",
     )
@@ -94,17 +95,16 @@ class Growing(Body):
         self._later = later
         self._pieces: dict[int, bytes] = {}
         self._told = 0  # pieces that have come, ever
-        self._readings: dict[Reading, None] = {}
-        self._untold: list[Reading] = []
+        self._readings: dict[Follower, None] = {}
+        self._untold: list[Follower] = []
         self._soon = False
-        self.held = True
         self.paused = False
         self.size = 0
 
     def piece(self, place: int) -> Optional[bytes]:
         return self._pieces.get(place)
 
-    def read(self, reading: Reading) -> None:
+    def read(self, reading: Follower) -> None:
         self._readings[reading] = None
 
     @property
@@ -112,7 +112,7 @@ class Growing(Body):
         """How many read it."""
         return len(self._readings)
 
-    def leave(self, reading: Reading) -> None:
+    def leave(self, reading: Follower) -> None:
         self._readings.pop(reading, None)
         self.taken()
 
@@ -181,6 +181,40 @@ class Growing(Body):
             self._later(self._tell_some)
 
 
+class Filling:
+    """What bodies that are not complete, or still read, take of the memory of a cache: ``used`` bytes."""
+
+    __slots__ = ("longest", "most", "used")
+
+    def __init__(self, most: int, longest: int) -> None:
+        """``most`` is for all together, and ``longest`` for one."""
+        self.most = most
+        self.longest = longest
+        self.used = 0
+
+
+class Room:
+    """What one of them does."""
+
+    __slots__ = ("_filling", "_used")
+
+    def __init__(self, filling: Filling) -> None:
+        self._filling = filling
+        self._used = 0
+
+    def take(self, count: int) -> bool:
+        """It is longer by so many bytes; whether it may be held all the same."""
+        filling = self._filling
+        self._used += count
+        filling.used += count
+        return self._used <= filling.longest and filling.used <= filling.most
+
+    def leave(self) -> None:
+        """It is not held any more."""
+        self._filling.used -= self._used
+        self._used = 0
+
+
 class Source(Protocol):
     """Who sends a body that grows."""
 
@@ -189,6 +223,15 @@ class Source(Protocol):
 
     def resume(self) -> None:
         """Go on."""
+
+
+class Follower(Protocol):
+    """Who goes through a body: ``place`` is the number of the next piece."""
+
+    place: int
+
+    def go_on(self) -> None:
+        """There may be more."""
 
 
 class Reader(Protocol):

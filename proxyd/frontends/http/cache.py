@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from proxyd.config.cache import CacheSpec
+from proxyd.frontends.http.bodies import Filling
 from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
 from proxyd.frontends.http.variants import Variants
 from proxyd.policy.cachekey import chosen_by, read_url
@@ -73,7 +74,8 @@ class Cache:
             spec.stale_if_error,
         )
         self.store = Memory(spec.size)
-        self.variants = Variants(self.store)
+        self.filling = Filling(spec.size, spec.max_object)
+        self.variants = Variants(self.store, self.filling)
         self.disk: Optional[DiskStore] = None
         if spec.path:
             assert in_thread is not None
@@ -83,7 +85,6 @@ class Cache:
         self.counts = dict.fromkeys(WORDS, 0)
         self.saved = 0  # bytes that were sent without asking a server
         self.purged = 0
-        self.filling = 0  # bytes of answers that are not complete yet
         self.refreshing = 0
         self._fetches: dict[bytes, list[Fetch]] = {}
         self._fetching = 0

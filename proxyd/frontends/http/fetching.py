@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.answer import Delivery
-from proxyd.frontends.http.bodies import Growing
+from proxyd.frontends.http.bodies import Growing, Room
 from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cache
 from proxyd.frontends.http.connection import ASKED
 from proxyd.frontends.http.errorpage import ErrorPages
@@ -86,7 +86,7 @@ class Fetch:
         self._leader: Optional[CachingSession] = None  # whose request the server gets, while it waits
         self._made = asker.made_for_servers()
         self._terms: Optional[Terms] = None
-        self._filling = 0
+        self._room = Room(cache.filling)
         self._asked_at = cache.seconds()
         self._over = False
         self._again = False
@@ -160,7 +160,7 @@ class Fetch:
         if not self._made.isdisjoint(names):
             found = None  # it goes by what we have told of this client
         much = max(answer.said.length, 0)
-        if found is None or much > cache.spec.max_object or cache.filling + much > cache.spec.size:
+        if found is None or much > cache.spec.max_object or cache.filling.used + much > cache.spec.size:
             if stored is not None and answer.status not in FAILURES:
                 self._drop(stored)
             of_others = answer.status not in FAILURES and not self.authorized
@@ -248,14 +248,12 @@ class Fetch:
         body, cache = self.body, self.cache
         if self.answer is None:
             return  # what is stored was given in its place
-        if body.held:
-            self._filling += len(data)
-            cache.filling += len(data)
-            if body.size + len(data) > cache.spec.max_object or cache.filling > cache.spec.size:
-                cache.ended(self)
-                self._empty()
-                cache.let_pass(self.url, self.way)
-                body.let_go()
+        if body.held and not self._room.take(len(data)):
+            cache.ended(self)
+            self._room.leave()
+            cache.let_pass(self.url, self.way)
+            body.let_go()
+            cache.variants.let_go(self)
         body.add(data)
         self.left()
 
@@ -294,28 +292,24 @@ class Fetch:
         assert self._terms is not None and self.names is not None
         self.cache.let_pass_no_more(self.url, self.way)
         chosen = chosen_by(self.names, self.fields)
-        self.cache.put(
-            Stored(
-                self.url,
-                self.way,
-                self.names,
-                chosen,
-                answer.status,
-                answer.reason,
-                self.settled,
-                self.body.whole(),
-                self._terms,
-            )
+        stored = Stored(
+            self.url,
+            self.way,
+            self.names,
+            chosen,
+            answer.status,
+            answer.reason,
+            self.settled,
+            self.body.whole(),
+            self._terms,
         )
+        self.cache.put(stored)
+        self.cache.variants.keep(self, stored)
 
     def _empty_if_unread(self) -> None:
         """What slow readers keep from being forgotten counts, too, or many of them could fill the memory."""
         if self._over and not self.body.read_by:
-            self._empty()
-
-    def _empty(self) -> None:
-        self.cache.filling -= self._filling
-        self._filling = 0
+            self._room.leave()
 
 
 class Refresh(Fetch):

@@ -16,10 +16,11 @@ from twisted.internet.interfaces import IAddress
 from proxyd.errors import Reason
 from proxyd.frontends.http.bodies import Body, Reading, Whole
 from proxyd.frontends.http.cache import BYPASS, COALESCED, HIT, MISS, Cache, Loading, cache_status
+from proxyd.frontends.http.making import Making
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.sides import Shelf
-from proxyd.frontends.http.variants import as_it_is
+from proxyd.frontends.http.variants import as_it_is, is_decoded
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, Wish
 from proxyd.policy.cachestore import Stored
@@ -54,7 +55,7 @@ class Told:
 class GivingSession(HttpSession):
     """One client's connection, as far as what is stored or fetched is given to it."""
 
-    __slots__ = ("_cache", "_coded", "_fetch", "_reading", "_wish", "loaded", "origin")
+    __slots__ = ("_cache", "_coded", "_fetch", "_making", "_reading", "_wish", "loaded", "origin")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
@@ -62,6 +63,7 @@ class GivingSession(HttpSession):
         self._wish: Wish = NO_WISH
         self._fetch: Optional[Union[Fetch, Loading]] = None  # which it waits for, or reads
         self._reading: Optional[Reading] = None
+        self._making: Optional[Making] = None  # of what it reads
         self._coded = ""  # what its answer was put in
         self.loaded: Optional[Stored] = None  # what was got for it from the disk
         self.origin: Optional[RequestRecord] = None  # where its answer has come from, by others
@@ -85,8 +87,14 @@ class GivingSession(HttpSession):
         self._status = stored.status
         of_head = request.method == b"HEAD"
         found = self._outcome(stored, now, of_head)
+        if found != stored.status and self._cannot_take_part(stored, found):
+            found = stored.status
         if found == stored.status:
-            stored = self._in_coding(cache, stored)
+            coded = self._in_coding(cache, stored)
+            if isinstance(coded, Making):
+                self._give_making(coded, stored, word)
+                return
+            stored = coded
         if word == HIT and keep and minor and edit is None and request.method == b"GET":
             if not self._wish.conditional and self.paced is None:
                 told = stored.told
@@ -131,13 +139,40 @@ class GivingSession(HttpSession):
         )
         self._send(head, body, stored)
 
-    def _in_coding(self, cache: Cache, stored: Stored) -> Stored:
-        """The same as this client is to have it."""
+    def _in_coding(self, cache: Cache, stored: Stored) -> Union[Stored, Making]:
+        """The same as this client is to have it, which may still be made."""
         compressor = self.compressor()
-        if compressor is not None:
-            stored = cache.variants.of(stored, self.asked, compressor, self.wheel.clock.callLater)
-            self._coded = stored.coding
-        return stored
+        if compressor is None:
+            return stored
+        coded = cache.variants.of(stored, self.asked, compressor, self.wheel.clock.callLater)
+        self._coded = coded.decision.coding if isinstance(coded, Making) else coded.coding
+        return coded
+
+    def _cannot_take_part(self, stored: Stored, found: Union[int, tuple[int, int]]) -> bool:
+        """Whether it has asked for a part, though it cannot take the coding that this would be a part of."""
+        compressor = self.compressor()
+        if compressor is None or not (isinstance(found, tuple) or found == UNSATISFIABLE):
+            return False
+        return is_decoded(compressor, stored, self.asked)
+
+    def _give_making(self, making: Making, stored: Stored, word: str) -> None:
+        """Answer with what is stored while another body is made of that."""
+        delivery, edit, now = self._delivery, self.edit(), self.http.seconds()
+        assert delivery is not None
+        fields = making.decision.fields(stored.fields)
+        if edit is not None:
+            fields = edit(fields)
+        told = self._age(stored, now) + self._cache_status(word, stored, now)
+        keep, minor = self._goes_on(), self.asked.said.minor
+        head = delivery.held(stored.status, stored.reason, fields, None, minor, keep, told)
+        self.client.transport.write(head)
+        if self.asked.method == b"HEAD":
+            self._given(0)
+        else:
+            self._making = making
+            self._watch_progress()
+            self._down_left = UNTIL_CLOSE
+            self._read(making.body, self._answer_of(stored))
 
     def _as_it_is(self, status: int, fields: list[Field], length: Optional[int]) -> list[Field]:
         return list(as_it_is(self.compressor(), status, fields, length, self.asked))
@@ -168,13 +203,15 @@ class GivingSession(HttpSession):
             transport.write(head)
             transport.write(stored.body if len(body) == len(stored.body) else bytes(body))
         else:
-            said = Said(1)
-            said.fields = list(stored.fields)
-            answer = Answer(self._status, stored.reason, said, 0)
             transport.write(head)
-            self._read(Whole(body), answer)
+            self._read(Whole(body), self._answer_of(stored))
             return
         self._given(len(body))
+
+    def _answer_of(self, stored: Stored) -> Answer:
+        said = Said(1)
+        said.fields = list(stored.fields)
+        return Answer(self._status, stored.reason, said, 0)
 
     def _given(self, length: int) -> None:
         """The answer has been written."""
@@ -216,7 +253,11 @@ class GivingSession(HttpSession):
             if found in (NOT_MODIFIED, FAILED) and found != answer.status:
                 self._answer_briefly(fetch, int(found), along(fields), keep)
                 return
-        fields = self._as_it_is(answer.status, fields, declared)
+        making, body = self._making_of(fetch, answer.status), fetch.body
+        if making is None:
+            fields = self._as_it_is(answer.status, fields, declared)
+        else:
+            fields, declared, body = making.decision.fields(fields), None, making.body
         if edit is not None:
             fields = edit(fields)
         told = fetch.age + self._cache_status(word)
@@ -225,7 +266,17 @@ class GivingSession(HttpSession):
         self._watch_progress()
         self.client.transport.write(head)
         self._down_left = UNTIL_CLOSE if declared is None else declared
-        self._read(fetch.body, answer)
+        self._read(body, answer)
+
+    def _making_of(self, fetch: Fetch, status: int) -> Optional[Making]:
+        """What this client is to have in place of what comes, if that is something else."""
+        compressor, cache = self.compressor(), self._cache
+        if compressor is None or cache is None:
+            return None
+        making = cache.variants.of_fetch(fetch, status, self.asked, compressor, self.wheel.clock.callLater)
+        if making is not None:
+            self._making, self._coded = making, making.decision.coding
+        return making
 
     def _answer_briefly(self, fetch: Fetch, status: int, fields: list[Field], keep: bool) -> None:
         """Its client has it already, or wants it only if it had."""
@@ -276,7 +327,11 @@ class GivingSession(HttpSession):
 
     def read_broken(self) -> None:
         """The rest of it is lost."""
-        self._give_up(Reason.ANSWER_CUT, "while it was fetched")
+        making = self._making
+        if making is not None and making.wrong:
+            self._give_up(Reason.ANSWER_MALFORMED, making.wrong)
+        else:
+            self._give_up(Reason.ANSWER_CUT, "while it was fetched")
 
     # What is told of it.
 
@@ -293,9 +348,12 @@ class GivingSession(HttpSession):
 
     def conclude(self, reason: Reason, detail: str) -> None:
         reading, self._reading = self._reading, None
+        making, self._making = self._making, None
         fetch, self._fetch = self._fetch, None
         if reading is not None:
             reading.leave()
+        if making is not None:
+            making.left()
         if fetch is not None:
             fetch.leave(self)
             fetch.left()

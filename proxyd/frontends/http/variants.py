@@ -1,131 +1,145 @@
 """
-What is given of a stored answer to a client that would like it compressed?
+In which coding does a client get what is stored, or being fetched?
 
-The same is decided as of what a server says just now (`proxyd.policy.encoding`).  The body in a coding is
-made once, when the first hit wants it: in turns of `TURN`, so that if one is enough this hit has it already,
-and until it is there hits have the body as it is stored.  Then it is kept with the answer, as a part of that
-(`proxyd.policy.cachestore`).
+The same is decided as of what a server says just now (`proxyd.policy.encoding`).  A body is put in a coding,
+or taken out of one, once (`proxyd.frontends.http.making`), and read meanwhile by all who want it so.  Then it
+is kept with the stored answer, as a part of that (`proxyd.policy.cachestore`), unless it is too long, or was
+not complete.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence, Union
 
 from proxyd.config.compression import CompressionSpec
-from proxyd.frontends.http.recoding import TURN, Compressor
+from proxyd.frontends.http.bodies import Body, Filling, Room, Whole
+from proxyd.frontends.http.making import Later, Making
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.policy.cachestore import Memory, Stored
 from proxyd.policy.encoding import VARIES, Decision, decide
-from proxyd.relay.streams import CHUNK
-from proxyd.wire.contentcoding import encoder
 from proxyd.wire.http1 import Answer, Request, Said
 from proxyd.wire.httpfields import Field
 
-Later = Callable[[float, Callable[[], None]], Any]
-
-MOST = 16  # bodies that are made at once: each takes up to a megabyte beside itself
+if TYPE_CHECKING:
+    from proxyd.frontends.http.fetching import Fetch
 
 
 class Variants:
-    """The answers of a store, in codings."""
+    """The answers of a cache, in codings."""
 
-    def __init__(self, store: Memory) -> None:
-        self._store = store
-        self._makings: dict[tuple[Stored, str], Making] = {}
+    def __init__(self, store: Memory, filling: Filling) -> None:
+        self.store = store
+        self.filling = filling
+        self.under_way: dict[Union[Stored, Fetch], Makings] = {}
 
-    def of(self, stored: Stored, request: Request, compressor: Compressor, later: Later) -> Stored:
-        """What a request gets of this; ``later`` calls in another turn, unless that is cancelled."""
+    def of(
+        self, stored: Stored, request: Request, compressor: Compressor, later: Later
+    ) -> Union[Stored, Making]:
+        """What a request gets of this, which may still be made; ``later`` calls in another turn."""
         length = len(stored.body)
         decision = _decided(compressor.spec, stored.status, stored.fields, length, request)
         if decision is None:
             return stored
-        if decision.encodes:
+        if decision.recodes:
             found = stored.variants.get(decision)
-            if found is None and stored.live:
-                self._make(stored, decision, compressor, later)
-                found = stored.variants.get(decision)
             if found is not None:
                 return found
-        return stored.variants.get(VARIES) or self._store.vary(stored, VARIES, stored.body)
+            makings = self.under_way.get(stored) or Makings(self, stored.body, stored=stored)
+            making = makings.get(decision, compressor, later)
+            if making is not None:
+                return making.kept or making
+        return stored.variants.get(VARIES) or self.store.vary(stored, VARIES, stored.body)
 
-    def _make(self, stored: Stored, decision: Decision, compressor: Compressor, later: Later) -> None:
-        """Begin to, if that has not begun, and there is time."""
-        key = stored, decision.encodes
-        if key in self._makings or len(self._makings) >= MOST or not compressor.may_begin(decision.encodes):
-            return
+    def of_fetch(
+        self, fetch: Fetch, status: int, request: Request, compressor: Compressor, later: Later
+    ) -> Optional[Making]:
+        """What a request gets of an answer that comes, if something is made of that."""
+        decision = _decided(compressor.spec, status, fetch.settled, fetch.declared, request)
+        if decision is None or not decision.recodes:
+            return None
+        makings = self.under_way.get(fetch) or Makings(self, fetch.body, fetch=fetch)
+        return makings.get(decision, compressor, later)
 
-        def over(body: Optional[bytes]) -> None:
-            del self._makings[key]
-            if body is not None:
-                self._store.vary(stored, decision, body)
+    def keep(self, fetch: Fetch, stored: Stored) -> None:
+        """What is made of what was fetched is a part of this from now on."""
+        makings = self.under_way.pop(fetch, None)
+        if makings is not None:
+            makings.stored = stored
+            self.under_way[stored] = makings
 
-        making = self._makings[key] = Making(stored, decision.encodes, compressor, later, over)
-        making.go_on()
+    def let_go(self, fetch: Fetch) -> None:
+        """What is made of what is fetched is not to be kept."""
+        makings = self.under_way.get(fetch)
+        if makings is not None:
+            makings.let_go()
 
     def close(self) -> None:
         """Nothing more is made."""
-        for making in list(self._makings.values()):
-            making.stop()
+        for makings in list(self.under_way.values()):
+            makings.stop()
 
 
-class Making:
-    """A body that is put in a coding."""
+class Makings:
+    """What is made of one body: that of an answer that is fetched, and may be stored then."""
 
     def __init__(
         self,
-        stored: Stored,
-        coding: str,
-        compressor: Compressor,
-        later: Later,
-        over: Callable[[Optional[bytes]], None],
+        variants: Variants,
+        body: Union[bytes, Body],
+        fetch: Optional[Fetch] = None,
+        stored: Optional[Stored] = None,
     ) -> None:
-        """``over`` is told what has become of it, None if nothing has."""
-        self._stored = stored
-        self._compressor = compressor
-        self._passed = compressor.passed[coding]
-        self._coder = encoder(coding, compressor.spec.level(coding))
-        self._later = later
-        self._over = over
-        self._made: list[bytes] = []
-        self._place = 0
-        self._call: Any = None
-        compressor.guard.under_way += 1
+        self._variants = variants
+        self._body = body
+        self._fetch = fetch
+        self.stored = stored
+        self._each: dict[Decision, Making] = {}
 
-    def go_on(self) -> None:
-        """Do some more, for a turn."""
-        self._call = None
-        if not self._stored.live:
-            self.stop()  # nobody will ask for it
-            return
-        body, cpu = self._stored.body, self._compressor.cpu
-        began, spent = cpu(), 0.0
-        while self._place < len(body) and spent < TURN:
-            self._made.append(self._coder.step(body[self._place : self._place + CHUNK]))
-            self._place += CHUNK
-            spent = cpu() - began
-        done = self._place >= len(body)
-        if done:
-            self._made.append(self._coder.end())
-            spent = cpu() - began
-        self._passed.cpu_seconds += spent
-        self._compressor.guard.spent(spent)
-        if not done:
-            self._call = self._later(0, self.go_on)
-            return
-        made = b"".join(self._made)
-        self._passed.answers += 1
-        self._passed.bytes_in += len(body)
-        self._passed.bytes_out += len(made)
-        self._end(made)
+    def get(self, decision: Decision, compressor: Compressor, later: Later) -> Optional[Making]:
+        """The one that is under way, or a new one, if there is time for that."""
+        making = self._each.get(decision)
+        if making is not None and making.is_kept:
+            return making
+        if decision.encodes and not compressor.may_begin(decision.encodes):
+            return None
+        body, variants = self._body, self._variants
+        source = Whole(memoryview(body)) if isinstance(body, bytes) else body
+        making = Making(source, decision, compressor, later, Room(variants.filling), self)
+        self._each[decision] = making
+        variants.under_way[self._owner()] = self
+        making.go_on()
+        return making
+
+    def _owner(self) -> Union[Stored, Fetch]:
+        owner = self.stored or self._fetch
+        assert owner is not None
+        return owner
+
+    def is_wanted(self) -> bool:
+        """Whether something is to be made though nobody reads it."""
+        return self.stored is None or self.stored.live
+
+    def over(self, making: Making, complete: bool) -> None:
+        """Nothing more is made of the body by this; what is complete, and was held, is kept."""
+        stored, fetch = self.stored, self._fetch
+        if self._each.get(making.decision) is making:
+            del self._each[making.decision]
+            if not self._each:
+                del self._variants.under_way[self._owner()]
+        if complete and making.is_kept and stored is not None:
+            making.kept = self._variants.store.vary(stored, making.decision, making.body.whole())
+        if fetch is not None:
+            fetch.left()
+
+    def let_go(self) -> None:
+        """Nothing of it is to be kept."""
+        for making in list(self._each.values()):
+            making.let_go()
 
     def stop(self) -> None:
-        """It is not wanted any more."""
-        if self._call is not None:
-            self._call.cancel()
-        self._end(None)
-
-    def _end(self, made: Optional[bytes]) -> None:
-        self._compressor.guard.under_way -= 1
-        self._over(made)
+        """Nothing of it is wanted any more."""
+        for making in list(self._each.values()):
+            making.stop()
 
 
 def as_it_is(
@@ -146,6 +160,13 @@ def as_it_is(
     if decision is None:
         return fields
     return (VARIES if decision.recodes else decision).fields(fields)
+
+
+def is_decoded(compressor: Compressor, stored: Stored, request: Request) -> bool:
+    """Whether a client cannot take the coding of what is stored."""
+    length = len(stored.body)
+    decision = _decided(compressor.spec, stored.status, stored.fields, length, request)
+    return decision is not None and decision.decodes != ""
 
 
 def _decided(

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from proxyd.config.cache import CacheSpec
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.frontends.http.cache import Cache
+from proxyd.frontends.http.recoding import Compressor
 from tests.frontends.http.front import GET, HttpCase
+from tests.frontends.http.test_recoding import taken_apart
 from tests.support.streams import FakePeer
 
 FRESH = b"Cache-Control: max-age=60\r\n"
 ETAG = b'ETag: "a"\r\n'
+HTML = b"Content-Type: text/html\r\n"
+GZIP = b"Accept-Encoding: gzip"
 
 
 def get(*lines: bytes, target: bytes = b"/x", method: bytes = b"GET") -> bytes:
@@ -62,5 +67,43 @@ class CachingCase(HttpCase):
     def over(self) -> None:
         self.cache.close()
         super().over()
-        self.assertEqual((self.cache._fetches, self.cache._fetching, self.cache.filling), ({}, 0, 0))
+        self.assertEqual((self.cache._fetches, self.cache._fetching, self.cache.filling.used), ({}, 0, 0))
         self.assertEqual((self.factory.streams, self.cache.refreshing), (set(), 0))
+
+
+class CodingCase(CachingCase):
+    """A listener with a cache, and compression."""
+
+    def store(self, *ports: int, **how: Any) -> None:
+        spec = CompressionSpec(("br", "gzip"), decompress=True, **how.pop("compression", {}))
+        super().store(*ports, **how)
+        self.used = self.lag = self.step = 0.0  # seconds
+        self.compressor = Compressor(spec, self.clock.seconds, self.cpu, lambda: self.lag)
+        self.factory.compressor = self.compressor
+        self.factory.recodes = True
+
+    def cpu(self) -> float:
+        """The processor's time: each look at it takes some."""
+        self.used += self.step
+        return self.used
+
+    def made(self, coding: str = "gzip") -> int:
+        return self.compressor.passed[coding].answers
+
+    def comes(self, client: FakePeer) -> tuple[dict[bytes, bytes], bytes]:
+        """The fields and the whole body of an answer that was made on the way, in turns."""
+        for _ in range(100):
+            self.moment()
+        head, body, end = taken_apart(self.heard(client))
+        self.assertEqual(end, b"", "it is not complete")
+        lines = head.split(b"\r\n")[1:]
+        return dict(line.lower().split(b": ", 1) for line in lines), body
+
+    def moment(self, seconds: float = 0.0) -> None:
+        """Let so little time pass."""
+        self.clock.advance(seconds)
+        self.network.flush()
+
+    def over(self) -> None:
+        super().over()
+        self.assertEqual((self.cache.variants.under_way, self.compressor.guard.under_way), ({}, 0))

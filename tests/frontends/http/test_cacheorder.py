@@ -1,11 +1,14 @@
-"""Does everybody get an answer, and nobody another's, in whatever order those around a cache go on?"""
+"""Does everybody get an answer whole, and nobody another's, in whatever order those around a cache go on?"""
 
 from __future__ import annotations
 
 import re
 from random import Random
 
+from proxyd.config.compression import CompressionSpec
+from proxyd.frontends.http.recoding import TURN, Compressor
 from tests.frontends.http.caches import CachingCase, answer, get
+from tests.frontends.http.test_recoding import coded, decoded, taken_apart
 from tests.support.peer import Ended
 from tests.support.streams import FakePeer
 
@@ -24,7 +27,23 @@ KINDS = {
 }
 
 _ASKED = re.compile(rb"GET (\S+) HTTP/1.1\r\n(.*?)\r\n\r\n", re.DOTALL)
-_HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?content-length: (\d+).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+_LENGTH = re.compile(rb"^content-length: (\d+)\r", re.IGNORECASE | re.MULTILINE)
+_CODING = re.compile(rb"^content-encoding: (\w+)\r", re.IGNORECASE | re.MULTILINE)
+
+_CODINGS = (b"", b"", b"gzip", b"zstd", b"gzip, zstd")
+
+
+def heard(said: bytes) -> tuple[bool, str, bytes, bytes]:
+    """Of what has come of an answer: whether it is all, its coding, its head and its body."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    found = _CODING.search(head + b"\r\n")
+    coding = found.group(1).decode() if found is not None else ""
+    if b"transfer-encoding: chunked" in head.lower():
+        if not body.endswith(b"\r\n0\r\n\r\n"):
+            return False, coding, head, b""
+        return True, coding, head, taken_apart(said)[1]
+    length = _LENGTH.search(head + b"\r\n")
+    return length is not None and len(body) >= int(length.group(1)), coding, head, body
 
 
 class Client:
@@ -32,7 +51,7 @@ class Client:
 
     def __init__(self, peer: FakePeer) -> None:
         self.peer = peer
-        self.cookie = self.path = self.said = b""
+        self.cookie = self.path = self.said = self.accepts = b""
         self.waits = False
 
 
@@ -42,6 +61,10 @@ class AnyOrder(CachingCase):
         pool = {"response_timeout": 3.0, "hedge_after": random.choice((0.0, 0.5))}
         size = random.choice((5000, 100_000, 1_000_000))
         self.store(1, 1, pool=pool, max_object=200_000, size=size, lock_timeout=1.0)
+        spec = CompressionSpec(("zstd", "gzip"), min_size=1000, decompress=True)
+        self.used, self.step = 0.0, random.choice((0.0, TURN))
+        self.factory.compressor = Compressor(spec, self.clock.seconds, self.cpu, lambda: 0.0)
+        self.factory.recodes = True
         self.begun = len(self.datapath.peers)
         self.clients: list[Client] = []
         self.asked: list[tuple[FakePeer, bytes, bytes, bool]] = []
@@ -72,6 +95,10 @@ class AnyOrder(CachingCase):
         self.over()
         self.assertEqual([server.open for server in self.pool.servers], [0, 0], seed)
 
+    def cpu(self) -> float:
+        self.used += self.step
+        return self.used
+
     def one_asks(self) -> None:
         random = self.random
         idle = [each for each in self.clients if not each.waits and each.peer.ended is Ended.NOT]
@@ -85,6 +112,9 @@ class AnyOrder(CachingCase):
         client.cookie, client.path = b"c%d" % random.randrange(5), random.choice(list(KINDS))
         client.said, client.waits = b"", True
         lines = [b"Cookie: " + client.cookie]
+        client.accepts = random.choice(_CODINGS)
+        if client.accepts:
+            lines.append(b"Accept-Encoding: " + client.accepts)
         if client.path == b"/somebody":
             lines.append(b"Authorization: Basic " + client.cookie)
         if random.random() < 0.1:
@@ -101,9 +131,12 @@ class AnyOrder(CachingCase):
         self, peer: FakePeer, path: bytes, cookie: bytes, has: bool, in_order: bool = False
     ) -> None:
         random = self.random
-        lines = KINDS[path].replace(b"%s", cookie)
+        lines = KINDS[path].replace(b"%s", cookie) + b"Content-Type: text/html\r\n"
         chance = 1.0 if in_order else random.random()
-        whole = answer(b"<%s>" % cookie * random.choice((1, 1, 1000)), lines)
+        body = b"<%s>" % cookie * random.choice((1, 1, 1000, 20_000))
+        if random.random() < 0.2:
+            body, lines = coded("gzip", body), lines + b"Content-Encoding: gzip\r\n"
+        whole = answer(body, lines)
         if chance < 0.1:
             peer.close()
         elif chance < 0.2:
@@ -126,12 +159,20 @@ class AnyOrder(CachingCase):
         for client in self.clients:
             new = self.heard(client.peer)
             client.said += new
-            if new and client.path != b"/public":
-                found = set(re.findall(rb"<(c\d)>|x=(c\d)", client.said))
+            if not new:
+                continue
+            complete, coding, head, body = heard(client.said)
+            if complete:
+                self.assertIn(coding.encode(), (b"", *client.accepts.split(b", ")), client.path)
+                body = decoded(coding, body) if coding else body
+            if client.path != b"/public" and not (coding and not complete):
+                found = set(re.findall(rb"<(c\d)>|x=(c\d)", head + body))
                 others = {one or other for one, other in found} - {client.cookie}
                 self.assertEqual(others, set(), (client.path, client.cookie))
-            head = _HEAD.match(client.said) if new else None
-            if head is not None and len(client.said) - head.end() >= int(head.group(2)):
+            if complete and body.startswith(b"<c"):
+                self.assertEqual(len(body) % 4, 0)
+                self.assertEqual(set(re.findall(rb"<c\d>", body)), {body[:4]}, client.path)
+            if complete:
                 client.waits = False
 
     def test_any_order(self) -> None:

@@ -254,11 +254,11 @@ class Together(CachingCase):
         quick = self.ask()
         self.say(self.server, answer(body, FRESH))
         self.assertEqual(self.told(quick)[2], body)
-        self.assertEqual(self.cache.filling, 400_000)  # it is kept for the slow one
+        self.assertEqual(self.cache.filling.used, 400_000)  # it is kept for the slow one
         slow.read_again()
         self.network.flush()
         self.assertEqual(self.told(slow)[2], body)
-        self.assertEqual(self.cache.filling, 0)
+        self.assertEqual(self.cache.filling.used, 0)
         self.over()
 
     def test_many_slow_ones(self) -> None:
@@ -271,7 +271,7 @@ class Together(CachingCase):
             self.say(client, get(target=b"/%d" % number))
             slow.append(client)
             self.say(self.server, answer(b"%d" % number * 400_000, FRESH))
-            self.assertLessEqual(self.cache.filling, 1_000_000)
+            self.assertLessEqual(self.cache.filling.used, 1_000_000)
         for number, client in enumerate(slow):
             client.read_again()
             for _ in range(20):
