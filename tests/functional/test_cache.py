@@ -115,7 +115,7 @@ class Cached(DaemonCase):
         files = server.folder / "files"
         files.mkdir()
         (files / "words").write_bytes(WORDS)
-        daemon = await self.serve(server.place, listener="compression = gzip")
+        daemon = await self.serve(server.place, listener="compression = gzip max_cpu=100%")
         url = f"http://{daemon.front}/words"
 
         async def ask(number: int, *arguments: str) -> int:

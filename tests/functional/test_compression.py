@@ -14,6 +14,8 @@ WORDS = "".join(
     json.dumps({"number": number, "square": number**2}) + "\n" for number in range(20_000)
 ).encode()
 
+BINARY = "application/octet-stream"
+
 
 class Compression(DaemonCase):
     """curl and nginx, and a daemon between them that compresses."""
@@ -29,7 +31,7 @@ class Compression(DaemonCase):
         (server.folder / "files" / "words.txt").write_bytes(WORDS)
         daemon = await self.relay(
             server.place,
-            listener="protocol = http\ncompression = zstd br gzip types=text/*,application/octet-stream",
+            listener=f"protocol = http\ncompression = zstd br gzip max_cpu=100% types=text/*,{BINARY}",
             pool="idle_connection_timeout = 1s",
         )
         url, count = f"http://{daemon.front}/words.txt", 0
@@ -59,7 +61,7 @@ class Compression(DaemonCase):
         (server.folder / "files" / "words.txt").write_bytes(WORDS)
         daemon = await self.relay(
             server.place,
-            listener="protocol = http\ncompression = gzip types=text/*,application/octet-stream",
+            listener=f"protocol = http\ncompression = gzip max_cpu=100% types=text/*,{BINARY}",
             pool="idle_connection_timeout = 1s",
         )
         url, tag, got = (
