@@ -5,3 +5,6 @@ come back for, clients are told by Cache-Status (RFC 9211), and with `path =` a 
 
 What is on the disk is known in 70 bytes of memory an answer, and in `disk_index` at most; purging by a prefix or a tag
 holds from that moment on, however much is stored, and holds nobody up.
+
+With `path =` of a `[cache]` a body of 256 KiB or more is given from its file, by sendfile on plain connections, and takes
+no memory for that; its digest is checked in threads when the file is opened for the first time.

@@ -130,7 +130,7 @@ class Reason(enum.Enum):
     FILE_CHANGED = (
         "file_changed",
         Fault.PROXY,
-        "a file of root was replaced or became shorter while it was being sent",
+        "a file of root or of a cache was replaced or became shorter while it was being sent",
     )
     ROUTE_RATE = ("route_rate", Fault.CLIENT, "more requests came than a rate of the route allows")
     ROUTE_FULL = ("route_full", Fault.PROXY, "the route had its max_concurrent_requests")

@@ -8,7 +8,7 @@ by what they say in the fields that an answer names in Vary.  The sizes of all o
 
 from __future__ import annotations
 
-from typing import Any, Callable, Hashable, Iterator, Optional, Sequence
+from typing import Any, Callable, Hashable, Iterator, Optional, Sequence, Union
 
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.encoding import Decision
@@ -26,11 +26,35 @@ OVERHEAD = 1200
 OF_A_FIELD = 200
 OF_A_TAG = 400  # by which it is found; of a tag that many have it is less
 
+MOST_ELSEWHERE = 128  # answers in memory whose bodies are not: each is an open file
+
 TOLD = 1000  # answers of which is kept what was prepared
 
 PURGED_IN_A_STEP = 2000  # answers that are thrown away, or URLs that are looked at
 
 _VOID = -1  # the turn of what was purged
+
+
+class Elsewhere:
+    """A body that is not in memory, and so long."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is there only for who holds on to it."""
+        raise NotImplementedError
+
+
+def held(body: Union[bytes, Elsewhere]) -> int:
+    """The bytes that a body takes in memory."""
+    return len(body) if isinstance(body, bytes) else 0
 
 
 class Stored(Evictable):
@@ -69,13 +93,13 @@ class Stored(Evictable):
         status: int,
         reason: bytes,
         fields: Sequence[Field],
-        body: bytes,
+        body: Union[bytes, Elsewhere],
         terms: Terms,
     ) -> None:
         head = sum(2 * len(field[2]) + OF_A_FIELD for field in fields)
         tags = tags_of(fields)
         found = 2 * len(url) + len(way) + sum(map(len, (*names, *chosen, *tags))) + OF_A_TAG * len(tags)
-        super().__init__(len(body) + head + found + OVERHEAD)
+        super().__init__(held(body) + head + found + OVERHEAD)
         self.url = url
         self.way = way
         self.names = names
@@ -112,18 +136,18 @@ class Stored(Evictable):
             made.size += made.vary(decision, body)
         return made
 
-    def vary(self, decision: Decision, body: bytes) -> int:
+    def vary(self, decision: Decision, body: Union[bytes, Elsewhere]) -> int:
         """Add what leaves by a decision, with this body; the bytes that it takes beside its own."""
         variant = self.variants[decision] = self.variant(decision, body)
-        return variant.size - (len(body) if body is self.body else 0)
+        return variant.size - (held(body) if body is self.body else 0)
 
-    def variant(self, decision: Decision, body: bytes) -> Stored:
+    def variant(self, decision: Decision, body: Union[bytes, Elsewhere]) -> Stored:
         """What leaves by a decision, with this body."""
         made = self._with(decision.fields(self.fields), body, self.terms)
         made.coding, made.live = decision.coding, self.live
         return made
 
-    def _with(self, fields: Sequence[Field], body: bytes, terms: Terms) -> Stored:
+    def _with(self, fields: Sequence[Field], body: Union[bytes, Elsewhere], terms: Terms) -> Stored:
         found = self.url, self.way, self.names, self.chosen
         return Stored(*found, self.status, self.reason, fields, body, terms)
 
@@ -146,6 +170,7 @@ class Memory:
         self._by_url: dict[bytes, list[Stored]] = {}
         self._by_tag: dict[bytes, set[Stored]] = {}
         self._told: dict[Stored, None] = {}
+        self._elsewhere: dict[Stored, None] = {}  # those whose bodies are
         self.voids = Voids()
 
     def __len__(self) -> int:
@@ -202,6 +227,10 @@ class Memory:
         stored.live, stored.turn = True, self.voids.turn
         for variant in stored.variants.values():
             variant.live = True
+        if isinstance(stored.body, Elsewhere):
+            self._elsewhere[stored] = None
+            if len(self._elsewhere) > MOST_ELSEWHERE:
+                self.drop(next(iter(self._elsewhere)))
         for gone in self._kept.add(stored, proven):
             self._forget(gone)
 
@@ -266,12 +295,18 @@ class Memory:
             tagged.discard(stored)
             if not tagged:
                 del self._by_tag[tag]
+        self._elsewhere.pop(stored, None)
         for each in (stored, *stored.variants.values()):
             each.live = False
             each.told = None
             self._told.pop(each, None)
 
-    def vary(self, stored: Stored, decision: Decision, body: bytes) -> Stored:
+    def drop_gone(self) -> None:
+        """Do not be the only one who holds on to a body."""
+        for stored in [each for each in self._elsewhere if each.body.is_gone]:  # type: ignore[union-attr]
+            self.drop(stored)
+
+    def vary(self, stored: Stored, decision: Decision, body: Union[bytes, Elsewhere]) -> Stored:
         """What leaves by a decision, with this body: kept as a part of the answer, if that is kept."""
         if not stored.live:
             return stored.variant(decision, body)

@@ -65,3 +65,18 @@ def unpack(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST).digest()
+
+
+class Digest:
+    """That of a body which is read in parts, as the values of its file have it (``body``)."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=_DIGEST)
+
+    def add(self, data: bytes) -> None:
+        """The next part."""
+        self._hash.update(data)
+
+    def text(self) -> str:
+        """The digest of all parts."""
+        return self._hash.hexdigest()

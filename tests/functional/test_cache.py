@@ -13,7 +13,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from tests.functional.test_compression import WORDS
 from tests.functional.test_requests import HTTP, KEEP, sha256
 from tests.support.certificate import key_and_certificate
-from tests.support.daemon import Daemon, DaemonCase
+from tests.support.daemon import Daemon, DaemonCase, descriptors
 from tests.support.services import nginx_http
 from tests.support.stage import PYTHONPATH, Place, program
 
@@ -192,6 +192,51 @@ class Cached(DaemonCase):
         await server.child.stop()
         self.assertEqual(await self.curl(url), second)
         self.assertEqual(await self.words(daemon, 3), {"miss": 2, "stale": 1})
+
+    async def test_large_from_disk(self) -> None:
+        """
+        What is large is given from its file after a restart, nginx being gone: whole and in part, to many.
+
+        It is so over a plain connection, which the kernel sends it to, by HTTP/2, and where TLS ends.
+        """
+        server = await nginx_http(self.stage, f"root files; {FRESH}")
+        files = server.folder / "files"
+        files.mkdir()
+        large = os.urandom(5_000_000)
+        (files / "large").write_bytes(large)
+        folder = self.stage.subfolder("pages")
+        secure = self.stage.tcp()
+        (self.stage.folder / "web.pem").write_bytes(key_and_certificate("localhost"))
+        tls = f"[listener secure]\nbind = {secure.bind}\nprotocol = http\npool = servers\ncache = pages"
+        pool = f"{KEEP}\n{CACHE}\npath = {folder}\n{tls}\ntls = {self.stage.folder}/web.pem"
+        front = self.stage.tcp()
+        daemon = await self.serve(server.place, front=front, pool=pool)
+        urls = [f"http://{front}/large", f"https://{secure}/large"]
+        for count, url in enumerate(urls, 1):
+            for _ in range(100):  # until it is known what is there, nothing is written
+                how = ("--insecure", "--output", os.devnull, "--header", "Cache-Control: no-cache")
+                await self.curl(*how, url)
+                if sum(path.stat().st_size > len(large) for path in folder.glob("??/*")) == count:
+                    break
+        await daemon.child.stop()
+        await server.child.stop()
+        daemon.folder.rename(self.stage.folder / "before")
+        daemon = await self.serve(server.place, front=front, pool=pool)
+        for _ in range(100):
+            if await self.curl("--range", "7-11", "--insecure", urls[1]) == large[7:12]:
+                break
+        ways = [["--http1.1", urls[0]], [PRIOR, urls[0]]]
+        ways += [[version, "--insecure", urls[1]] for version in ("--http1.1", "--http2")]
+
+        async def ask(*arguments: str) -> bool:
+            part = await self.curl("--fail", "--range", "1000000-3999999", *arguments)
+            return await self.curl("--fail", *arguments) == large and part == large[1_000_000:4_000_000]
+
+        for way in ways:
+            self.assertTrue(await ask(*way), way)
+        self.assertEqual(await gatherResults([ensureDeferred(ask(*way)) for way in ways * 2]), [True] * 8)
+        held = [each for each in descriptors(daemon.child.pid) if str(folder) in each]
+        self.assertEqual(len(held), 2, held)
 
     async def test_restart(self) -> None:
         """What is on the disk is given after a kill and a restart, when nginx is gone."""

@@ -7,7 +7,7 @@ from typing import Any, Iterator
 
 from proxyd.policy import cachestore, purging
 from proxyd.policy.cachekey import chosen_by
-from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Memory, Stored, tags_of
+from proxyd.policy.cachestore import OVERHEAD, VARIANTS, Elsewhere, Memory, Stored, tags_of
 from proxyd.policy.encoding import VARIES, Decision
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import Field, parse_field
@@ -194,7 +194,31 @@ class Stores(Case):
         self.assertGreater(store.evicted, 0)
 
 
+class InFile(Elsewhere):
+    is_gone = False
+
+
 class InMemory(Case):
+    def test_elsewhere(self) -> None:
+        """Bodies elsewhere take no memory; so many are held on to, and none that is there for us alone."""
+        self.patch(cachestore, "MOST_ELSEWHERE", 3)
+        memory = Memory(1 << 20)
+        held = [made(b"http://a/%d" % number) for number in range(5)]
+        for each in held:
+            each.body = InFile(1 << 30)
+        for stored in held:
+            memory.put(stored)
+        self.assertEqual([stored.live for stored in held], [False, False, True, True, True])
+        self.assertLess(memory.used, 10_000)
+        memory.vary(held[3], VARIES, held[3].body)
+        self.assertLess(memory.used, 20_000)
+        new = held[3].renewed([], TERMS)
+        memory.put(new)
+        held[4].body.is_gone = True  # type: ignore[misc, union-attr]
+        memory.drop_gone()
+        self.assertEqual([each.live for each in (*held[2:], new)], [True, False, False, True])
+        self.assertEqual((len(memory), list(memory._elsewhere)), (2, [held[2], new]))
+
     def test_prepared(self) -> None:
         """What was prepared is kept of so many, and of none that is not stored any more."""
         self.patch(cachestore, "TOLD", 2)

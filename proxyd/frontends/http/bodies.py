@@ -45,6 +45,10 @@ class Body:
         """The piece with this number, None if it has not come, or never will."""
         raise NotImplementedError
 
+    def has(self, place: int) -> bool:
+        """Whether that piece is there."""
+        raise NotImplementedError
+
     def read(self, reading: Follower) -> None:
         """From now on it is told when there is more."""
 
@@ -64,6 +68,9 @@ class Whole(Body):
         super().__init__()
         self._view = view
         self.done = True
+
+    def has(self, place: int) -> bool:
+        return place * PIECE < len(self._view)
 
     def piece(self, place: int) -> Optional[bytes]:
         return bytes(self._view[place * PIECE : (place + 1) * PIECE]) or None
@@ -100,6 +107,9 @@ class Growing(Body):
         self._soon = False
         self.paused = False
         self.size = 0
+
+    def has(self, place: int) -> bool:
+        return place in self._pieces
 
     def piece(self, place: int) -> Optional[bytes]:
         return self._pieces.get(place)
@@ -305,7 +315,7 @@ class Reading:
             return
         if self.place != before:
             self._body.taken()
-        if self._body.done and self._body.piece(self.place) is None and not self._stopped():
+        if self._body.done and not self._body.has(self.place) and not self._stopped():
             self.leave()
             if self._body.broken:
                 self._reader.read_broken()

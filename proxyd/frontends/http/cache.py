@@ -107,6 +107,7 @@ class Cache:
         self.store.put(stored)
         if self.disk is not None:
             self.disk.write(stored)
+            self.store.drop_gone()
 
     def drop(self, stored: Stored) -> None:
         """It is not to be used any more."""
@@ -125,6 +126,7 @@ class Cache:
                 del self._loading[known.number]
                 if stored is not None:
                     self.store.put(stored)
+                    self.store.drop_gone()
                 loading.over(stored)
 
             self.disk.read(known).addCallback(came)

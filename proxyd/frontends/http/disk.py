@@ -7,9 +7,13 @@ when it is whole, so that a process that is killed leaves whole files and remain
 the start; what a power cut tears is noticed by its digests when it is read.  So nothing waits for the disk
 (fsync), and nothing torn is served.
 
-What is found here goes to the store in memory, and is served from there.  Which URL and tags an answer has
-its file alone knows for sure: what is purged by a prefix or a tag is not given from that moment on
-(`proxyd.policy.purging`), and a sweep reads the heads of those files that may be meant.
+What is found here goes to the store in memory, and is served from there; but of a large body only the open
+file does (`proxyd.frontends.http.filebody`), whose digest is checked when this process opens it for the first
+time, in threads and step by step.
+
+Which URL and tags an answer has its file alone knows for sure: what is purged by a prefix or a tag is not
+given from that moment on (`proxyd.policy.purging`), and a sweep reads the heads of those files that may be
+meant.
 """
 
 from __future__ import annotations
@@ -41,8 +45,9 @@ from proxyd.frontends.http.diskfiles import (
     unlink,
     write_file,
 )
+from proxyd.frontends.http.filebody import Checked, FileBody
 from proxyd.policy.cachekey import chosen_by
-from proxyd.policy.cachestore import Stored
+from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
 from proxyd.policy.purging import Rule, Voids
 from proxyd.snapshots import DiskSnapshot
@@ -92,6 +97,7 @@ class DiskStore:
         self._voids = Voids()
         self._sweeping = False
         self._closed = False
+        self._checked = Checked(in_thread)
         self.skipped = 0  # answers that were not written, since too many waited, or it was too soon
         self.swept = 0  # answers that were thrown away for being purged by a prefix or a tag
 
@@ -269,8 +275,8 @@ class DiskStore:
     def write(self, stored: Stored) -> None:
         """Write an answer, unless too many wait already."""
         length = len(stored.body)
-        if self._closed:
-            return
+        if self._closed or isinstance(stored.body, Elsewhere):
+            return  # what is in a file stays there
         if (
             not self._learnt
             or len(self._writing) >= MOST_WAITING
@@ -326,8 +332,13 @@ class DiskStore:
                 return None  # and thrown away by the sweep
             return stored
 
-        reading: Deferred[Any] = self._in_thread(partial(read_file, self._path(known.number)))
-        return reading.addBoth(came)
+        return Deferred.fromCoroutine(self._whole(self._path(known.number))).addBoth(came)
+
+    async def _whole(self, path: str) -> Stored:
+        stored: Stored = await self._in_thread(partial(read_file, path))
+        if isinstance(stored.body, FileBody):
+            await self._checked.judge(stored.body)
+        return stored
 
     def failed(self, failure: Failure) -> None:
         """Something could not be done there."""

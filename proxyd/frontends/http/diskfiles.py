@@ -8,22 +8,21 @@ in threads (`proxyd.frontends.http.disk`), but `packed`, `key_of` and `size_of`.
 from __future__ import annotations
 
 import os
-from typing import Any, Iterator
+from typing import Any, Iterator, Union
 
 from attrs import frozen
 
 from proxyd.errors import Malformed
-from proxyd.policy.cachestore import Stored
+from proxyd.frontends.http.filebody import FIRST_READ, read
+from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import Key
 from proxyd.policy.freshness import Terms
-from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack, unpack_head
+from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack_head
 from proxyd.wire.httpfields import END_TO_END, parse_field
 
 BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
 
 NEW = "new"  # the folder of files that are being written
-
-FIRST_READ = 8192  # bytes of a file, in which its head mostly is
 
 
 @frozen
@@ -53,7 +52,8 @@ def size_of(length: int) -> int:
 
 
 def packed(stored: Stored, now: float) -> bytes:
-    """The file of an answer that is written now."""
+    """The file of an answer in memory that is written now."""
+    assert isinstance(stored.body, bytes)
     return pack(_values_of(stored, now), stored.body)
 
 
@@ -81,7 +81,7 @@ def _values_of(stored: Stored, now: float) -> dict[str, Any]:
     }
 
 
-def _stored_of(values: dict[str, Any], body: bytes) -> Stored:
+def _stored_of(values: dict[str, Any], body: Union[bytes, Elsewhere]) -> Stored:
     """The answer that a file is of."""
     parsed = [parse_field(_bytes(line)) for line in values["fields"]]
     return Stored(
@@ -122,9 +122,12 @@ def write_file(beside: str, path: str, data: bytes) -> None:
 
 
 def read_file(path: str) -> Stored:
-    """The answer in a file.  Raises `proxyd.errors.Malformed` or `OSError`."""
-    with open(path, "rb") as file:
-        return _stored_of(*unpack(file.read()))
+    """
+    The answer in a file; whether a large body is whole is not known yet.
+
+    Raises `proxyd.errors.Malformed` or `OSError`.
+    """
+    return _stored_of(*read(path))
 
 
 def unlink(*paths: str) -> None:

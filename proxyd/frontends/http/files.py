@@ -8,18 +8,16 @@ the connection is watched as for any body.  A file that becomes shorter meanwhil
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Optional, Sequence
 
 from twisted.internet.interfaces import IAddress
 
 from proxyd.errors import Reason
 from proxyd.frontends.http.caching import CachingSession
-from proxyd.frontends.http.connection import SENDING
+from proxyd.frontends.http.filebody import FileBody
 from proxyd.frontends.http.pages import Edit, Words, date
 from proxyd.frontends.http.static import Absent, File, Site
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, WHOLE, along, answer_to
-from proxyd.relay.sendfile import Sending
 from proxyd.wire.http1 import Request, Said
 from proxyd.wire.httpfields import Field, parse_field
 from proxyd.wire.target import parse_target
@@ -54,12 +52,10 @@ _LINES = {
 class HttpFiles(CachingSession):
     """One client's connection, as far as it is answered with files."""
 
-    __slots__ = ("_closes", "_complete", "_fd", "_sending", "_undecided")
+    __slots__ = ("_closes", "_complete", "_undecided")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
-        self._fd = -1  # of the file that is on its way
-        self._sending: Optional[Sending] = None
         self._closes = self._complete = False
         self._undecided: Optional[Said] = None  # the last that has nothing to decide about
 
@@ -193,19 +189,12 @@ class HttpFiles(CachingSession):
             return
         self._status = status
         self._closes, self._complete = closes, not self._up_left
-        self._phase = SENDING
-        self._fd = fd
-        self.server.received = len(head) + count
-        self.client.transport.write(head)
-        self._watch_progress()
-        sending = Sending(self.client.transport, fd, first, count, self._file_sent)
-        self._sending = sending
-        sending.start()
+        self._nobody.received = len(head) + count
+        self.send_file(head, FileBody(fd, 0, file.size), first, count, self._file_sent)
 
     def _file_sent(self, left: int) -> None:
         if left:
-            self.conclude(Reason.FILE_CHANGED, "")
-            self.cut(Reason.FILE_CHANGED, "it has become shorter while it was sent")
+            self._file_changed()
         else:
             self._served()
 
@@ -216,25 +205,3 @@ class HttpFiles(CachingSession):
             self.close_client(self._complete)
         else:
             self._go_behind(False)
-
-    def conclude(self, reason: Reason, detail: str) -> None:
-        sending = self._sending
-        if sending is not None:
-            self._sending = None
-            self.server.received -= sending.left
-            if sending.left and self.client.connected:
-                self.client.transport.unregisterProducer()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        super().conclude(reason, detail)
-        self._nobody.received = 0
-
-    def _silent_for(self) -> float:
-        sending = self._sending
-        if sending is None:
-            return super()._silent_for()
-        self.server.received -= sending.left  # what has left is progress, too
-        silent = super()._silent_for()
-        self.server.received += sending.left
-        return silent

@@ -9,13 +9,15 @@ say, which is above this.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from twisted.internet.interfaces import IAddress
 
 from proxyd.errors import Reason
-from proxyd.frontends.http.bodies import Body, Reading, Whole
+from proxyd.frontends.http.bodies import Body, Reading
 from proxyd.frontends.http.cache import BYPASS, COALESCED, HIT, MISS, Cache, Loading, cache_status
+from proxyd.frontends.http.connection import SENDING
+from proxyd.frontends.http.filebody import FileBody, body_of
 from proxyd.frontends.http.making import Making
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.session import HttpSession
@@ -23,8 +25,9 @@ from proxyd.frontends.http.sides import Shelf
 from proxyd.frontends.http.variants import as_it_is, is_decoded
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, Wish
-from proxyd.policy.cachestore import Stored
+from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
+from proxyd.relay.sendfile import Sending
 from proxyd.relay.streams import CHUNK, keeps_references
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, Request, Said
 from proxyd.wire.httpfields import Field
@@ -45,17 +48,28 @@ class Told:
 
     __slots__ = ("head", "second", "via", "whole")
 
-    def __init__(self, second: int, via: bytes, head: bytes, body: bytes) -> None:
+    def __init__(self, second: int, via: bytes, head: bytes, body: Union[bytes, Elsewhere]) -> None:
         self.second = second
         self.via = via
         self.head = head
-        self.whole = head + body if len(body) <= SMALL else b""
+        self.whole = head + body if isinstance(body, bytes) and len(body) <= SMALL else b""
 
 
 class GivingSession(HttpSession):
     """One client's connection, as far as what is stored or fetched is given to it."""
 
-    __slots__ = ("_cache", "_coded", "_fetch", "_making", "_reading", "_wish", "loaded", "origin")
+    __slots__ = (
+        "_cache",
+        "_coded",
+        "_fetch",
+        "_file",
+        "_making",
+        "_reading",
+        "_sending",
+        "_wish",
+        "loaded",
+        "origin",
+    )
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
@@ -64,6 +78,8 @@ class GivingSession(HttpSession):
         self._fetch: Optional[Union[Fetch, Loading]] = None  # which it waits for, or reads
         self._reading: Optional[Reading] = None
         self._making: Optional[Making] = None  # of what it reads
+        self._sending: Optional[Sending] = None  # of a file that is on its way
+        self._file: Optional[FileBody] = None  # which is not closed meanwhile
         self._coded = ""  # what its answer was put in
         self.loaded: Optional[Stored] = None  # what was got for it from the disk
         self.origin: Optional[RequestRecord] = None  # where its answer has come from, by others
@@ -106,18 +122,17 @@ class GivingSession(HttpSession):
                     self.client.transport.write(told.whole)
                     self._given(len(stored.body))
                 else:
-                    self._send(told.head, memoryview(stored.body), stored)
+                    self._send(told.head, stored, 0, len(stored.body))
                 return
         fields, declared, extra = list(stored.fields), len(stored.body), b""
-        body = memoryview(b"") if of_head else memoryview(stored.body)
-        reason = stored.reason
+        first, count, reason = 0, 0 if of_head else declared, stored.reason
         if isinstance(found, tuple):
             first, last = found
             self._status, reason = 206, b"Partial Content"
             extra = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, declared)
-            body, declared = body[first : last + 1], last + 1 - first
+            count = declared = last + 1 - first
         elif found == NOT_MODIFIED and stored.status != NOT_MODIFIED:
-            self._status, reason, body = 304, b"Not Modified", memoryview(b"")
+            self._status, reason, count = 304, b"Not Modified", 0
             fields = self._as_it_is(304, along(fields), None)
         elif found == FAILED and stored.status != FAILED:
             self.say(412, Reason.ANSWERED, "")
@@ -137,7 +152,7 @@ class GivingSession(HttpSession):
             keep,
             extra + self._age(stored, now) + self._cache_status(word, stored, now),
         )
-        self._send(head, body, stored)
+        self._send(head, stored, first, count)
 
     def _in_coding(self, cache: Cache, stored: Stored) -> Union[Stored, Making]:
         """The same as this client is to have it, which may still be made."""
@@ -194,19 +209,72 @@ class GivingSession(HttpSession):
         head = delivery.held(stored.status, stored.reason, stored.fields, declared, 1, True, told)
         return Told(int(now), delivery.via, head, stored.body)
 
-    def _send(self, head: bytes, body: memoryview, stored: Stored) -> None:
-        """Write it, at once if nothing is copied by that, else as the client takes it."""
-        transport = self.client.transport
-        if not body or (len(body) <= CHUNK and self.paced is None):
-            transport.write(head + body if body else head)
-        elif self.paced is None and len(body) <= WHOLE and keeps_references(transport):
+    def _send(self, head: bytes, stored: Stored, first: int, count: int) -> None:
+        """Write so much of it, at once if nothing is copied by that, else as the client takes it."""
+        transport, body = self.client.transport, stored.body
+        if not count:
             transport.write(head)
-            transport.write(stored.body if len(body) == len(stored.body) else bytes(body))
+        elif not isinstance(body, bytes):
+            assert isinstance(body, FileBody)
+            self._send_from_file(head, stored, body, first, count)
+            return
+        elif count <= CHUNK and self.paced is None:
+            transport.write(head + body[first : first + count])
+        elif self.paced is None and count <= WHOLE and keeps_references(transport):
+            transport.write(head)
+            transport.write(body if count == len(body) else body[first : first + count])
         else:
             transport.write(head)
-            self._read(Whole(body), self._answer_of(stored))
+            self._read(body_of(body, first, count), self._answer_of(stored))
             return
-        self._given(len(body))
+        self._given(count)
+
+    def _send_from_file(self, head: bytes, stored: Stored, body: FileBody, first: int, count: int) -> None:
+        """By the kernel, unless the client has a bandwidth, whose meter wants to be told of each piece."""
+        answer = self._answer_of(stored)
+        if self.paced is not None:
+            self.client.transport.write(head)
+            self._watch_progress()
+            self._read(body_of(body, first, count), answer)
+            return
+        cache = self._cache
+        assert cache is not None
+
+        def sent(left: int) -> None:
+            if left:
+                cache.drop(stored)
+                self._file_changed()
+            else:
+                self._given(count)
+
+        self._answer = answer
+        self._nobody.received = count
+        self.send_file(head, body, first, count, sent)
+
+    def send_file(
+        self, head: bytes, file: FileBody, first: int, count: int, sent: Callable[[int], None]
+    ) -> None:
+        """Send so much of a file behind a head; ``sent`` is told how much is missing in the end."""
+        transport = self.client.transport
+        self._phase = SENDING
+        self._file = file
+        transport.write(head)
+        self._watch_progress()
+        sending = self._sending = Sending(transport, file.fd, file.offset + first, count, sent)
+        sending.start()
+
+    def _file_changed(self) -> None:
+        self.conclude(Reason.FILE_CHANGED, "")
+        self.cut(Reason.FILE_CHANGED, "it has become shorter while it was sent")
+
+    def _silent_for(self) -> float:
+        sending = self._sending
+        if sending is None:
+            return super()._silent_for()
+        self._nobody.received -= sending.left  # what has left is progress, too
+        silent = super()._silent_for()
+        self._nobody.received += sending.left
+        return silent
 
     def _answer_of(self, stored: Stored) -> Answer:
         said = Said(1)
@@ -347,6 +415,13 @@ class GivingSession(HttpSession):
         return cache_status(self.http.spec.http.via, word, ttl)
 
     def conclude(self, reason: Reason, detail: str) -> None:
+        sending = self._sending
+        if sending is not None:
+            self._sending = None
+            self._nobody.received -= sending.left
+            if sending.left and self.client.connected:
+                self.client.transport.unregisterProducer()
+            self._file = None
         reading, self._reading = self._reading, None
         making, self._making = self._making, None
         fetch, self._fetch = self._fetch, None

@@ -151,7 +151,7 @@ class Making:
         return (
             self._at < len(self._piece)
             or (self._plain is not None and self._plain.pending)
-            or source.piece(self.place) is not None
+            or source.has(self.place)
             or (source.done and not source.broken)
         )
 
@@ -201,7 +201,7 @@ class Making:
     def _is_last(self) -> bool:
         """Whether only the end is left: that much does not wait for another turn."""
         pending = self._plain is not None and self._plain.pending
-        return self._at >= len(self._piece) and not pending and self._source.piece(self.place) is None
+        return self._at >= len(self._piece) and not pending and not self._source.has(self.place)
 
     def _last(self) -> bytes:
         if self._coder is not None:

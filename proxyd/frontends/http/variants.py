@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional, Sequence, Union
 
 from proxyd.config.compression import CompressionSpec
-from proxyd.frontends.http.bodies import Body, Filling, Room, Whole
+from proxyd.frontends.http.bodies import Body, Filling, Room
+from proxyd.frontends.http.filebody import body_of
 from proxyd.frontends.http.making import Later, Making
 from proxyd.frontends.http.recoding import Compressor
-from proxyd.policy.cachestore import Memory, Stored
+from proxyd.policy.cachestore import Elsewhere, Memory, Stored
 from proxyd.policy.encoding import VARIES, Decision, decide
 from proxyd.wire.http1 import Answer, Request, Said
 from proxyd.wire.httpfields import Field
@@ -85,7 +86,7 @@ class Makings:
     def __init__(
         self,
         variants: Variants,
-        body: Union[bytes, Body],
+        body: Union[bytes, Elsewhere, Body],
         fetch: Optional[Fetch] = None,
         stored: Optional[Stored] = None,
     ) -> None:
@@ -103,7 +104,7 @@ class Makings:
         if decision.encodes and not compressor.may_begin(decision.encodes):
             return None
         body, variants = self._body, self._variants
-        source = Whole(memoryview(body)) if isinstance(body, bytes) else body
+        source = body if isinstance(body, Body) else body_of(body, 0, len(body))
         making = Making(source, decision, compressor, later, Room(variants.filling), self)
         self._each[decision] = making
         variants.under_way[self._owner()] = self

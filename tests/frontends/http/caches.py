@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from random import Random
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
 
 from proxyd.config.cache import CacheSpec
 from proxyd.config.compression import CompressionSpec
@@ -107,3 +111,59 @@ class CodingCase(CachingCase):
     def over(self) -> None:
         super().over()
         self.assertEqual((self.cache.variants.under_way, self.compressor.guard.under_way), ({}, 0))
+
+
+class Threads:
+    """Work that is done when the test wants it."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.work.append((work, done))
+        return done
+
+    def run(self) -> None:
+        """Do all, and what comes of it."""
+        while self.work:
+            self._do(0)
+
+    def run_one(self, random: Random) -> None:
+        """Do one of them, as threads do in any order."""
+        if self.work:
+            self._do(random.randrange(len(self.work)))
+
+    def _do(self, place: int) -> None:
+        work, done = self.work.pop(place)
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - it is told
+            done.errback(error)
+        else:
+            done.callback(result)
+
+
+class DiskCase(CachingCase):
+    """A listener with a cache that has a folder, too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.threads = Threads()
+
+    def store(self, *ports: int, size: int = 1 << 20, **spec: Any) -> None:
+        given = CacheSpec("pages", size=size, path=self.folder, **spec)
+        self.cache = Cache(given, self.clock, self.threads)
+        self.assertEqual(self.cache.faults(), [])
+        self.cache.begin()
+        self.threads.run()
+        self.listen(*ports, cache=self.cache)
+
+    def settle(self) -> None:
+        """Let threads and turns come."""
+        for _ in range(3):
+            self.threads.run()
+            self.clock.advance(0)
+            self.network.flush()

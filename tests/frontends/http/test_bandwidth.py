@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Callable
 
 from proxyd.config.bandwidth import Allowance, BandwidthSpec
@@ -9,7 +10,12 @@ from proxyd.config.cache import CacheSpec
 from proxyd.config.minrate import MinRateSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.cache import Cache
+from proxyd.frontends.http.filebody import FileBody
+from proxyd.policy.cachekey import of_pool, way
+from proxyd.policy.cachestore import Stored
+from proxyd.policy.freshness import Terms
 from proxyd.relay.bandwidth import TICK_SECONDS
+from proxyd.wire.httpfields import parse_field
 from tests.frontends.http.client2 import POST2, Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
 from tests.support.streams import FakePeer
@@ -138,6 +144,28 @@ class Paced(HttpCase):
             self.assertEqual({record.cache for record in self.notebook.requests[1:]}, {"hit"})
             cache.close()
             self.settled()
+
+    def test_from_a_file(self) -> None:
+        """What a cache has in a file comes no faster either."""
+        cache = Cache(CacheSpec("pages"), self.clock)
+        self.listen(bandwidth=OUTWARD, cache=cache)
+        body = bytes(range(256)) * (SIZE // 256)
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(body)
+        fields = [parse_field(b"Date: then")]
+        held = FileBody(os.open(path, os.O_RDONLY), 0, len(body))
+        key = b"http://example.com/x", way(of_pool("web"), [], False)
+        cache.store.put(Stored(*key, (), (), 200, b"OK", fields, held, Terms(999.0, self.clock.seconds())))
+        client = self.client()
+        began = self.clock.seconds()
+        self.say(client, GET)
+        self.until(lambda: len(self.notebook.requests) == 1)
+        self.assertLess(abs(self.clock.seconds() - began - SECONDS), 0.3)
+        self.assertTrue(client.received.endswith(body))
+        self.assertEqual([record.cache for record in self.notebook.requests], ["hit"])
+        cache.close()
+        self.settled()
 
     def test_small_requests(self) -> None:
         """A client cannot ask faster than it may send."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from random import Random
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -17,39 +17,8 @@ from proxyd.frontends.http.diskfiles import BLOCK, NEW, size_of
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
-from tests.frontends.http.caches import FRESH, CachingCase, answer, get
+from tests.frontends.http.caches import FRESH, DiskCase, Threads, answer, get
 from tests.support.case import Case
-
-
-class Threads:
-    """Work that is done when the test wants it."""
-
-    def __init__(self) -> None:
-        self.work: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
-        done: Deferred[Any] = Deferred()
-        self.work.append((work, done))
-        return done
-
-    def run(self) -> None:
-        """Do all, and what comes of it."""
-        while self.work:
-            self._do(0)
-
-    def run_one(self, random: Random) -> None:
-        """Do one of them, as threads do in any order."""
-        if self.work:
-            self._do(random.randrange(len(self.work)))
-
-    def _do(self, place: int) -> None:
-        work, done = self.work.pop(place)
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - it is told
-            done.errback(error)
-        else:
-            done.callback(result)
 
 
 def made(url: bytes = b"http://a/", body: bytes = b"hello", *lines: bytes) -> Stored:
@@ -303,29 +272,8 @@ class Disk(Case):
         self.assertEqual(faults, [f"[cache pages] path: {self.folder}/none is no folder"])
 
 
-class OfSessions(CachingCase):
+class OfSessions(DiskCase):
     """What clients get of the disk."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.folder = self.mktemp()
-        os.mkdir(self.folder)
-        self.threads = Threads()
-
-    def store(self, *ports: int, size: int = 1 << 20, **spec: Any) -> None:
-        given = CacheSpec("pages", size=size, path=self.folder, **spec)
-        self.cache = Cache(given, self.clock, self.threads)
-        self.assertEqual(self.cache.faults(), [])
-        self.cache.begin()
-        self.threads.run()
-        self.listen(*ports, cache=self.cache)
-
-    def settle(self) -> None:
-        """Let threads and turns come."""
-        for _ in range(3):
-            self.threads.run()
-            self.clock.advance(0)
-            self.network.flush()
 
     def test_after_a_restart(self) -> None:
         """Who asks gets what was stored before, together with others; and no server hears of it."""

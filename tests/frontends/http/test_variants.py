@@ -308,7 +308,7 @@ class Made(Case):
             turns += 1
         self.assertEqual(turns, -(-len(TEXT) // CHUNK) - 1)
         kept = self.given(stored)
-        assert isinstance(kept, Stored)
+        assert isinstance(kept, Stored) and isinstance(kept.body, bytes)
         self.assertTrue(decoded("gzip", kept.body) == TEXT)
         self.assertEqual((self.compressor.passed["gzip"].answers, self.clock.getDelayedCalls()), (1, []))
         self.assertEqual(self.filling.used, 0)
