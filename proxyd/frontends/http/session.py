@@ -55,7 +55,7 @@ from proxyd.wire.http1 import (
 )
 from proxyd.wire.httpfields import Field, Unacceptable
 
-LONG = 32 * 1024  # bytes of a body that are left, for which it is worth it to have the datapath move them
+LONG = 32 * 1024  # bytes of a body, of which it is worth it to have the datapath move what is left
 
 log = Logger(__name__)
 
@@ -320,13 +320,13 @@ class HttpSession(HttpRetries):
             return
         self._out = b""
         self._watch_progress()
-        client = self.client
+        client, long = self.client, self._request.said.length >= LONG
         self._uploading = True
         server.transport.registerProducer(client, True)
         server.transport.write(out)
         if not client.paused:
             client.resumeProducing()
-        if self._up_left >= LONG and self.paced is None:
+        if long and self._up_left and self.paced is None:
             send_portion(client.transport, server.transport, self._up_left)
 
     # 4. The server says something.
@@ -408,7 +408,7 @@ class HttpSession(HttpRetries):
         self._watch_progress()
         client.registerProducer(self.server, True)
         left = length - len(data) + took
-        if left >= LONG and self.paced is None and delivery.verbatim:
+        if length >= LONG and self.paced is None and delivery.verbatim:
             if send_portion(self.server.transport, client, left, (head, memoryview(data)[took:])):
                 self._down_left = left
                 return

@@ -34,6 +34,8 @@ from proxyd.relay.streams import CHUNK, queued_by_kernel
 
 JOINED_WRITES = 64  # small writes that are sent as one
 
+GLANCE = 2 * 1024  # bytes that are read first where the last portion was large: the head of the next
+
 _TALK = IN | OUT  # the edge of a socket that has something to read and is otherwise well
 
 
@@ -49,6 +51,7 @@ class LaneConnection(ConnectedSocket):
         "_finished",
         "_finishing",
         "_full_reads",
+        "_glance",
         "_gone",
         "_loop",
         "_pipe",
@@ -96,6 +99,7 @@ class LaneConnection(ConnectedSocket):
         self._pump: Optional[LaneConnection] = None  # where what we receive goes
         self._portion: Optional[Portion] = None  # or so much of it
         self._pipe: Optional[Pipe] = None  # through which we are sent bulk
+        self._glance = False  # much is likely to come that is better not copied, behind what comes first
         self._full_reads = 0
         self._small = 0
         loop.watch(skt.fileno(), self)
@@ -204,8 +208,8 @@ class LaneConnection(ConnectedSocket):
     def _deliver(self) -> None:
         """Give the protocol what there is, in chunks of at most ``bufferSize``."""
         left = self._loop.burst
+        size = min(self.bufferSize, GLANCE) if self._glance else self.bufferSize
         while self._reading:
-            size = self.bufferSize
             try:
                 data = self._socket.recv(size)
             except BlockingIOError:
@@ -226,10 +230,12 @@ class LaneConnection(ConnectedSocket):
                 if not self._gone:
                     self._readable = False  # whatever comes now makes a new edge (epoll(7), question 9)
                     return
+            self._glance = False
             left -= len(data)
             if left <= 0:
                 self._loop.again(self)
                 return
+            size = self.bufferSize
 
     def _copy(self, peer: LaneConnection) -> None:
         """Send the peer what there is, by way of the shared scratch."""
@@ -327,6 +333,7 @@ class LaneConnection(ConnectedSocket):
         The protocol's ``portion_sent`` is called when they have left.
         """
         self._portion = Portion(self, peer, count, first)
+        self._glance = True
         self._readable = True  # there may be more of what the protocol was given the beginning of
         self._loop.again(self)
 

@@ -1,8 +1,9 @@
 """
 How does so much of what a connection receives go straight to another one, and no byte more?
 
-It is the pump for a body of known length: copied by way of the shared scratch, and spliced when there is
-much of it. What comes behind the last byte is the protocol's again, which is told when all of it has left.
+It is the pump for a body of known length: spliced as long as it comes in large pieces, and copied by way of
+the shared scratch otherwise. What comes behind the last byte is the protocol's again, which is told when all
+of it has left.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from proxyd.relay.lane.pipes import Pipe
 from proxyd.relay.lane.sockets import lost
 from proxyd.relay.lane.splice import SPLICE_FLAGS, empty
 
-MUCH = 256 * 1024  # bytes that are left, which are worth a pipe
+MUCH = 16 * 1024  # bytes that are left, or come at once, which are worth a pipe
 
 
 class Portion:
     """
     The bytes that are still to go from one connection of the lane to another.
 
-    ``first`` goes before them, and leaves together with those that are there already.
+    ``first`` goes before them, and leaves together with those that are there already and are copied.  Joined
+    by MSG_MORE to those that are spliced, it would cost more than a segment of its own.
     """
 
     __slots__ = ("_behind", "_copied", "_first", "_sink", "_source", "left")
@@ -33,7 +35,7 @@ class Portion:
         self._source = source
         self._sink = sink
         self._first = first
-        self._copied = False  # though there is much
+        self._copied = False  # though there is much, because it comes in small pieces
         self._behind = b""  # what was received to see whether there is more than this
         self.left = count
 
@@ -48,6 +50,9 @@ class Portion:
             return
         turn = loop.burst
         ahead = self._put_first(loop.view) if self._first else 0
+        if ahead and source._reading and self._pipe() is not None:
+            sink._take(loop.view[:ahead])
+            ahead = 0
         failure: Optional[Failure] = None
         ended = drained = False
         while self.left and source._reading and turn > 0:
@@ -77,6 +82,7 @@ class Portion:
                 break
             # Whatever comes when all of this was read makes a new edge.
             drained = pipe is None and count < most and not source._gone
+            self._copied = count < most and count < MUCH
             if count > self.left:
                 self._behind = bytes(loop.view[ahead + self.left : ahead + count])
                 count = self.left
@@ -90,8 +96,10 @@ class Portion:
         if ahead:
             sink._take(loop.view[:ahead])
         if failure is not None:
+            sink._end_splice()
             source.fail(failure)
         elif ended:
+            sink._end_splice()
             source._end()
         else:
             self._go_on_later(drained)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from zope.interface import implementer
 
+from proxyd.relay.lane.connection import GLANCE
 from proxyd.relay.streams import send_portion
 from tests.contracts.test_lane import LaneWorld
 from tests.contracts.test_splice import SpliceWorld
@@ -29,6 +30,7 @@ class End:
         self.transport: Any = None
         self.received = 0
         self.got = b""
+        self.pieces: list[int] = []  # bytes that it was given at once
         self.sent = 0  # portions
         self.told: list[str] = []
 
@@ -41,6 +43,7 @@ class End:
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
         self.got += data
+        self.pieces.append(len(data))
 
     def portion_sent(self) -> None:
         """The portion has gone."""
@@ -228,6 +231,98 @@ class Portions(AsyncCase):
         while not self.source.told:
             await self.world.moment()
         self.assertEqual((self.source.told, self.source.sent), (["finished"], 0))
+
+    async def begins(self, count: int, there: int) -> None:
+        """Begin a portion of so many bytes, behind a head, of which some are there already."""
+        self.source.transport.pauseProducing()
+        self.near.send(bytes(there))
+        await self.near.sent()
+        await self.world.turns()
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, count, (b"head ",)))
+
+    async def test_first_and_much(self) -> None:
+        """It leaves before what is spliced, too."""
+        world = SpliceWorld(real_reactor)
+        await self.connect(world)
+        await self.begins(100_000, 100_000)
+        self.source.transport.resumeProducing()
+        self.assertEqual(await world.until(self.far.receives(100_005)), b"head " + bytes(100_000))
+        while not self.source.sent:
+            await world.moment()
+        self.assertEqual((len(world.pipes.taken), world.pipes.in_use), (int(hasattr(os, "splice")), 0))
+
+    async def test_first_and_a_sink_that_is_full(self) -> None:
+        """Where the sink takes nothing yet, it waits behind what was written, and before what is spliced."""
+        await self.connect(SpliceWorld(real_reactor))
+        self.far.stop_reading()
+        written = 0
+        while not self.source.transport.producerPaused and not self.sink.transport.buffered():
+            self.sink.transport.write(b"before" * 1000)
+            written += 6000
+        await self.begins(100_000, 100_000)
+        self.source.transport.resumeProducing()
+        await self.world.turns()
+        self.far.read_again()
+        got = await self.world.until(self.far.receives(written + 100_005))
+        self.assertEqual(got, b"before" * (written // 6) + b"head " + bytes(100_000))
+        while not self.source.sent:
+            await self.world.moment()
+
+    async def test_much_and_the_end(self) -> None:
+        """However the source ends in the midst of what is spliced, what it has sent arrives."""
+        for ends, told in (("finish", "finished"), ("reset", "lost")):
+            world = SpliceWorld(real_reactor)
+            await self.connect(world)
+            await self.begins(BULK, 50_000)
+            getattr(self.near, ends)()
+            await world.turns()
+            self.source.transport.resumeProducing()
+            self.assertEqual(await world.until(self.far.receives(50_005)), b"head " + bytes(50_000))
+            while not self.source.told:
+                await world.moment()
+            self.assertEqual((self.source.told, self.source.sent, world.pipes.in_use), ([told], 0, 0))
+
+    async def test_sink_that_is_lost_with_first(self) -> None:
+        """A sink that was reset takes neither; the rest is the protocol's again."""
+        world = SpliceWorld(real_reactor)
+        await self.connect(world)
+        await self.begins(100_000, 50_000)
+        self.far.reset()
+        await world.turns()
+        self.source.transport.resumeProducing()
+        while not self.sink.told:
+            await world.moment()
+        self.assertEqual((self.sink.told, self.source.sent, world.pipes.in_use), (["lost"], 0, 0))
+
+    async def test_small_pieces(self) -> None:
+        """What comes in small pieces is copied, though there is much of it, until it comes in large ones."""
+        world = SpliceWorld(real_reactor)
+        await self.connect(world)
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, BULK))
+        taken = []
+        for number in range(1, 4):
+            self.near.send(bytes(100))
+            await world.until(self.far.receives(100 * number))
+            taken.append(len(world.pipes.taken))
+        self.assertEqual(taken, taken[:1] * 3)
+        self.source.transport.pauseProducing()
+        self.near.send(bytes(100_000))
+        await self.near.sent()
+        await world.turns()
+        self.source.transport.resumeProducing()
+        await world.until(self.far.receives(100_300))
+        self.assertEqual(len(world.pipes.taken) > taken[0], hasattr(os, "splice"))
+
+    async def test_what_begins_the_next(self) -> None:
+        """Of what comes behind a portion little is read first: it is likely to be the head of another one."""
+        await self.connect(SpliceWorld(real_reactor))
+        await self.sends(100_000)
+        for size in (100, 5000, 5000):
+            before = len(self.source.got)
+            self.near.send(bytes(size))
+            while len(self.source.got) < before + size:
+                await self.world.moment()
+        self.assertEqual(self.source.pieces, [100, GLANCE, 5000 - GLANCE, 5000])
 
     async def test_others_cannot(self) -> None:
         """Twisted's own transports have no such thing; then the protocol passes its bytes on."""
