@@ -198,8 +198,7 @@ class Pair:
         self.wheel = wheel
         self.idle_timeout = idle_timeout
         self.half_closed_timeout = half_closed_timeout
-        self.client = ProxyServer(self)
-        self.server = ProxyClient(self)
+        self.client, self.server = self.sides()
         self.due = 0
         self.ends_at = 0.0  # when it has lasted for as long as it may; 0 if there is no such bound
         self.reason: Optional[Reason] = None
@@ -212,6 +211,10 @@ class Pair:
         self.min_rate: Optional[MinRate] = None  # what it is judged by, if it is
         self.parting = False  # it was cut
         self.over = False
+
+    def sides(self) -> tuple[ProxyServer, ProxyClient]:
+        """What is to face the client and the server, each made for this pair."""
+        return ProxyServer(self), ProxyClient(self)
 
     def client_connected(self) -> None:
         """The client's transport is connected."""

@@ -29,7 +29,7 @@ from proxyd.relay.bandwidth import PacedClient, PacedServer, PacedTLSServer
 from proxyd.relay.firstbyte import FirstByte, TimedClient, TimedServer, TimedTLSServer
 from proxyd.relay.introduction import introduction
 from proxyd.relay.opening import Opening, arrival_of, what_was_said
-from proxyd.relay.pair import Pair, TLSProxyServer
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, TLSProxyServer
 from proxyd.relay.queue import pick_in_turn
 from proxyd.relay.streams import round_trip
 from proxyd.relay.tls.server import Handshake
@@ -64,18 +64,8 @@ class Reaching(Pair):
 
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
-        super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
-        if factory.times_first_byte:
-            self.client = TimedTLSServer(self) if factory.may_end_tls else TimedServer(self)
-            self.server = TimedClient(self)
-        elif factory.may_end_tls:
-            self.client = TLSProxyServer(self)
-        if factory.learns:
-            self.server = LearningClient(self)
-        if factory.pacing is not None:
-            self.client = PacedTLSServer(self) if factory.may_end_tls else PacedServer(self)
-            self.server = PacedClient(self)
         self.factory = factory
+        super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
         self.address = address  # where it has come from; the opening may tell of another
         self.opening: Optional[Opening] = None
         self.pool: Optional[Pool] = None  # until it is decided
@@ -89,6 +79,19 @@ class Reaching(Pair):
         self._first_byte: Optional[FirstByte] = None
         self._lesson: Optional[Lesson] = None
         self.server_tls: Optional[Handshake] = None  # with which TLS to the server has begun, if it has
+
+    def sides(self) -> tuple[ProxyServer, ProxyClient]:
+        factory = self.factory
+        if factory.pacing is not None:
+            return PacedTLSServer(self) if factory.may_end_tls else PacedServer(self), PacedClient(self)
+        client: ProxyServer
+        if factory.times_first_byte:
+            client = TimedTLSServer(self) if factory.may_end_tls else TimedServer(self)
+        else:
+            client = TLSProxyServer(self) if factory.may_end_tls else ProxyServer(self)
+        if factory.learns:
+            return client, LearningClient(self)
+        return client, TimedClient(self) if factory.times_first_byte else ProxyClient(self)
 
     def _dial(self, server: Server) -> Awaitable[Any]:
         """Begin to connect to the server; fires as `IDatapath.dial` does."""

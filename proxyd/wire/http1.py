@@ -89,8 +89,9 @@ class Said:
 
     Of an answer, ``patience`` is for how many seconds its server keeps an idle connection, if that is said.
     Of a request, ``host`` is who it is for, None if that is not said; ``expects`` whether its client waits
-    for 100, ``trailers`` whether it takes some.  ``rendered``, and ``rendered_last`` for the last head of a
-    connection, are whose who passes it on.
+    for 100, ``trailers`` whether it takes some, ``shared`` that the same is known of other connections.
+    ``rendered``, and ``rendered_last`` for the last head of a connection, are whose who passes it on, but of
+    what is shared.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class Said:
         "persistent",
         "rendered",
         "rendered_last",
+        "shared",
         "trailers",
         "upgrade",
     )
@@ -123,24 +125,18 @@ class Said:
         self.trailers = False
         self.rendered: Optional[bytes] = None
         self.rendered_last: Optional[bytes] = None
-
-    def anew(self) -> Said:
-        """The same of another connection's request, for which nothing was rendered yet."""
-        same = Said(self.minor)
-        same.fields, same.host, same.named = self.fields, self.host, self.named
-        same.length, same.declared, same.persistent = self.length, self.declared, self.persistent
-        same.expects, same.trailers, same.upgrade = self.expects, self.trailers, self.upgrade
-        return same
+        self.shared = False
 
 
 class Request:
     """
     A request: ``target`` is in origin-form, or ``*``, and ``took`` is how many bytes the head is long.
 
-    ``host`` is b"" if a client of HTTP/1.0 has named none; it is not among the fields.
+    ``host`` is b"" if a client of HTTP/1.0 has named none; it is not among the fields.  ``rendered`` is whose
+    who passes it on.
     """
 
-    __slots__ = ("host", "method", "said", "target", "took")
+    __slots__ = ("host", "method", "rendered", "said", "target", "took")
 
     def __init__(self, method: bytes, target: bytes, host: bytes, said: Said, took: int) -> None:
         self.method = method
@@ -148,6 +144,7 @@ class Request:
         self.host = host
         self.said = said
         self.took = took
+        self.rendered: Optional[bytes] = None
 
 
 def may_be_skipped(request: Request, let_come: bool = False) -> bool:
@@ -247,10 +244,9 @@ def parse_request(
 def _said_elsewhere(tail: bytes, memory: Memory) -> Optional[Said]:
     """What the same head has said on another connection, if it is remembered."""
     known = memory.lines.heads.get(tail)
-    if known is None:
-        return None
-    memory.tail, memory.said = tail, known.anew()
-    return memory.said
+    if known is not None:
+        memory.tail, memory.said = tail, known
+    return known
 
 
 def _read_request(lines: list[bytes], known: Lines, minor: int) -> Said:

@@ -27,7 +27,7 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.admission import client_of
 from proxyd.relay.bandwidth import Paced, Pacing
-from proxyd.relay.pair import LOOKS, QUIET_LOOKS, Side
+from proxyd.relay.pair import LOOKS, QUIET_LOOKS, ProxyClient, ProxyServer, Side
 from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text, buffered, ssl_connection, taken, unsent
 from proxyd.wire.chunked import Chunks
@@ -102,11 +102,10 @@ class HttpConnection(Session):
     )
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
-        super().__init__(factory, address)
         self.http = factory
+        super().__init__(factory, address)
         self.http2: Optional[Http2] = None  # if it speaks that
         self.outer: Optional[HttpConnection] = None  # which speaks that, if this is of one stream of it
-        self.client = HttpTLSServer(self) if factory.may_end_tls else HttpServer(self)
         self.paced: Optional[Paced] = None  # by what, if its listener has a bandwidth
         self._nobody = self.server  # who is the server while there is none
         self._phase = OPENING
@@ -144,6 +143,9 @@ class HttpConnection(Session):
         self.route = ""  # which one the request has taken, if there are some
         self.user = ""  # who asks, if that is known
 
+    def sides(self) -> tuple[ProxyServer, ProxyClient]:
+        return HttpTLSServer(self) if self.http.may_end_tls else HttpServer(self), ProxyClient(self)
+
     # 0. A client has connected.
 
     def client_connected(self) -> None:
@@ -173,7 +175,7 @@ class HttpConnection(Session):
         address = self.address if self.opening is None else self.opening.address
         spec = self.http.spec
         self._came_from = address_text(address)
-        self._forwarding = Introduction(spec.http, address, secure, self.http.recodes)
+        self._forwarding = self.http.introduction(address, secure)
         self._delivery = Delivery(spec.http, self.http.seconds, secure)
         self._phase = IDLE
         self._since = self.http.seconds()
@@ -204,7 +206,8 @@ class HttpConnection(Session):
         if forwarding.secure and (opening is None or H2 not in opening.alpn):
             return False  # RFC 9113, 3.3
         self._phase = STREAMS
-        forwarding.version = b"2.0"
+        address = self.address if opening is None else opening.address
+        self._forwarding = self.http.introduction(address, forwarding.secure, b"2.0")
         self.http2 = Http2(self)
         self.wheel.hasten(self, self._no_later(self.http.look))
         self.http2.begin(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.kept import Kept
 from proxyd.frontends.http.recoding import Compressor
+from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
@@ -28,6 +29,8 @@ from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.tally import Tally
 from proxyd.relay.tls.server import ServerTls
 from proxyd.wire.httpfields import Lines
+
+INTRODUCED = 512  # clients that are known; when there are more it begins anew
 
 log = Logger(__name__)
 
@@ -70,6 +73,7 @@ class HttpFactory(ProxyFactory):
         self.by_cookie = any(one is not None and one.cookie for one in affinities)
         self.lines = Lines()
         self.kept = Kept(wheel, seconds, server_tls)
+        self._introductions: dict[tuple[str, bool, bytes], Introduction] = {}
         self.draining = False
         self.routing = routing
         self.cache = cache
@@ -102,6 +106,17 @@ class HttpFactory(ProxyFactory):
         if self.routing is not None:
             return RoutedSession(self, address)
         return HttpSession(self, address) if self.cache is None else CachingSession(self, address)
+
+    def introduction(self, address: Any, secure: bool, version: bytes = b"") -> Introduction:
+        """How servers are told of a client at this address."""
+        key = (getattr(address, "host", ""), secure, version)
+        found = self._introductions.get(key)
+        if found is None:
+            if len(self._introductions) >= INTRODUCED:
+                self._introductions.clear()
+            found = Introduction(self.spec.http, address, secure, self.recodes, version)
+            self._introductions[key] = found
+        return found
 
     def compression(self) -> tuple[CompressionSnapshot, ...]:
         """What was compressed here."""

@@ -51,8 +51,7 @@ class Kept:
             upstream = idle.pop() if whom is None else _pop(idle, whom)
             if upstream is None:
                 break
-            moved = upstream.address is not server.address and upstream.address != server.address
-            if now >= upstream.until or moved or self._is_outdated(upstream, server):
+            if now >= upstream.until or upstream.born < server.since or self._is_outdated(upstream, server):
                 self.drop(upstream)
                 continue
             asked = upstream.unread
@@ -63,11 +62,10 @@ class Kept:
         return None
 
     def _is_outdated(self, upstream: Upstream, server: Server) -> bool:
-        """Whether it is from before something that has changed."""
-        born = upstream.born
-        if born < server.since:
+        """Whether it leads elsewhere, or is from before files of TLS have changed."""
+        if upstream.address is not server.address and upstream.address != server.address:
             return True
-        return server.tls is not None and self._tls is not None and born < self._tls.changed
+        return server.tls is not None and self._tls is not None and upstream.born < self._tls.changed
 
     def keep(self, upstream: Upstream, pool: Pool, now: float, patience: Optional[int] = None) -> None:
         """

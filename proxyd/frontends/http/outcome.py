@@ -8,11 +8,13 @@ for others or closed.  The next request is heard when the client has taken what 
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from secrets import token_hex
 from typing import Optional
 
 from twisted.internet.interfaces import IPullProducer
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from proxyd.config.errorpage import CLIENT, ID, LISTENER, MESSAGE, REASON, STATUS
@@ -25,13 +27,13 @@ from proxyd.frontends.http.sides import Upstream
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.pool import Pool
 from proxyd.relay.opening import agreed_on
-from proxyd.relay.streams import address_text, buffered
+from proxyd.relay.streams import address_text, buffered, leave
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
 
 ID_BYTES = 8  # of a page, random; people will read it to each other
 
-_text = lru_cache(maxsize=1024)(str)  # of addresses of servers
+_LEFT = Failure(CONNECTION_DONE)
 
 # What a client is told of those who could not be reached, and of those who could not be waited for.
 _BAD_GATEWAY = frozenset(
@@ -57,7 +59,8 @@ class HttpOutcome(HttpConnection):
         answer, request, delivery, pool = self._answer, self._request, self._delivery, self.pool
         assert answer is not None and request is not None and delivery is not None and pool is not None
         complete = not self._up_left
-        reusable = reusable and not may_be_skipped(request, self._let_come)
+        if reusable and request.said.length:
+            reusable = not may_be_skipped(request, self._let_come)
         self.conclude(Reason.ANSWERED, "")
         if self.picked is not None and (self.picked.failures or self.picked.window is not None):
             self._worked(answer)
@@ -111,7 +114,7 @@ class HttpOutcome(HttpConnection):
             said.fields if said is not None else (),
             self.pool.name if self.pool is not None else "",
             picked.name if picked is not None else "",
-            _text(self.server_address) if picked is not None else "",
+            "" if picked is None else (isinstance(server, Upstream) and server.where) or self._where(),
             self.connect_seconds,
             self.queue_seconds,
             None if first is None else first - self._began,
@@ -150,6 +153,13 @@ class HttpOutcome(HttpConnection):
         if self._tried:
             self._tried = []
         http.answered(record)
+
+    def _where(self) -> str:
+        """The address of the server, which its connection remembers, since it is costly to make."""
+        where = str(self.server_address)
+        if isinstance(self.server, Upstream):
+            self.server.where = where
+        return where
 
     def note_cache(self, record: RequestRecord) -> None:
         """Have the record of a request say what it had of a cache."""
@@ -352,10 +362,14 @@ class HttpOutcome(HttpConnection):
 
     def close_client(self, complete: bool) -> None:
         """Close in order; what a client still sends must not make a reset of it, and destroy the answer."""
-        self.client.transport.unregisterProducer()
-        if complete and not self.client.held:
+        client = self.client
+        client.transport.unregisterProducer()
+        if complete and not client.held:
             self.parting = True  # and cut at the next look, which is armed, should it not take what is left
-            self.client.transport.loseConnection()
+            if leave(client.transport):
+                client.connectionLost(_LEFT)  # in place of a wait to be told so
+            else:
+                client.transport.loseConnection()
         else:
             self.part(b"")
 

@@ -22,24 +22,33 @@ _OFF: tuple[str, ...] = (X_FORWARDED_FOR, BOTH)
 _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
 
 
+KNOWN = 8  # of what clients at one address say, rendered: programs say the same again and again
+
+
 class Introduction:
-    """Who the client of a connection is, as its servers are told."""
+    """
+    Who a client is, as servers are told; it is the same for all of its connections that are alike.
+    """
 
-    __slots__ = ("_host", "_own", "_recodes", "_spec", "secure", "trusted", "version")
+    __slots__ = ("_host", "_known", "_own", "_recodes", "_spec", "secure", "trusted", "version")
 
-    def __init__(self, spec: HttpSpec, address: Any, secure: bool, recodes: bool = False) -> None:
+    def __init__(
+        self, spec: HttpSpec, address: Any, secure: bool, recodes: bool = False, version: bytes = b""
+    ) -> None:
         """
         ``address`` is the client's, and ``secure`` says that it came by TLS.
 
-        ``recodes`` is whether answers are compressed, so that it may have validators that we have made weak.
-        `trusted` will say that what it tells of others is believed.
+        ``recodes`` is whether answers are compressed, so that it may have validators that we have made weak;
+        ``version`` that of HTTP, which it speaks, b"" for what its requests say.  `trusted` will say that
+        what it tells of others is believed.
         """
         host = getattr(address, "host", "")
         self._spec = spec
         self._host = host.encode()
         self._recodes = recodes
         self.secure = secure
-        self.version = b""  # of HTTP, which the client speaks; b"" for what its requests say
+        self.version = version
+        self._known: dict[Said, bytes] = {}  # what is behind the Host, where that is shared
         self.trusted = bool(spec.trusted) and is_in(host, spec.trusted)
         self._own = b"" if self.trusted else self._told(b"", b"", b"")
 
@@ -56,13 +65,29 @@ class Introduction:
 
         ``target``, ``host`` and ``rest`` are what the server gets if not what the client has said.
         """
-        said = request.said
+        as_said = rest is None and not (target or host)
+        if as_said and request.rendered is not None:
+            return request.rendered
         if rest is None:
-            rest = said.rendered
-            if rest is None:
-                rest = said.rendered = self.rest(said, said.fields)
+            rest = self._known_rest(request.said)
         place = host or request.host or _place_of(transport)
-        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, target or request.target, place, rest)
+        head = b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, target or request.target, place, rest)
+        if as_said:
+            request.rendered = head
+        return head
+
+    def _known_rest(self, said: Said) -> bytes:
+        """`rest` with the fields as they were said, which is remembered."""
+        rest = self._known.get(said) if said.shared else said.rendered
+        if rest is None:
+            rest = self.rest(said, said.fields)
+            if not said.shared:
+                said.rendered = rest
+                return rest
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[said] = rest
+        return rest
 
     def rest(self, said: Said, fields: Sequence[Field]) -> bytes:
         """

@@ -107,7 +107,8 @@ class Upstream(ProxyClient):
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
     was dialed, ``born`` when, and ``whom`` it is for (`HttpConnection.whom`); ``requests`` how many it has
     carried before, ``since`` when it was kept and ``until`` when it may be used.  ``handshake`` is what its
-    TLS began with.  ``unread``, of one that was kept, asks whether anything has come meanwhile.
+    TLS began with.  ``unread``, of one that was kept, asks whether anything has come meanwhile.  ``where`` is
+    its far end as records have it, "" until there was one.
     """
 
     __slots__ = (
@@ -121,6 +122,7 @@ class Upstream(ProxyClient):
         "since",
         "unread",
         "until",
+        "where",
         "whom",
     )
 
@@ -133,6 +135,7 @@ class Upstream(ProxyClient):
         self.born = born
         self.whom = whom
         self.requests = 0
+        self.where = ""
         self.since = self.until = 0.0
         self.unread: Optional[Callable[[], object]] = None
         self.meter: Optional[Meter] = None  # while it is for a client with a bandwidth

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from proxyd.config.http import HttpSpec
-from proxyd.frontends.http.request import Introduction
+from proxyd.frontends.http.request import KNOWN, Introduction
 from proxyd.wire.http1 import Memory, Request, parse_request
 from proxyd.wire.httpfields import Lines
 from tests.support.case import Case
@@ -71,6 +71,27 @@ class Heads(Case):
         ):
             found = introduction.head(request(b"", b"GET / HTTP/1.0", b""), Transport(host))
             self.assertIn(b"\r\nHost: " + expected + b"\r\n", found)
+
+    def test_many_clients(self) -> None:
+        """Who says the same as others is told of as itself, however much is remembered of each."""
+        lines = Lines()
+        clients = [IPv4Address("TCP", f"192.0.2.{number}", 4711) for number in range(3)]
+        introductions = [Introduction(HttpSpec(), client, False) for client in clients]
+        for turn in range(3):
+            for agent in range(2 * KNOWN):
+                for secret in (b"", b"Cookie: a=%d\r\n" % agent):
+                    data = b"GET /%d HTTP/1.1\r\nHost: a\r\nA: %d\r\n%s\r\n" % (turn, agent, secret)
+                    for client, introduction in zip(clients, introductions):
+                        asked = parse_request(data, Memory(lines))
+                        assert asked is not None
+                        expected = b"GET /%d HTTP/1.1\r\nHost: a\r\nA: %d\r\n%sX-Forwarded-For: %s\r\n" % (
+                            *(turn, agent, secret),
+                            client.host.encode(),
+                        )
+                        for _ in range(2):
+                            self.assertTrue(introduction.head(asked, None).startswith(expected))
+                        self.assertLessEqual(len(introduction._known), KNOWN)
+                        self.assertEqual(asked.said in introduction._known, not secret)
 
     def test_framing(self) -> None:
         """One framing, ours; Expect, TE and Upgrade where they were meant."""
