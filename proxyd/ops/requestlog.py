@@ -45,18 +45,24 @@ _ending = {reason.code: f" reason={reason.code} fault={reason.fault.value}" for 
 
 _plain = re.compile(rb"[!#-<>-\[\]-~]{2,500}").fullmatch  # as in `proxyd.ops.words`; one byte could be a dash
 
+_VERSIONS = ("1.0", "1.1")
+
+_NO_TLS = " tls=- sni=- alpn=- cn=-"
+
 _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
 
 
 def text_line(record: RequestRecord) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    connect = record.connect_seconds
+    connect, target = record.connect_seconds, record.target
     return (
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
-        f"{_asked(record.method, record.host)} target={_target(record.target)}"
-        f" version={record.version} status={record.status}"
+        f"{_asked(record.method, record.host)}"
+        f" target={target.decode('ascii') if _plain(target) else _said(target)}"
+        f" version={'2.0' if record.http2 else _VERSIONS[record.minor]} status={record.status}"
         f"{_way(record.pool, record.server, record.server_address, record.via, record.route, record.user)}"
-        f" id={word(record.unique_id) if record.unique_id else '-'}{_tls(record)} cache={record.cache or '-'}"
+        f" id={word(record.unique_id) if record.unique_id else '-'}"
+        f"{_tls(record) if record.tls or record.sni else _NO_TLS} cache={record.cache or '-'}"
         f" queue={duration(record.queue_seconds)}"
         f" connect={'0.000000' if connect == 0.0 else duration(connect)}"
         f" first_byte={duration(record.first_byte_seconds)} total={duration(record.total_seconds)}"
@@ -89,16 +95,9 @@ def _way(pool: str, server: str, address: str, via: str, route: str, user: str) 
 
 
 def _tls(record: RequestRecord) -> str:
-    if record.tls or record.sni:
-        return (
-            f" tls={word(record.tls)} sni={word(record.sni)} alpn={word(record.alpn)}"
-            f" cn={word(record.client_cn)}"
-        )
-    return " tls=- sni=- alpn=- cn=-"
-
-
-def _target(target: bytes) -> str:
-    return target.decode("ascii") if _plain(target) else _said(target)
+    return (
+        f" tls={word(record.tls)} sni={word(record.sni)} alpn={word(record.alpn)} cn={word(record.client_cn)}"
+    )
 
 
 def json_line(record: RequestRecord) -> str:

@@ -161,6 +161,7 @@ class HttpConnection(Session):
         try:
             await self._open()
             self._listen()
+            self.hear_next()
         except Refused as refused:
             await self._refuse(refused.reason, refused.detail)
         except CancelledError:
@@ -186,7 +187,6 @@ class HttpConnection(Session):
         if self.http.pacing is not None and self.outer is None:
             self._pace(self.http.pacing, client_of(address))
         self.wheel.arm(self, self._no_later(min(self.http.look, spec.http.header_timeout)))
-        self.hear_next()
 
     def _pace(self, pacing: Pacing, client: bytes) -> None:
         """From now on move no more than the listener's bandwidth."""
@@ -223,6 +223,7 @@ class HttpConnection(Session):
         self._listen()
         self._forwarding, self.ends_at = outer._forwarding, outer.ends_at
         self.paced = outer.paced  # of all streams together
+        self.hear_next()
 
     def host(self) -> str:
         """The client's IP address, "" if it has none."""
