@@ -14,7 +14,7 @@ from proxyd.config.agent import AgentSpec
 from proxyd.interfaces import IDatapath
 from proxyd.policy.server import Server
 from proxyd.upkeep.periodic import Periodic
-from proxyd.upkeep.probes.asking import ask
+from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from proxyd.wire import agent
 from proxyd.wire.agent import Report
@@ -56,12 +56,13 @@ class Agent:
         server = self._told.server
         tcp = server.tcp.for_checks if server.tcp is not None else None
         call = Call(self._reactor, self._datapath, self._spec.target(server.address), tcp)
-        try:
-            trouble = self._told.told(await ask(call, self._ask(call), self._spec.timeout))
-        except (Failed, Unable) as why:
-            if not self.periodic.running:
-                return  # cut short by our own stop
-            trouble = f"its agent tells nothing: {why}"
+        told = await Asking(call, self._ask(call), self._spec.timeout)
+        if not isinstance(told, (Failed, Unable)):
+            trouble = self._told.told(told)
+        elif self.periodic.running:
+            trouble = f"its agent tells nothing: {told}"
+        else:
+            return  # cut short by our own stop
         if trouble and trouble != self._trouble:
             self._told.say("stays {state}: {trouble}", warn=True, trouble=trouble)
         self._trouble = trouble

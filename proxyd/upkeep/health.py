@@ -9,7 +9,7 @@ server keeps its state: an error in checking must never take down what works.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Iterator, Optional, Sequence
+from typing import Any, Callable, Coroutine, Iterator, Optional, Sequence, Union
 
 from twisted.internet.defer import (
     Deferred,
@@ -34,7 +34,7 @@ from proxyd.relay.tls.server import Handshake, ServerTls
 from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
-from proxyd.upkeep.probes.asking import ask
+from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
 from proxyd.wire.agent import Report
 
@@ -259,16 +259,22 @@ class _Check:
         self._rise_fall.forget()
         self.periodic.soon(self._spec.interval)
 
-    async def _run(self) -> None:
+    def _run(self) -> Optional[Deferred[None]]:
         if self._watched.in_maintenance or self.lost:
-            return
-        passed, what = await self._look()
+            return None
+        return self._look().addCallback(self._learn)
+
+    def _learn(self, found: Union[str, Failed, Unable]) -> None:
+        """Make of a look what it says of the server."""
         if not self.periodic.running or self._watched.in_maintenance:
             return  # cut short by our own stop, which is no news of the server, or nobody asks any more
-        if passed is None:
-            self._learnt_nothing(what)
+        if isinstance(found, Unable):
+            self._learnt_nothing(str(found))
+        elif isinstance(found, Failed):
+            self._note(False, str(found))
         else:
-            self._note(passed, what)
+            self._tell_remark(found)
+            self._note(True, "check passed")
         self.periodic.pace(self._interval())
 
     def _interval(self) -> float:
@@ -278,8 +284,8 @@ class _Check:
             return spec.fast or spec.interval
         return (spec.slow if self.state is State.DOWN else None) or spec.interval
 
-    async def _look(self) -> tuple[Optional[bool], str]:
-        """Whether the server passed, or None when nothing was learnt about it; and why."""
+    def _look(self) -> Asking[str]:
+        """Begin to look at the server; it fires with a remark, or with why it did not pass."""
         watched, target = self._watched, self._spec.target
         server = watched.server
         call = Call(
@@ -295,14 +301,7 @@ class _Check:
             tls=self._tls(),
             starttls=server.tls.starttls if server.tls is not None else "",
         )
-        try:
-            remark = await ask(call, self._probe(call, self._spec.ask), self._spec.timeout)
-        except Unable as trouble:
-            return None, str(trouble)
-        except Failed as failed:
-            return False, str(failed)
-        self._tell_remark(remark)
-        return True, "check passed"
+        return Asking(call, self._probe(call, self._spec.ask), self._spec.timeout)
 
     def _tls(self) -> Optional[Callable[[], Handshake]]:
         """What TLS begins with where clients go; elsewhere only if asked for (HAProxy's check-ssl)."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Coroutine, Generator, Generic, Optional, TypeVar
+from typing import Any, Coroutine, Optional, TypeVar, Union
 
 from twisted.internet import error
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from proxyd.errors import DialFailed, Malformed, Reason
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
@@ -34,62 +35,78 @@ _OURS = frozenset(
 )
 
 
-async def ask(call: Call, question: Coroutine[Any, Any, T], timeout: float) -> T:
-    """The answer, within so many seconds.  Raises `Failed` or `Unable`, whose text says why there is none."""
-    asked = _Asked(question)
-    timer = call.reactor.callLater(timeout, asked.give_up)
-    try:
-        return await asked
-    except (CancelledError, error.ConnectingCancelledError):
-        if asked.given_up:
-            raise Failed(f"no {call.awaited} within {timeout:g}s") from None
-        raise Unable("the check was cancelled") from None
-    except error.DNSLookupError as failed:  # and one that was given up may say this, too
-        raise Unable(f"its name did not resolve ({failed})") from None
-    except Malformed as failed:
-        raise Failed(f"sent {failed}") from None
-    except DialFailed as failed:
-        ours = failed.errno in _OURS or failed.reason is Reason.SOURCE_FAILED
-        raise (Unable if ours else Failed)(_lowered(failed.detail)) from None
-    except (error.ConnectError, error.ConnectionClosed, OSError) as failed:
-        ours = _errno(failed) in _OURS or isinstance(failed, error.ConnectBindError)
-        raise (Unable if ours else Failed)(_say(failed)) from None
-    finally:
-        if timer.active():
-            timer.cancel()
-
-
-class _Asked(Generic[T]):
+class Asking(Deferred[Union[T, Failed, Unable]]):
     """
-    A question that can be given up, whatever it is waiting for.
+    A question that is to be answered within so many seconds.
 
-    As a Deferred with a timeout it would take twice as long, of which every connection is kept waiting.
+    It fires with the answer, or with the `Failed` or `Unable` whose text says why there is none.  Those are
+    values like any other here: most checks that fail do so again and again, and an error that is raised through
+    Deferreds takes longer than all else that they do, of which every connection is kept waiting.  For the
+    same reason the coroutine is driven by hand.
     """
 
-    def __init__(self, question: Coroutine[Any, Any, T]) -> None:
-        self.given_up = False
+    def __init__(self, call: Call, question: Coroutine[Any, Any, T], timeout: float) -> None:
+        super().__init__()
+        self._call = call
         self._question = question
+        self._timeout = timeout
+        self._given_up = False
         self._waiting: Any = None
+        self._timer = call.reactor.callLater(timeout, self._give_up)
+        self._go_on(None)
 
-    def give_up(self) -> None:
-        """End it: what it waits for is cancelled."""
-        self.given_up = True
+    def cancel(self) -> None:
+        """End it, by what it waits for; it fires when it has taken its leave."""
+        if not self.called:
+            self._waiting.cancel()
+
+    def _give_up(self) -> None:
+        self._given_up = True
         self._waiting.cancel()
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def _go_on(self, come: Any) -> None:
+        """Ask up to the next wait; called with what was waited for."""
         question = self._question
         try:
-            self._waiting = question.send(None)
-            while True:
-                try:
-                    come = yield self._waiting
-                except BaseException as failed:  # noqa: BLE001
-                    self._waiting = question.throw(failed)
-                else:
-                    self._waiting = question.send(come)
+            if isinstance(come, Failure):
+                waiting = question.throw(come.value)
+            else:
+                waiting = question.send(come)
         except StopIteration as end:
-            answer: T = end.value
-            return answer
+            self._end(end.value)
+        except Exception as failed:  # noqa: BLE001
+            self._end(self._why(failed))
+        else:
+            self._waiting = waiting
+            waiting.addBoth(self._go_on)
+        finally:
+            if isinstance(come, Failure):
+                come.value.__traceback__ = None  # which has this frame, and so makes a cycle
+
+    def _end(self, result: Any) -> None:
+        if not self._given_up:
+            self._timer.cancel()
+        self.callback(result)
+
+    def _why(self, failed: Exception) -> Any:
+        """Why there is no answer; what is not foreseen is a failure."""
+        if isinstance(failed, (Failed, Unable)):
+            return failed
+        if isinstance(failed, (CancelledError, error.ConnectingCancelledError)):
+            if self._given_up:
+                return Failed(f"no {self._call.awaited} within {self._timeout:g}s")
+            return Unable("the check was cancelled")
+        if isinstance(failed, error.DNSLookupError):  # and one that was given up may say this, too
+            return Unable(f"its name did not resolve ({failed})")
+        if isinstance(failed, Malformed):
+            return Failed(f"sent {failed}")
+        if isinstance(failed, DialFailed):
+            ours = failed.errno in _OURS or failed.reason is Reason.SOURCE_FAILED
+            return (Unable if ours else Failed)(_lowered(failed.detail))
+        if isinstance(failed, (error.ConnectError, error.ConnectionClosed, OSError)):
+            ours = _errno(failed) in _OURS or isinstance(failed, error.ConnectBindError)
+            return (Unable if ours else Failed)(_say(failed))
+        return Failure(failed)
 
 
 def _errno(failed: Exception) -> Optional[int]:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from proxyd.config.address import TcpAddress
 from proxyd.errors import Malformed
 from proxyd.relay.stock import Stock
-from proxyd.upkeep.probes.asking import ask
+from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import Case
 
@@ -43,7 +43,7 @@ class AskingTests(Case):
             return await self.answer
 
         call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
-        return Deferred.fromCoroutine(ask(call, question(), 2.0))
+        return Asking(call, question(), 2.0)
 
     def test_answer(self) -> None:
         """An answer is passed on, and no timer is left."""
@@ -59,10 +59,38 @@ class AskingTests(Case):
                 self.setUp()
                 asked = self.asked()
                 self.answer.errback(fault)
-                self.assertEqual(str(self.failureResultOf(asked, kind).value), why)
+                trouble = self.successResultOf(asked)
+                self.assertIsInstance(trouble, kind)
+                self.assertEqual(str(trouble), why)
 
     def test_too_late(self) -> None:
         """When the time is over the server has failed, and it is named what it owed us."""
         asked = self.asked()
         self.clock.advance(2.0)
-        self.assertEqual(str(self.failureResultOf(asked, Failed).value), "no answer within 2s")
+        trouble = self.successResultOf(asked)
+        self.assertIsInstance(trouble, Failed)
+        self.assertEqual(str(trouble), "no answer within 2s")
+
+    def test_something_else(self) -> None:
+        """What nobody has foreseen is an error of ours, told with its traceback, and leaves no timer."""
+        asked = self.asked()
+        self.answer.errback(ZeroDivisionError())
+        self.failureResultOf(asked, ZeroDivisionError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """Who is cancelled fires when it has taken its leave, and cancelling it again changes nothing."""
+        leave: Deferred[None] = Deferred()
+
+        async def question() -> str:
+            try:
+                return await self.answer
+            finally:
+                await leave
+
+        asked = Asking(Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80)), question(), 2.0)
+        asked.cancel()
+        self.assertNoResult(asked)
+        leave.callback(None)
+        self.assertIsInstance(self.successResultOf(asked), Unable)
+        asked.cancel()
