@@ -16,6 +16,7 @@ from proxyd.policy.server import Server
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
+from proxyd.upkeep.spaced import Spaced
 from proxyd.wire import agent
 from proxyd.wire.agent import Report
 
@@ -38,13 +39,15 @@ class Agent:
     def __init__(
         self,
         reactor: Any,
+        clock: Spaced,
         random: Callable[[], float],
         datapath: IDatapath,
         told: Told,
         spec: AgentSpec,
     ) -> None:
-        self.periodic = Periodic(reactor, random, spec.interval, self._run)
+        self.periodic = Periodic(clock, random, spec.interval, self._run)
         self._reactor = reactor
+        self._clock = clock
         self._datapath = datapath
         self._told = told
         self._spec = spec
@@ -56,7 +59,7 @@ class Agent:
         server = self._told.server
         tcp = server.tcp.for_checks if server.tcp is not None else None
         call = Call(self._reactor, self._datapath, self._spec.target(server.address), tcp)
-        told = await Asking(call, self._ask(call), self._spec.timeout)
+        told = await Asking(self._clock, call, self._ask(call), self._spec.timeout)
         if not isinstance(told, (Failed, Unable)):
             trouble = self._told.told(told)
         elif self.periodic.running:

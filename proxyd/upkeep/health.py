@@ -36,6 +36,7 @@ from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
 from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
+from proxyd.upkeep.spaced import Spaced
 from proxyd.wire.agent import Report
 
 
@@ -52,6 +53,7 @@ class HealthChecks:
     ) -> None:
         """``datapath`` is the way to the servers, and ``server_tls`` what TLS with them begins with."""
         self._reactor = reactor
+        self._clock = Spaced(reactor)
         self._random = random
         self._datapath = datapath
         self._pools = pools
@@ -86,6 +88,7 @@ class HealthChecks:
         ):
             watched = self._watched[server] = _Watched(
                 self._reactor,
+                self._clock,
                 self._random,
                 self._datapath,
                 pool,
@@ -142,6 +145,7 @@ class _Watched:
     def __init__(
         self,
         reactor: Any,
+        clock: Spaced,
         random: Callable[[], float],
         datapath: IDatapath,
         pool: Pool,
@@ -155,10 +159,10 @@ class _Watched:
         self.server_tls = server_tls
         self.processes = processes
         self._reactor = reactor
-        self._checks = [_Check(reactor, random, self, spec) for spec in pool.spec.checks]
+        self._checks = [_Check(reactor, clock, random, self, spec) for spec in pool.spec.checks]
         self._tasks = [check.periodic for check in self._checks]
         if pool.spec.agent_check is not None:
-            self._tasks.append(Agent(reactor, random, datapath, self, pool.spec.agent_check).periodic)
+            self._tasks.append(Agent(reactor, clock, random, datapath, self, pool.spec.agent_check).periodic)
         self._unchecked = State.CHECKING if self._checks else State.UP
         self._state = self._unchecked
         self._objection = ""  # why the agent says that it is down
@@ -233,12 +237,20 @@ class _Watched:
 class _Check:
     """One check of one server."""
 
-    def __init__(self, reactor: Any, random: Callable[[], float], watched: _Watched, spec: CheckSpec) -> None:
-        self.periodic = Periodic(reactor, random, spec.interval, self._run)
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Spaced,
+        random: Callable[[], float],
+        watched: _Watched,
+        spec: CheckSpec,
+    ) -> None:
+        self.periodic = Periodic(clock, random, spec.interval, self._run)
         self.name = spec.name
         # Nobody knows yet where it is, and a check would have to look there.
         self.lost = spec.address is None and named(watched.server.address)
         self._reactor = reactor
+        self._clock = clock
         asked = watched.server.tcp
         self._tcp = asked.for_checks if asked is not None else None
         self._watched = watched
@@ -301,7 +313,7 @@ class _Check:
             tls=self._tls(),
             starttls=server.tls.starttls if server.tls is not None else "",
         )
-        return Asking(call, self._probe(call, self._spec.ask), self._spec.timeout)
+        return Asking(self._clock, call, self._probe(call, self._spec.ask), self._spec.timeout)
 
     def _tls(self) -> Optional[Callable[[], Handshake]]:
         """What TLS begins with where clients go; elsewhere only if asked for (HAProxy's check-ssl)."""

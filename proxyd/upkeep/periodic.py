@@ -3,14 +3,16 @@ How does work that must be done again and again go on, whatever happens?
 
 There is a beat at a fixed interval, and each run comes a bit of chance after the beat, the first one too.
 What is started at one moment is soon run once, and from then on spread over the whole interval: its beats
-begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).  A `LoopingCall` makes the
-runs; its interval is set anew by each, to the moment of the next.
+begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).  A run that takes nearly as long
+as the interval misses no beat: it may be late for the next one by as much as by chance.  A `LoopingCall` makes
+the runs; its interval is set anew by each, to the moment of the next.
 
 A `LoopingCall` stops for good after its first exception; what it calls here never lets one out.
 """
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
@@ -47,7 +49,7 @@ class Periodic:
         self._jitter = jitter
         self._loop = LoopingCall(self._run)
         self._loop.clock = clock
-        self._beats_from = 0.0  # a beat, from which all others are counted
+        self._beat = 0.0  # which the last run was for, or the next one is
         self._under_way: Optional[Deferred[None]] = None
         self._stopped: Deferred[Any] = succeed(None)
         self._failure = ""
@@ -59,15 +61,17 @@ class Periodic:
 
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
-        late = self._late()
-        self._beats_from = self._clock.seconds() - self._random() * self._interval
+        now, late = self._clock.seconds(), self._random() * self._jitter * self._interval
+        self._beat = now - self._random() * self._interval
+        if self._beat + self._interval <= now + late:
+            self._beat += self._interval
         self._stopped = self._loop.start(late, now=False)
 
     def pace(self, interval: float) -> None:
         """Change the interval; called by the work, the next run comes that long from now."""
         if interval != self._interval:
             self._interval = interval
-            self._beats_from = self._clock.seconds()
+            self._beat = self._clock.seconds()
 
     def soon(self, interval: float) -> None:
         """Change the interval, and have the next run within ``jitter`` of it, unless one is under way."""
@@ -86,10 +90,6 @@ class Periodic:
         self._stopped.chainDeferred(still)
         return still
 
-    def _late(self) -> float:
-        """How long after its beat a run comes."""
-        return self._random() * self._jitter * self._interval
-
     def _run(self) -> Deferred[None]:
         self._under_way = maybeDeferred(self._work)
         return self._under_way.addCallbacks(self._succeeded, self._failed)
@@ -99,11 +99,15 @@ class Periodic:
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """The next run comes with the next beat, counted from now."""
+        """The next run comes for the next beat for which it is not too late."""
         now = self._clock.seconds()
-        since = (now - self._beats_from) % self._interval
+        since, late = now - self._beat, self._jitter * self._interval
+        beats = max(1, ceil((since - late) / self._interval))
+        self._beat += beats * self._interval
+        earliest = max(0.0, self._beat - now)
+        latest = max(earliest, self._beat + late - now)
         self._loop.starttime = now
-        self._loop.interval = self._interval - since + self._late()
+        self._loop.interval = earliest + self._random() * (latest - earliest)
 
     def _failed(self, failure: Failure) -> None:
         """Log it, unless the run before has said the same."""

@@ -6,7 +6,7 @@ from random import Random as Dice
 from typing import Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 
 from proxyd.upkeep.periodic import Periodic
@@ -131,6 +131,20 @@ class Rhythm(PeriodicCase):
         under_way[0].callback(None)
         self.pass_time(10)
         self.assertEqual(self.runs, [0.25, 30])
+
+    def test_nearly_as_long_as_the_interval(self) -> None:
+        """Runs that take nearly all of the interval miss no beat, though each is late for it by chance."""
+
+        def work() -> Deferred[None]:
+            self.note()
+            return deferLater(self.clock, 9.75, lambda: None)
+
+        self.start(work, random=Dice(3).random)
+        self.pass_time(1000)
+        self.assertIn(len(self.runs), (99, 100, 101))
+        gaps = [after - before for before, after in zip(self.runs[1:], self.runs[2:])]
+        self.assertGreaterEqual(min(gaps), 9.75)
+        self.assertLessEqual(max(gaps), 12)
 
     def test_async_work(self) -> None:
         """The work may be an async def."""

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from proxyd.errors import DialFailed, Malformed, Reason
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
+from proxyd.upkeep.spaced import Spaced
 
 T = TypeVar("T")
 
@@ -45,14 +46,16 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
     same reason the coroutine is driven by hand.
     """
 
-    def __init__(self, call: Call, question: Coroutine[Any, Any, T], timeout: float) -> None:
+    def __init__(
+        self, clock: Spaced, call: Call, question: Coroutine[Any, Any, T], timeout: float
+    ) -> None:
         super().__init__()
         self._call = call
         self._question = question
         self._timeout = timeout
         self._given_up = False
         self._waiting: Any = None
-        self._timer = call.reactor.callLater(timeout, self._give_up)
+        self._timer = clock.callLater(timeout, self._give_up)
         self._go_on(None)
 
     def cancel(self) -> None:

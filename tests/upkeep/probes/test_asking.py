@@ -14,6 +14,7 @@ from proxyd.errors import Malformed
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
+from proxyd.upkeep.spaced import Spaced
 from tests.support.case import Case
 
 OURS = [
@@ -43,7 +44,7 @@ class AskingTests(Case):
             return await self.answer
 
         call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
-        return Asking(call, question(), 2.0)
+        return Asking(Spaced(self.clock), call, question(), 2.0)
 
     def test_answer(self) -> None:
         """An answer is passed on, and no timer is left."""
@@ -88,7 +89,8 @@ class AskingTests(Case):
             finally:
                 await leave
 
-        asked = Asking(Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80)), question(), 2.0)
+        call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
+        asked = Asking(Spaced(self.clock), call, question(), 2.0)
         asked.cancel()
         self.assertNoResult(asked)
         leave.callback(None)
