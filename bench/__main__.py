@@ -27,7 +27,7 @@ from bench.rows import GROUPS, ROWS, Row
 
 SECONDS = 3.0
 ROUNDS = 5
-CHECKS_SECONDS = 6.0  # then all checks are in flight, and spread over their interval
+CHECKS_SECONDS = 12.0  # then every check has been made once, and they are spread over their interval
 WARMUP = 0.1  # of the seconds that count, at least 0.3 s
 
 DISTURBED = 0.03  # of the time, that proxy or load waited for a core that another process had

@@ -3,9 +3,9 @@ How does work that must be done again and again go on, whatever happens?
 
 There is a beat at a fixed interval, and each run comes a bit of chance after the beat, the first one too.
 What is started at one moment is soon run once, and from then on spread over the whole interval: its beats
-begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).  A run that takes nearly as long
-as the interval misses no beat: it may be late for the next one by as much as by chance.  A `LoopingCall` makes
-the runs; its interval is set anew by each, to the moment of the next.
+begin at a moment of chance (envoyproxy/envoy#4132, HAProxy's spread-checks).  A run that takes nearly as
+long as the interval misses no beat: it may be late for the next one by as much as by chance.  A `LoopingCall`
+makes the runs; its interval is set anew by each, to the moment of the next.
 
 A `LoopingCall` stops for good after its first exception; what it calls here never lets one out.
 """

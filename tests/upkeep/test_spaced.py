@@ -13,8 +13,7 @@ class TurningClock(Clock):
 
     def turn(self, seconds: float = 0.0) -> None:
         self.rightNow += seconds
-        due = [call for call in self.getDelayedCalls() if call.getTime() <= self.seconds()]
-        for call in due:
+        for call in [call for call in self.calls if call.getTime() <= self.seconds()]:
             self.calls.remove(call)
             call.called = 1
             call.func(*call.args, **call.kw)
@@ -30,7 +29,7 @@ class SpacedTests(Case):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_one_a_turn(self) -> None:
-        """Of those that are due at once each has a turn of its own, in order, and then the reactor is left alone."""
+        """What is due at once has a turn each, in order; then the reactor is left alone."""
         for name in "abc":
             self.spaced.callLater(1.0, self.came.append, name)
         self.reactor.turn(1.0)

@@ -41,14 +41,12 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
     A question that is to be answered within so many seconds.
 
     It fires with the answer, or with the `Failed` or `Unable` whose text says why there is none.  Those are
-    values like any other here: most checks that fail do so again and again, and an error that is raised through
+    values like any other here: checks that fail do so again and again, and an error that is raised through
     Deferreds takes longer than all else that they do, of which every connection is kept waiting.  For the
     same reason the coroutine is driven by hand.
     """
 
-    def __init__(
-        self, clock: Spaced, call: Call, question: Coroutine[Any, Any, T], timeout: float
-    ) -> None:
+    def __init__(self, clock: Spaced, call: Call, question: Coroutine[Any, Any, T], timeout: float) -> None:
         super().__init__()
         self._call = call
         self._question = question
@@ -70,11 +68,9 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
     def _go_on(self, come: Any) -> None:
         """Ask up to the next wait; called with what was waited for."""
         question = self._question
+        raised: Any = come.value if isinstance(come, Failure) else None
         try:
-            if isinstance(come, Failure):
-                waiting = question.throw(come.value)
-            else:
-                waiting = question.send(come)
+            waiting = question.send(come) if raised is None else question.throw(raised)
         except StopIteration as end:
             self._end(end.value)
         except Exception as failed:  # noqa: BLE001
@@ -83,8 +79,8 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
             self._waiting = waiting
             waiting.addBoth(self._go_on)
         finally:
-            if isinstance(come, Failure):
-                come.value.__traceback__ = None  # which has this frame, and so makes a cycle
+            if raised is not None:
+                raised.__traceback__ = None  # which has this frame, and so makes a cycle
 
     def _end(self, result: Any) -> None:
         if not self._given_up:
