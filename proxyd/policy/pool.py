@@ -1,16 +1,13 @@
 """
-Which server of a pool gets the next connection?
-
-The pool knows who may be chosen, its balancer chooses.  Who may be chosen changes far less often than
-connections come, so the lists are made anew only when a state or a weight changes.
+What may become of the servers of a pool?
 
 Checks, operators and the traffic itself change states through the verbs here; `proxyd.policy.state` says what
-leads where.  Whoever wants to follow gives `Pool.watch` a function.
+leads where.  Whoever wants to follow gives `Pool.watch` a function.  Which server gets the next connection
+`proxyd.policy.choice` says, of which a pool is one.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Callable, Collection, Optional, Sequence
 
@@ -19,38 +16,30 @@ from proxyd.config.balance import FIXED_WEIGHTS, RAMPED
 from proxyd.config.pool import HEAVIEST, PoolSpec, ServerSpec
 from proxyd.config.servertls import CLIENT
 from proxyd.errors import IllegalMove
-from proxyd.interfaces import IBalancer, ICounting, IKeyed, ITiming
+from proxyd.interfaces import IBalancer, IKeyed, ITiming
 from proxyd.policy import ejection
 from proxyd.policy.adaptive import Adaptive
-from proxyd.policy.affinity import Affinity, make_affinity
-from proxyd.policy.arrival import Arrival
+from proxyd.policy.choice import Choice
 from proxyd.policy.maintenance import Maintenance
 from proxyd.policy.names import common
-from proxyd.policy.queue import Queue
 from proxyd.policy.retries import Budget
 from proxyd.policy.server import Server
 from proxyd.policy.slowstart import FULL, step
 from proxyd.policy.state import Change, Event, State, Watcher, move
-from proxyd.policy.tiers import tiers
 
 SWEPT = 1000  # entries of affinity that have run out and go at a tick: a millisecond's work
 
 
-class Pool:
+class Pool(Choice):
     """
     The servers that can stand in for each other.
 
     A server counts as up from the start unless the pool has a check; then it is ``checking`` until the
     first result.
 
-    What the balancer wants to know is told it by whoever opens connections: ``by_client`` says that `pick`
-    needs an arrival; ``released`` and ``timed`` are the balancer's methods (`proxyd.interfaces`), or None.
-    ``watched`` says that it matters how long an answer takes, ``tells`` that servers are told who is served.
-    ``affinity`` is what the pool remembers of its clients, if it does, and ``maintenance`` whom it turns
-    away.
-
-    ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
-    such bound.
+    What the balancer wants to know is told it by whoever opens connections: ``timed`` is its method
+    (`proxyd.interfaces`), or None.  ``watched`` says that it matters how long an answer takes, ``tells`` that
+    servers are told who is served.  ``maintenance`` is whom the pool turns away.
 
     ``budget`` is what may be asked again, None without a bound; ``minded`` are the statuses that are more to
     it than words for the client.
@@ -60,28 +49,9 @@ class Pool:
     """
 
     def __init__(self, spec: PoolSpec, balancer: IBalancer) -> None:
-        self.name = spec.name
-        self.spec = spec
-        self.balancer = balancer
-        self.servers = tuple(self._make(server) for server in spec.servers)
-        self.panic = False
+        super().__init__(spec, balancer)
         self.maintenance = Maintenance(spec.name, spec.maintenance)
-        self.by_client = False
-        self.open = 0  # connections of all servers, those included that are no more
-        self.queue: Optional[Queue] = None
-        self._most = spec.max_connections or math.inf
-        self._full: set[Server] = set()
-        self._serving = False
-        self.released: Optional[Callable[[Server, int], None]] = None
         self.timed: Optional[Callable[[Server, float], None]] = None
-        self.affinity: Optional[Affinity] = None
-        self._take: Optional[Callable[[Server], bool]] = None
-        if IKeyed.providedBy(balancer):
-            self.by_client = True
-            balancer.lay_out(self.servers)
-        if ICounting.providedBy(balancer):
-            self.released = balancer.released
-            self._take = balancer.take
         if ITiming.providedBy(balancer):
             self.timed = balancer.timed
         self.tells = spec.proxy_protocol is not None or any(
@@ -91,194 +61,10 @@ class Pool:
         self._watchers: list[Watcher] = []
         self._starting: dict[Server, float] = {}  # who starts slowly, and since when
         self._ejected: set[Server] = set()
-        self._tried_out: set[Server] = set()  # who are on trial, and have their one request
         self.budget = Budget(spec.retry_budget) if spec.retry_budget is not None else None
         self.minded = spec.retry_on.statuses | (
             spec.eject.statuses if spec.eject is not None else frozenset()
         )
-        if spec.affinity is not None:
-            self.by_client = True
-            self.affinity = make_affinity(spec.affinity, spec.affinity_failback, spec.name)
-        self._tiers = self._fit()
-        self._see_to_the_queue()
-        self._named: dict[str, Server] = {}  # whom clients may come back to, as the affinity calls them
-        self._named_of: list[list[Server]] = []  # the tiers that these are of
-
-    def _make(self, spec: ServerSpec) -> Server:
-        adaptive = Adaptive(spec.adaptive) if spec.adaptive is not None else None
-        eject = self.spec.eject
-        return Server(
-            name=spec.name,
-            address=spec.address,
-            weight=spec.weight,
-            backup=spec.backup,
-            pool=self.name,
-            state=State.CHECKING if self.spec.checks else State.UP,
-            priority=spec.priority,
-            max_connections=spec.max_connections if adaptive is None else adaptive.limit,
-            tcp=spec.tcp,
-            origin=spec.origin,
-            adaptive=adaptive,
-            tls=spec.tls,
-            window=ejection.Window(eject) if eject is not None and eject.share else None,
-        )
-
-    def pick(
-        self, tried: Collection[Server] = (), arrival: Optional[Arrival] = None, now: float = 0.0
-    ) -> Optional[Server]:
-        """
-        Choose a server that has not been tried yet, or None when no such server is up.
-
-        Backups get connections only when too few others are left, as in HAProxy and nginx.  While no server
-        is up, those that have not been checked yet count as up: a start must not refuse what it could have
-        served; and when there are none of these, those that are ejected.  One that is full is not down, so
-        backups do not stand in for it (HAProxy): `is_full` tells.  ``arrival`` and ``now`` are needed only if
-        the pool goes by the client.
-        """
-        if self.open >= self._most:
-            return None
-        if self.affinity is None or arrival is None:
-            return self._balance(tried, arrival)
-        return self._pick_again(self.affinity, tried, arrival, now)
-
-    def _pick_again(
-        self, affinity: Affinity, tried: Collection[Server], arrival: Arrival, now: float
-    ) -> Optional[Server]:
-        """The server that the client had before, or else another."""
-        key = affinity.key(arrival)
-        if not key:
-            return self._balance(tried, arrival)
-        if self._named_of is not self._tiers:
-            self._named_of = self._tiers
-            fit = [server for tier in self._tiers for server in tier]
-            fit += [server for server in self.servers if affinity.may_stay(server) and server not in fit]
-            self._named = {name: server for server in fit for name in affinity.names(server)}
-        full = False
-        for name in affinity.servers(key, arrival, now):
-            server = self._named.get(name)
-            if server is not None and server not in tried:
-                if server not in self._full and (self._take is None or self._take(server)):
-                    affinity.kept(key, server.name, now)
-                    return server
-                full = True
-        server = self._balance(tried, arrival)
-        if server is not None:
-            affinity.chosen(key, server.name, full, bool(tried), now)
-        return server
-
-    def _balance(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
-        server: Optional[Server] = None
-        if self._tried_out:
-            server = self._among(self._tried_out.union(tried), arrival)
-        if server is None:
-            server = self._among(tried, arrival)
-        if server is not None and server.trial:
-            self._tried_out.add(server)
-        return server
-
-    def _among(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
-        full = self._full
-        avoid = (full.union(tried) if tried else full) if full else tried
-        for tier in self._tiers:
-            server: Optional[Server] = self.balancer.choose(tier, avoid, arrival)
-            if server is not None:
-                return server
-            if full and self._some_are_full(tier, tried):
-                return None
-        return None
-
-    @property
-    def tiers(self) -> Sequence[Sequence[Server]]:
-        """Those that may be chosen, and one after another those that may be when none of these is left."""
-        return self._tiers
-
-    def is_full(self, tried: Collection[Server] = ()) -> bool:
-        """Whether `pick` found nobody because servers have their ``max_connections``."""
-        if self.open >= self._most:
-            return any(server not in tried for tier in self._tiers for server in tier)
-        return bool(self._full) and any(self._some_are_full(tier, tried) for tier in self._tiers)
-
-    def _some_are_full(self, tier: list[Server], tried: Collection[Server]) -> bool:
-        return any(server in self._full and server not in tried for server in tier)
-
-    def opened(self, server: Server) -> None:
-        """A connection to it is being dialed; to be called by whoever was told the server, at once."""
-        self.open += 1
-        server.open += 1
-        if 0 < server.max_connections <= server.open:  # `full`, without a call
-            self._full.add(server)
-
-    def closed(self, server: Server, moved: int = 0) -> bool:
-        """
-        The server has closed its side, or was not reached; so many bytes were moved.
-
-        Whether somebody waits who may come in now: then `admit` is to be called.
-        """
-        self.open -= 1
-        server.open -= 1
-        if self._full and server.open < server.max_connections:
-            self._full.discard(server)
-        if self._tried_out:
-            self._tried_out.discard(server)
-        if self.released is not None:
-            self.released(server, moved)
-        return self.queue is not None and len(self.queue) > 0
-
-    def has_to_wait(self, tried: Collection[Server] = ()) -> bool:
-        """Whether others wait, and there is no room for it: then who comes may not pick before its turn."""
-        if self.queue is None or not len(self.queue) or not self._tiers:
-            return False  # while nobody is up, who comes is told so at once
-        return not self._has_room(tried)
-
-    def admit(self, now: float) -> None:
-        """Give those who wait the room that there is."""
-        queue = self.queue
-        if queue is None or self._serving:
-            return
-        # What one does who is let in may bring the next one here: it is served by the same loop, since a
-        # thousand dials that fail at once would be as many calls deep.
-        self._serving = True
-        try:
-            # As often as all of them may try: one who gets nothing after all does not keep us here.
-            left = len(queue) * (self.spec.retries + 1)
-            # Servers behind the first ones are for those alone who have tried these.
-            while left > 0 and (self._has_room() or (queue.retrying and self._has_room_behind())):
-                left -= 1
-                ticket = queue.take(now, lambda ticket: self._has_room(ticket.tried))
-                if ticket is None:
-                    break
-                ticket.admit()
-        finally:
-            self._serving = False
-
-    def _has_room(self, tried: Collection[Server] = ()) -> bool:
-        """Whether one need not wait who has tried these: `pick` has a server for it, or never will."""
-        if self.open >= self._most or not self._tiers:
-            return False
-        full = self._full
-        if not tried:
-            return not full.issuperset(self._tiers[0])
-        for tier in self._tiers:
-            left = [server for server in tier if server not in tried]
-            if left:
-                return not full.issuperset(left)
-        return True
-
-    def _has_room_behind(self) -> bool:
-        return self.open < self._most and any(not self._full.issuperset(tier) for tier in self._tiers[1:])
-
-    def _see_to_the_queue(self) -> None:
-        """There is a queue as soon as a server may be full."""
-        bounds = [server.bound for server in self.servers]
-        most = self.spec.max_connections
-        if any(bounds) or most:
-            slots = sum(bounds)
-            if most and not (all(bounds) and slots < most):
-                slots = most
-            if self.queue is None:
-                self.queue = Queue(self.spec.queue, slots)
-            else:
-                self.queue.length = self.spec.queue.length_for(slots)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of every change from now on, when it has been made."""
@@ -502,10 +288,6 @@ class Pool:
         self._lay_out()
         self._tiers = self._fit()
 
-    def serves(self, server: Server) -> bool:
-        """Whether it is among those that get connections first."""
-        return bool(self._tiers) and server in self._tiers[0]
-
     def _move(
         self, server: Server, event: Event, why: str, now: float, until: float = 0.0, news: bool = False
     ) -> None:
@@ -582,10 +364,6 @@ class Pool:
             watcher(change)
         if self.queue is not None and len(self.queue):
             self.admit(now)
-
-    def _fit(self) -> list[list[Server]]:
-        self.panic, found = tiers(self.servers, self.spec.panic_threshold, self.spec.backup_below)
-        return found
 
     def __repr__(self) -> str:
         counts = Counter(server.state for server in self.servers)
