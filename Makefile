@@ -5,6 +5,8 @@ TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := .venv-compiled
+# Processes that run tests.  The functional tests wait longer than they work.
+JOBS ?= 4
 
 # The tests that reach compiled modules, and those of the daemon in which bytes, ends and limits matter.
 COMPILED_TESTS := tests.test_native tests.test_service tests.test_tap \
@@ -18,7 +20,7 @@ run: $(VENV)/.fresh ## serve etc/proxy.ini in the foreground
 	$(BIN)/twistd -n tcpproxy --config etc/proxy.ini
 
 test: $(VENV)/.fresh ## the whole suite, or TESTS=tests.policy.test_balance
-	$(BIN)/python -m twisted.trial -j2 $(TESTS)
+	$(BIN)/python -m twisted.trial -j$(JOBS) $(TESTS)
 
 test39: ## the unit and contract tests on the floor: Python 3.9 with Twisted 25.5
 	.ci/test39 $(filter-out tests,$(TESTS))
@@ -26,7 +28,7 @@ test39: ## the unit and contract tests on the floor: Python 3.9 with Twisted 25.
 compiled: $(COMPILED)/.fresh ## proxyd with its hot modules compiled by mypyc, in .venv-compiled; wants a C compiler
 
 testcompiled: $(COMPILED)/.fresh ## the tests of what is compiled, and of the daemon, on the compiled modules
-	cd $(COMPILED)/tested && PROXYD_COMPILE=1 ../bin/python -m twisted.trial -j2 \
+	cd $(COMPILED)/tested && PROXYD_COMPILE=1 ../bin/python -m twisted.trial -j$(JOBS) \
 		$(if $(filter tests,$(TESTS)),$(COMPILED_TESTS),tests.test_native $(TESTS))
 
 check: $(VENV)/.dev ## style, types, who imports whom, documents

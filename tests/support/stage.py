@@ -8,11 +8,13 @@ case's or a proof's.  A child dies with the process that started it, however tha
 
 Every test process has a loopback address of its own, made from its process id: 127.64.0.0/10 has one
 for each.  A port that the kernel gives there is free for as long as we want it, because connections
-that others make begin at 127.0.0.1.  So nothing need be tried twice, and tests may run in parallel.
+that others make begin at 127.0.0.1.  Of IPv6 there is ::1 alone, on which each test process has some ports
+below those that the kernel gives away.  So nothing need be tried twice, and tests may run in parallel.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -212,11 +214,11 @@ class Stage:
 
     def tcp(self) -> Place:
         """A free port on the address of this process."""
-        return Place(_own_host(), _free_port(socket.AF_INET, _own_host()))
+        return Place(_own_host(), _free_port(_own_host()))
 
     def tcp6(self) -> Place:
-        """A free port on ::1, the only such address there is; somebody else might take it meanwhile."""
-        return Place("::1", _free_port(socket.AF_INET6, "::1"))
+        """A free port on ::1 of those that this process has."""
+        return Place("::1", _free_port6())
 
     def unix(self, name: str) -> Place:
         """A unix socket in the folder."""
@@ -324,9 +326,28 @@ def _own_host() -> str:
 _given: set[int] = set()
 
 
-def _free_port(family: int, host: str) -> int:
+_OWN_PORTS = 20
+_LOWEST_PORT = 10_000  # and the highest is below 32,768, from where on the kernel gives them away
+
+_turn = itertools.count()
+
+
+def _free_port6() -> int:
+    for _ in range(_OWN_PORTS):
+        port = _LOWEST_PORT + os.getpid() % 1000 * _OWN_PORTS + next(_turn) % _OWN_PORTS
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as skt:
+            skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            try:
+                skt.bind(("::1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("all ports of this process are in use on ::1")
+
+
+def _free_port(host: str) -> int:
     while True:
-        with socket.socket(family, socket.SOCK_STREAM) as skt:
+        with socket.socket() as skt:
             skt.bind((host, 0))
             port = int(skt.getsockname()[1])
         if port not in _given:
