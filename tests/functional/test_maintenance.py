@@ -32,7 +32,7 @@ class Maintenance(AdminCase):
             proxyd=f"admin = unix:admin.sock\nstate = {self.stage.folder}/state",
             pool="maintenance_allow = 127.0.0.7\nmaintenance_retry_after = 1h\nidle_connection_timeout = 1s\n"
             f"maintenance_page = file:{self.stage.folder}/closed.html\n"
-            "check = http interval=500ms timeout=400ms fall=1 rise=1",
+            "check = http interval=2s timeout=1900ms slow=200ms fall=1 rise=1",
         )
         return self.daemon
 

@@ -11,7 +11,7 @@ from tests.support.services import haproxy, nginx_http, nginx_stream
 from tests.support.stage import Place, program
 
 HEADERS = ("v1", "v2", "v2 alpn authority ssl unique_id crc32c")
-CHECK = "check = tcp interval=500ms"
+CHECK = "check = tcp interval=2s"
 
 # What they answer with: the client, whom it has connected to, and from HAProxy two TLVs.
 HAPROXY_SEES = (

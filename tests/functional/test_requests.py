@@ -150,7 +150,7 @@ class Requests(DaemonCase):
     async def test_kept_connections(self) -> None:
         """A hundred requests of one client, and those of the next, go to nginx on one connection."""
         server = await nginx_http(self.stage, 'return 200 "$connection ";')
-        daemon = await self.relay(server.place)
+        daemon = await self.relay(server.place, pool="")
         out = await self.curl(f"http://{daemon.front}/?[1-100]")
         out += await self.curl(f"http://{daemon.front}/?[1-100]")
         self.assertEqual((len(out.split()), len(set(out.split()))), (200, 1))
@@ -158,11 +158,12 @@ class Requests(DaemonCase):
         metrics = await daemon.metrics()
         counts = [metrics[name] for name in metrics if name.startswith("proxyd_requests_total{")]
         self.assertEqual(counts, [200])
+        await daemon.stop()  # it would keep that one for long
 
     async def test_expected_uploads(self) -> None:
         """An upload that nginx lets come (100) goes on a kept connection, and leaves it kept."""
         server = await nginx(self.stage)
-        daemon = await self.relay(server.place)
+        daemon = await self.relay(server.place, pool="")
         sent = self.stage.folder / "sent"
         sent.write_bytes(os.urandom(100_000))
         for number in range(3):
@@ -174,6 +175,7 @@ class Requests(DaemonCase):
         records = await daemon.records(3)
         self.assertEqual([record["status"] for record in records], [201] * 3)
         self.assertEqual([record["connect_seconds"] for record in records[1:]], [0, 0])
+        await daemon.stop()
 
     async def test_turns(self) -> None:
         """With balance = roundrobin the requests of one connection take turns at three servers."""

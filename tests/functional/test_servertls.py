@@ -287,7 +287,7 @@ class Agreed(ServerTlsCase):
         daemon = await self.relay(
             server.place,
             listener=f"protocol = http\ntls = {pem}",
-            pool=f"tls = ca={self.ca} sni=client\nidle_connection_timeout = 1s",
+            pool=f"tls = ca={self.ca} sni=client",
         )
         where = ("--silent", "--fail", "--cacert", self.ca, "--connect-to", f"::{daemon.front}")
         said = []
@@ -298,6 +298,7 @@ class Agreed(ServerTlsCase):
                 )
         self.assertEqual(len(set(said)), 2, said)
         self.assertEqual([word.partition(":")[0] for word in said], [*names] * 3)
+        await daemon.stop()  # it would keep both for long
 
     async def test_bulk(self) -> None:
         """Megabytes go through in both directions, and are whole."""
