@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
@@ -56,22 +56,21 @@ class Forward:
             raise Refused(Reason.AUTH_FAILED, f"{MOST_QUESTIONS} questions are open already")
         self._asking += 1
         verdict: Deferred[Verdict] = Deferred.fromCoroutine(self._ask(asked, client))
-        verdict.addTimeout(self._spec.timeout, self.reactor)
+        verdict.addTimeout(self._spec.timeout, self.reactor, self._late)
         return verdict.addBoth(self._told)
 
     def close(self) -> Any:
         """Close the connections that are kept; fires when they are."""
         return self._pool.closeCachedConnections()
 
+    def _late(self, _: object, seconds: float) -> None:
+        """Time is up, whatever then came of the look-up, the connection or the request that was given up."""
+        raise Refused(Reason.AUTH_FAILED, f"{self._spec.url} did not answer in {seconds:g} s")
+
     def _told(self, verdict: Any) -> Any:
         self._asking -= 1
         if isinstance(verdict, Failure) and not verdict.check(Refused):
-            causes = [verdict, *getattr(verdict.value, "reasons", ())]
-            if any(cause.check(CancelledError, TimeoutError) for cause in causes):
-                raise Refused(
-                    Reason.AUTH_FAILED, f"{self._spec.url} did not answer in {self._spec.timeout:g} s"
-                )
-            why = causes[-1].value
+            why = [verdict, *getattr(verdict.value, "reasons", ())][-1].value
             raise Refused(Reason.AUTH_FAILED, f"{self._spec.url}: {why or type(why).__name__}")
         return verdict
 

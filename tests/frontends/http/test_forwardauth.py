@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 
 from proxyd.config.auth import ForwardSpec
 from proxyd.errors import Refused
@@ -154,6 +156,24 @@ class ForwardTests(AsyncCase):
 
         forward, _ = self.service(hang_up)
         self.assertIn("/verify?a=b: ", await self.refused(forward.judge(asked(), "")))
+
+    async def test_no_address_in_time(self) -> None:
+        """It is told as late, too, while its name is still looked up."""
+
+        @implementer(IHostnameResolver)
+        class Silent:
+            def resolveHostName(  # type: ignore[override]
+                self, receiver: Any, *_: Any, **__: Any
+            ) -> Any:
+                receiver.resolutionBegan(self)
+                return self
+
+        before = the_reactor().installNameResolver(Silent())
+        self.addCleanup(the_reactor().installNameResolver, before)
+        forward = Forward(ForwardSpec("http://auth.example/", timeout=0.05), the_reactor())
+        self.assertEqual(
+            await self.refused(forward.judge(asked(), "")), "http://auth.example/ did not answer in 0.05 s"
+        )
 
     async def test_gone(self) -> None:
         """A service that is not there is told of by the system's word."""
