@@ -20,7 +20,7 @@ from twisted.internet.interfaces import ILoggingContext, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-PATIENCE = 20.0  # seconds of real time for anything that loopback sockets are asked to do
+PATIENCE = 40.0  # seconds of real time for anything that loopback sockets are asked to do
 
 
 class Ended(enum.Enum):

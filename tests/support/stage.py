@@ -37,7 +37,7 @@ from tests.support.peer import SocketPeer
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What another Python needs to import the proxyd that this one has, compiled or not, and these tests.
 PYTHONPATH = os.pathsep.join((str(Path(proxyd.__file__).parent.parent), str(ROOT)))
-PATIENCE = 40.0  # seconds for whatever a program is asked to do, unless more is given
+PATIENCE = 60.0  # seconds for whatever a program is asked to do, unless more is given
 LOOK_SECONDS = 0.02  # between two looks at what tells nobody that it has changed
 
 Argument = Union[str, Path]
