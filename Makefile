@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := .venv-compiled
 # Processes that run tests.  The functional tests wait longer than they work.
-JOBS ?= 4
+JOBS ?= 3
 
 # The tests that reach compiled modules, and those of the daemon in which bytes, ends and limits matter.
 COMPILED_TESTS := tests.test_native tests.test_service tests.test_tap \
