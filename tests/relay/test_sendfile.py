@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from random import Random
-from typing import Any
+from typing import Any, Callable
+from unittest.mock import patch
 
-from proxyd.relay.sendfile import send_file
+from proxyd.relay.lane.sendfile import TURN
+from proxyd.relay.sendfile import PROBED, Sending, is_cached, send_file
 from proxyd.relay.streams import CHUNK
 from tests.contracts.stream import StreamCase
 from tests.contracts.test_lane import LaneUnixWorld, LaneWorld
 from tests.contracts.tlsworlds import StockTLSWorld, TLSWorld
 from tests.contracts.worlds import PLENTY, FakeWorld, TCP4World, UnixWorld
+from tests.support.case import Case
+
+
+def not_cached(*arguments: Any) -> int:
+    """What a file system says of what is not in the page cache."""
+    raise BlockingIOError(11, "not now")
 
 
 class SendFileContract:
@@ -98,6 +107,42 @@ class SendFileContract:
         await self.happens("lost")
         self.assertEqual(self.told, [])
 
+    async def test_not_cached(self: Any) -> None:
+        """What the page cache does not have is read ahead first; what was stopped meanwhile is not sent."""
+        await self.connect()
+        data = Random(8).randbytes(3 * TURN // 2)
+        fd = self.file(data)
+        asked: list[tuple[int, int]] = []
+        waiting: list[Callable[[], None]] = []
+
+        def ahead(offset: int, count: int, done: Callable[[], None]) -> None:
+            asked.append((offset, count))
+            waiting.append(done)
+
+        self.told = []
+        self.patch(os, "preadv", not_cached)
+        Sending(self.transport, fd, 5, len(data) - 5, self.told.append, ahead).start()
+        await self.world.turns()
+        self.assertEqual((asked, self.told), ([(5, TURN)], []))
+        waiting.pop()()
+        self.assertTrue(await self.world.until(self.peer.receives(TURN)) == data[5 : 5 + TURN])
+        while not waiting:
+            await self.world.moment()
+        self.assertEqual(asked[1:], [(5 + TURN, len(data) - 5 - TURN)])
+        waiting.pop()()
+        got = await self.world.until(self.peer.receives(len(data) - 5))
+        self.assertTrue(got == data[5:])
+        await self.is_told(0)
+        again = Sending(self.transport, fd, 0, len(data), self.told.append, ahead)
+        again.start()
+        while not waiting:
+            await self.world.moment()
+        again.stop()
+        self.transport.unregisterProducer()
+        waiting.pop()()
+        await self.world.turns()
+        self.assertEqual((again.left, self.told), (len(data), [0]))
+
     async def test_closed_behind_it(self: Any) -> None:
         """A stream that is closed when all was handed over is closed behind it."""
         await self.connect()
@@ -137,3 +182,34 @@ class LaneTLSSendFile(SendFileContract, StreamCase):
 class StockTLSSendFile(SendFileContract, StreamCase):
     make_world = StockTLSWorld
     plain = False
+
+
+class Cached(Case):
+    """Whether the page cache has a part of a file."""
+
+    def test_asked(self) -> None:
+        """Some bytes of it tell; what cannot be known is taken for there."""
+        places: list[int] = []
+        wrong: list[Exception] = []
+
+        def preadv(fd: int, into: Any, place: int, flags: int) -> int:
+            self.assertEqual((fd, flags), (7, os.RWF_NOWAIT))
+            places.append(place)
+            if wrong:
+                raise wrong[0]
+            return 1
+
+        with patch("os.preadv", preadv):
+            self.assertTrue(is_cached(7, 10, 2 * PROBED + 1))
+            self.assertEqual(places, [10, 10 + PROBED, 10 + 2 * PROBED])
+            wrong.append(BlockingIOError(11, "not now"))
+            self.assertFalse(is_cached(7, 0, 1))
+            wrong[0] = OSError(95, "not supported")
+            self.assertTrue(is_cached(7, 0, 1))
+
+    def test_real(self) -> None:
+        """What was just written is there."""
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(1_000_000))
+            file.flush()
+            self.assertTrue(is_cached(file.fileno(), 0, 1_000_000))

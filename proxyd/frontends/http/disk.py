@@ -340,6 +340,10 @@ class DiskStore:
             await self._checked.judge(stored.body)
         return stored
 
+    def read_ahead(self, body: FileBody, offset: int, count: int, fetched: Callable[[], None]) -> None:
+        """Have a part of a file in the page cache, and tell when it is, or cannot be."""
+        self._in_thread(partial(body.read_ahead, offset, count)).addBoth(lambda _: fetched())
+
     def failed(self, failure: Failure) -> None:
         """Something could not be done there."""
         if not self._failing:  # once, until it works again

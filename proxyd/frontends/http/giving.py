@@ -9,6 +9,7 @@ say, which is above this.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from twisted.internet.interfaces import IAddress
@@ -27,7 +28,7 @@ from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, Wish
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
-from proxyd.relay.sendfile import Sending
+from proxyd.relay.sendfile import ReadAhead, Sending
 from proxyd.relay.streams import CHUNK, keeps_references
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, Request, Said
 from proxyd.wire.httpfields import Field
@@ -249,10 +250,17 @@ class GivingSession(HttpSession):
 
         self._answer = answer
         self._nobody.received = count
-        self.send_file(head, body, first, count, sent)
+        ahead = None if cache.disk is None else partial(cache.disk.read_ahead, body)
+        self.send_file(head, body, first, count, sent, ahead)
 
     def send_file(
-        self, head: bytes, file: FileBody, first: int, count: int, sent: Callable[[int], None]
+        self,
+        head: bytes,
+        file: FileBody,
+        first: int,
+        count: int,
+        sent: Callable[[int], None],
+        ahead: Optional[ReadAhead] = None,
     ) -> None:
         """Send so much of a file behind a head; ``sent`` is told how much is missing in the end."""
         transport = self.client.transport
@@ -260,7 +268,7 @@ class GivingSession(HttpSession):
         self._file = file
         transport.write(head)
         self._watch_progress()
-        sending = self._sending = Sending(transport, file.fd, file.offset + first, count, sent)
+        sending = self._sending = Sending(transport, file.fd, file.offset + first, count, sent, ahead)
         sending.start()
 
     def _file_changed(self) -> None:
@@ -419,6 +427,7 @@ class GivingSession(HttpSession):
         if sending is not None:
             self._sending = None
             self._nobody.received -= sending.left
+            sending.stop()
             if sending.left and self.client.connected:
                 self.client.transport.unregisterProducer()
             self._file = None

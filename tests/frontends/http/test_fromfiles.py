@@ -18,6 +18,7 @@ from tests.frontends.http.caches import ETAG, FRESH, GZIP, HTML, DiskCase, answe
 from tests.frontends.http.client2 import Http2Client
 from tests.frontends.http.front import GET
 from tests.frontends.http.test_filebody import open_files
+from tests.relay.test_sendfile import not_cached
 from tests.support.peer import Ended
 
 BODY = bytes(range(251)) * (LARGE // 200)
@@ -72,6 +73,22 @@ class Large(DiskCase):
         self.assertEqual(self.notebook.requests[1].bytes_out, len(BODY))
         self.cache.purge_url(b"http://example.com/x")
         self.assertEqual(open_files(), before)
+        self.over()
+
+    def test_not_cached(self) -> None:
+        """What the page cache has no more is read in threads, and nobody waits for that but who wants it."""
+        self.restarted(BODY * 4)
+        self.given(method=b"HEAD")
+        self.patch(os, "preadv", not_cached)
+        clients = [self.ask(get(b"Range: bytes=7-")), self.ask(), self.ask()]
+        self.assertEqual([len(client.received.partition(b"\r\n\r\n")[2]) for client in clients], [0, 0, 0])
+        self.assertEqual(len(self.threads.work), 3)
+        clients.pop().reset()
+        self.assertEqual(self.given(method=b"HEAD")[0], 200)
+        for _ in range(10):
+            self.settle()
+        self.assertTrue(self.told(clients[0])[2] == BODY[7:] + BODY * 3)
+        self.assertTrue(self.told(clients[1])[2] == BODY * 4)
         self.over()
 
     def test_large_http2(self) -> None:
