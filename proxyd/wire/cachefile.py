@@ -26,9 +26,19 @@ Values = Mapping[str, Any]
 
 def pack(values: Values, body: bytes) -> bytes:
     """The whole file; ``values`` are of those that JSON has."""
+    return pack_head(values, body) + body
+
+
+def pack_head(values: Values, body: bytes) -> bytes:
+    """What is in front of the body."""
     said = {**values, "length": len(body), "body": _digest(body).hex()}
     head = json.dumps(said, separators=(",", ":")).encode("ascii")
-    return MAGIC + len(head).to_bytes(4, "big") + _digest(head) + head + body
+    return MAGIC + len(head).to_bytes(4, "big") + _digest(head) + head
+
+
+def packed_length(values: Values, length: int) -> int:
+    """How long the file with a body of so many bytes is."""
+    return len(pack_head(values, b"")) - len("0") + len(str(length)) + length
 
 
 def head_length(data: bytes) -> int:

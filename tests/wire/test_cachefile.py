@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from proxyd.errors import Malformed
-from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack, unpack_head
+from proxyd.wire.cachefile import MAGIC, head_length, pack, packed_length, unpack, unpack_head
 from tests.support.case import Case
 
 VALUES = {"url": "http://a/\xff", "names": ["x"], "terms": [1.5, True]}
@@ -17,7 +17,7 @@ class Files(Case):
         for body in (b"", b"x", bytes(range(256)) * 300):
             data = pack(VALUES, body)
             values, found = unpack(data)
-            self.assertEqual(found, body)
+            self.assertEqual((found, len(data)), (body, packed_length(VALUES, len(body))))
             self.assertEqual({name: values[name] for name in VALUES}, VALUES)
             self.assertEqual(unpack_head(data[: head_length(data)])["url"], VALUES["url"])
 

@@ -37,9 +37,9 @@ from proxyd.frontends.http.diskfiles import (
     folders,
     heads,
     key_of,
+    length_of,
     make_empty,
     nothing,
-    packed,
     read_file,
     size_of,
     unlink,
@@ -54,7 +54,7 @@ from proxyd.snapshots import DiskSnapshot
 from proxyd.wire.httpfields import Field
 
 MOST_WAITING = 64  # files that wait to be written, beyond which answers are kept in memory alone
-MOST_WAITING_BYTES = 32 * 1024 * 1024
+MOST_WAITING_BYTES = 32 * 1024 * 1024  # one alone may be longer
 
 SLICE = 250  # files whose heads are taken in one turn
 SWEPT = 1000  # places of the index that are looked at in one turn
@@ -280,14 +280,13 @@ class DiskStore:
         if (
             not self._learnt
             or len(self._writing) >= MOST_WAITING
-            or self._waiting_bytes + length > MOST_WAITING_BYTES
+            or (self._writing and self._waiting_bytes + length > MOST_WAITING_BYTES)
         ):
             self.skipped += 1
             self.outdate(stored)
             return
         number, now = randbits(64), self._seconds()
-        data = packed(stored, now)
-        head = Head(number, key_of(stored), stored.tags, now, size_of(len(data)))
+        head = Head(number, key_of(stored), stored.tags, now, size_of(length_of(stored, now)))
         place = self._put(head)  # which makes room for it, so that the disk is never fuller than it may be
         if not place:
             self.skipped += 1
@@ -311,7 +310,7 @@ class DiskStore:
             else:
                 self._forget([number])  # it was thrown away meanwhile
 
-        self._in_thread(partial(write_file, beside, self._path(number), data)).addBoth(written)
+        self._in_thread(partial(write_file, beside, self._path(number), stored, now)).addBoth(written)
 
     def read(self, known: OnDisk) -> Deferred[Optional[Stored]]:
         """The answer in a file; None if it is gone, torn, purged or another's, and then it is forgotten."""

@@ -2,7 +2,7 @@
 What is in the files of a cache, and how are they read and written?
 
 One for each answer (`proxyd.wire.cachefile`), called by a number, in one of 256 folders.  All of this is done
-in threads (`proxyd.frontends.http.disk`), but `packed`, `key_of` and `size_of`.
+in threads (`proxyd.frontends.http.disk`), but `length_of`, `key_of` and `size_of`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from proxyd.frontends.http.filebody import FIRST_READ, read
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import Key
 from proxyd.policy.freshness import Terms
-from proxyd.wire.cachefile import MAGIC, head_length, pack, unpack_head
+from proxyd.wire.cachefile import MAGIC, head_length, pack_head, packed_length, unpack_head
 from proxyd.wire.httpfields import END_TO_END, parse_field
 
 BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
@@ -51,10 +51,9 @@ def size_of(length: int) -> int:
     return (length + BLOCK - 1) // BLOCK * BLOCK + BLOCK
 
 
-def packed(stored: Stored, now: float) -> bytes:
-    """The file of an answer in memory that is written now."""
-    assert isinstance(stored.body, bytes)
-    return pack(_values_of(stored, now), stored.body)
+def length_of(stored: Stored, now: float) -> int:
+    """How long the file of an answer is that is written now."""
+    return packed_length(_values_of(stored, now), len(stored.body))
 
 
 def _values_of(stored: Stored, now: float) -> dict[str, Any]:
@@ -109,11 +108,14 @@ def nothing() -> None:
     """There and back, so that others have their turn."""
 
 
-def write_file(beside: str, path: str, data: bytes) -> None:
-    """Have it there whole, or not at all."""
+def write_file(beside: str, path: str, stored: Stored, now: float) -> None:
+    """Have the file of an answer that is in memory there whole, or not at all."""
+    body = stored.body
+    assert isinstance(body, bytes)
     try:
         with open(beside, "xb") as file:
-            file.write(data)
+            file.write(pack_head(_values_of(stored, now), body))
+            file.write(body)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.rename(beside, path)
     except OSError:

@@ -133,6 +133,15 @@ class Disk(Case):
         self.assertEqual(len(self.disk), MOST_WAITING)
         self.assertEqual((self.disk._writing, self.disk._waiting_bytes), ({}, 0))
 
+    def test_one_that_is_long(self) -> None:
+        """One alone may be longer than what may wait, and is written; the next is not meanwhile."""
+        self.patch(disks, "MOST_WAITING_BYTES", 1000)
+        self.disk.write(made(b"http://a/1", bytes(5000)))
+        self.disk.write(made(b"http://a/2", bytes(5000)))
+        self.assertEqual(self.disk.skipped, 1)
+        self.threads.run()
+        self.assertEqual(self.read(self.disk, b"http://a/1").body, bytes(5000))
+
     def test_too_soon(self) -> None:
         """Before it is known what is there nothing is written, or there would be too much."""
         disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now)

@@ -11,8 +11,8 @@ from proxyd.frontends.http.diskfiles import (
     folders,
     heads,
     key_of,
+    length_of,
     make_empty,
-    packed,
     read_file,
     size_of,
     unlink,
@@ -38,7 +38,7 @@ class DiskFiles(Case):
 
     def write(self, stored: Stored, name: str = NAME) -> str:
         path = os.path.join(self.folder, name[:2], name)
-        write_file(os.path.join(self.folder, "new", name), path, packed(stored, 7.0))
+        write_file(os.path.join(self.folder, "new", name), path, stored, 7.0)
         return path
 
     def test_all_of_it(self) -> None:
@@ -49,6 +49,7 @@ class DiskFiles(Case):
         for name in ("status", "reason", "body", "terms", "tags"):
             self.assertEqual(getattr(found, name), getattr(stored, name), name)
         self.assertEqual([field[2] for field in found.fields], [field[2] for field in stored.fields])
+        self.assertEqual(os.path.getsize(path), length_of(stored, 7.0))
         (head,) = heads([path])
         self.assertEqual((head.number, head.url, head.key), (int(NAME, 16), b"http://a/", key_of(stored)))
         self.assertEqual(
