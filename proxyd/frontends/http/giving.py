@@ -243,7 +243,9 @@ class GivingSession(HttpSession):
 
         def sent(left: int) -> None:
             if left:
-                cache.drop(stored)
+                kept = cache.store.like(stored)  # of which this may be a variant
+                if kept is not None and kept.body is body:
+                    cache.drop(kept)
                 self._file_changed()
             else:
                 self._given(count)

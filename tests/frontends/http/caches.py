@@ -153,13 +153,13 @@ class DiskCase(CachingCase):
         os.mkdir(self.folder)
         self.threads = Threads()
 
-    def store(self, *ports: int, size: int = 1 << 20, **spec: Any) -> None:
+    def store(self, *ports: int, size: int = 1 << 20, pool: Any = None, **spec: Any) -> None:
         given = CacheSpec("pages", size=size, path=self.folder, **spec)
         self.cache = Cache(given, self.clock, self.threads)
         self.assertEqual(self.cache.faults(), [])
         self.cache.begin()
         self.threads.run()
-        self.listen(*ports, cache=self.cache)
+        self.listen(*ports, pool=pool, cache=self.cache)
 
     def settle(self) -> None:
         """Let threads and turns come."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from random import Random
+from typing import Any
 
 from proxyd.config.compression import CompressionSpec
+from proxyd.frontends.http import filebody
 from proxyd.frontends.http.recoding import TURN, Compressor
-from tests.frontends.http.caches import CachingCase, answer, get
+from tests.frontends.http.caches import CachingCase, DiskCase, answer, get
 from tests.frontends.http.test_recoding import coded, decoded, taken_apart
 from tests.support.peer import Ended
 from tests.support.streams import FakePeer
 
 # What a server says of its answers, which have the client's cookie in them; all are for that client alone,
-# but for those of the last.
+# but for those of the last two.
 KINDS = {
     b"/private": b"Cache-Control: private, max-age=60\r\n",
     b"/no-cache": b'Cache-Control: no-cache\r\nETag: "%s"\r\n',
@@ -24,7 +27,10 @@ KINDS = {
     b"/nothing": b"",
     b"/somebody": b"Cache-Control: max-age=2\r\n",
     b"/public": b'Cache-Control: max-age=2, stale-while-revalidate=2\r\nETag: "%s"\r\n',
+    b"/long": b'Cache-Control: max-age=30\r\nETag: "%s"\r\n',
 }
+
+PUBLIC = frozenset({b"/public", b"/long"})
 
 _ASKED = re.compile(rb"GET (\S+) HTTP/1.1\r\n(.*?)\r\n\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"^content-length: (\d+)\r", re.IGNORECASE | re.MULTILINE)
@@ -55,15 +61,25 @@ class Client:
         self.waits = False
 
 
-class AnyOrder(CachingCase):
+class AnyOrder(DiskCase):
     def go(self, seed: int) -> None:
         self.random = random = Random(seed)
         pool = {"response_timeout": 3.0, "hedge_after": random.choice((0.0, 0.5))}
         size = random.choice((5000, 100_000, 1_000_000))
-        self.store(1, 1, pool=pool, max_object=200_000, size=size, lock_timeout=1.0)
-        spec = CompressionSpec(("zstd", "gzip"), min_size=1000, decompress=True)
+        spec: dict[str, Any] = {"max_object": 200_000, "lock_timeout": 1.0}
+        self.kinds = list(KINDS)
+        if random.random() < 0.5:
+            self.kinds += [b"/long"] * 9
+            self.patch(filebody, "LARGE", random.choice((500, 3000)))
+            self.folder = self.mktemp()
+            os.mkdir(self.folder)
+            disk_size = random.choice((200_000, 1 << 20))
+            self.store(1, 1, pool=pool, disk_size=disk_size, size=size, **spec)
+        else:
+            CachingCase.store(self, 1, 1, pool=pool, size=size, **spec)
+        compression = CompressionSpec(("zstd", "gzip"), min_size=1000, decompress=True)
         self.used, self.step = 0.0, random.choice((0.0, TURN))
-        self.factory.compressor = Compressor(spec, self.clock.seconds, self.cpu, lambda: 0.0)
+        self.factory.compressor = Compressor(compression, self.clock.seconds, self.cpu, lambda: 0.0)
         self.factory.recodes = True
         self.begun = len(self.datapath.peers)
         self.clients: list[Client] = []
@@ -80,6 +96,7 @@ class AnyOrder(CachingCase):
                     self.clients.remove(client)
                 elif random.random() < 0.3:
                     client.peer.read_again()
+            self.disk_goes_on()
             self.clock.advance(random.choice((0, 0, 0, 0.1, 0.6, 1.1)))
             self.clients_hear()
         for client in self.clients:
@@ -88,12 +105,30 @@ class AnyOrder(CachingCase):
             self.servers_hear()
             while self.asked:
                 self.one_answers(*self.asked.pop(), in_order=True)
+            self.threads.run()
             self.clock.advance(0.2)
             self.clients_hear()
         left = [client.path for client in self.clients if client.waits and client.peer.ended is Ended.NOT]
         self.assertEqual(left, [], seed)
         self.over()
+        self.threads.run()
         self.assertEqual([server.open for server in self.pool.servers], [0, 0], seed)
+
+    def disk_goes_on(self) -> None:
+        """Threads do something; now and then a thing is purged, or somebody makes a file shorter."""
+        random = self.random
+        for _ in range(random.randrange(6)):
+            self.threads.run_one(random)
+        if random.random() < 0.3:  # others need the room in memory
+            for stored in [each for found in self.cache.store._by_url.values() for each in found]:
+                self.cache.store.drop(stored)
+        if random.random() < 0.1:
+            self.cache.purge_url(b"http://example.com" + random.choice(list(KINDS)))
+        if random.random() < 0.1:
+            paths = sorted(os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names)
+            if paths:
+                path = random.choice(paths)
+                os.truncate(path, random.randrange(os.path.getsize(path) + 1))
 
     def cpu(self) -> float:
         self.used += self.step
@@ -109,7 +144,7 @@ class AnyOrder(CachingCase):
             self.clients.append(client)
             if random.random() < 0.2:
                 client.peer.stop_reading()
-        client.cookie, client.path = b"c%d" % random.randrange(5), random.choice(list(KINDS))
+        client.cookie, client.path = b"c%d" % random.randrange(5), random.choice(self.kinds)
         client.said, client.waits = b"", True
         lines = [b"Cookie: " + client.cookie]
         client.accepts = random.choice(_CODINGS)
@@ -165,7 +200,7 @@ class AnyOrder(CachingCase):
             if complete:
                 self.assertIn(coding.encode(), (b"", *client.accepts.split(b", ")), client.path)
                 body = decoded(coding, body) if coding else body
-            if client.path != b"/public" and not (coding and not complete):
+            if client.path not in PUBLIC and not (coding and not complete):
                 found = set(re.findall(rb"<(c\d)>|x=(c\d)", head + body))
                 others = {one or other for one, other in found} - {client.cookie}
                 self.assertEqual(others, set(), (client.path, client.cookie))

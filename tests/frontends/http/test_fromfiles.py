@@ -142,24 +142,29 @@ class Large(DiskCase):
             self.over()
 
     def test_large_and_cut_short(self) -> None:
-        """One that becomes shorter while it is sent cuts that, and is not used again."""
-        path = self.restarted(BODY * 4)
-        client = self.client()
-        client.stop_reading()
-        client.send(GET)
-        self.settle()
-        os.truncate(path, 400_000)
-        client.read_again()
-        self.settle()
-        self.assertIs(client.ended, Ended.RESET)
-        self.assertEqual(self.outcomes()[-1], (200, Reason.FILE_CHANGED))
-        self.assertLess(self.notebook.requests[-1].bytes_out, 410_000)
-        client = self.ask()
-        self.settle()
-        self.say(self.server, answer(b"again", FRESH))
-        self.assertEqual(self.told(client)[2], b"again")
-        self.settle()
-        self.over()
+        """One that becomes shorter while it is sent cuts that, and is not used again, compressed or not."""
+        for coded in (False, True):
+            path = self.restarted(BODY * 4, FRESH, HTML)
+            if coded:
+                spec = CompressionSpec(("gzip",))
+                self.factory.compressor = Compressor(spec, self.clock.seconds, lambda: 0.0, lambda: 0.0)
+            client = self.client()
+            client.stop_reading()
+            client.send(GET)
+            self.settle()
+            os.truncate(path, 400_000)
+            client.read_again()
+            self.settle()
+            self.assertIs(client.ended, Ended.RESET)
+            self.assertEqual(self.outcomes()[-1], (200, Reason.FILE_CHANGED))
+            self.assertLess(self.notebook.requests[-1].bytes_out, 410_000)
+            client = self.ask()
+            self.settle()
+            self.say(self.server, answer(b"again", FRESH))
+            self.assertEqual(self.told(client)[2], b"again")
+            self.cache.purge_url(b"http://example.com/x")
+            self.settle()
+            self.over()
 
     def test_large_and_thrown_away(self) -> None:
         """What is purged, or evicted, while it is sent goes on, from a file that has no name any more."""
