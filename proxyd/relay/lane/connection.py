@@ -123,8 +123,9 @@ class LaneConnection(ConnectedSocket):
         ):
             # The way of nearly all events, in one piece: as calls of others it takes a microsecond more.
             loop = self._loop
+            recv_into = self._recv_into
             try:
-                count = self._recv_into(loop.scratch)
+                count = recv_into(loop.scratch)
             except BlockingIOError:
                 count = 0
             except OSError as error:
@@ -135,8 +136,9 @@ class LaneConnection(ConnectedSocket):
                 self._full_reads = 0
                 self._readable = False
                 self.protocol.received += count
+                send = peer._send
                 try:
-                    sent = peer._send(loop.view[:count])
+                    sent = send(loop.view[:count])
                 except OSError:
                     sent = 0  # and so is this, by trying again
                 if sent < count:

@@ -33,10 +33,15 @@ LINGER = 0.001  # seconds; the least that epoll can wait
 
 EVENTS = 256  # events in one poll
 
-# What one connection may move before the others are served.  A megabyte takes some 400 us, which is what a
-# small message would wait for each bulk transfer; so while there are small messages, bursts are short.
-LONG_BURST = 1024 * 1024
-SHORT_BURST = 128 * 1024
+# What TCP sends at once to somebody on the same host: 64 KiB less the headers (IPv4, with time stamps).
+# Bursts are whole numbers of it, since what is left over at their ends would leave in tiny segments.
+SEGMENT = 65483
+
+# What one connection may move before the others are served.  Half a megabyte takes some 100 us, which is what
+# a small message would wait for each bulk transfer; so while there are small messages, bursts are short.
+# Longer ones than these cost more again: what is under way does not fit into the processor's caches.
+LONG_BURST = 8 * SEGMENT
+SHORT_BURST = 2 * SEGMENT
 
 # TLS handshakes that are gone on with in a round: each step takes up to half a millisecond.
 HANDSHAKES = 4
