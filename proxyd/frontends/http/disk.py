@@ -242,6 +242,9 @@ class DiskStore:
             if self.index.holds(place, head.number) and self._is_void(place, head.url, head.tags, rules):
                 self._drop(place)
                 self.swept += 1
+        for number, place in places.items():
+            if self.index.holds(place, number):
+                self._drop(place)  # it could not be read, so that it may be one of those
 
     def _is_void(
         self, place: int, url: bytes, tags: frozenset[bytes], rules: Optional[Sequence[Rule]] = None
@@ -328,7 +331,9 @@ class DiskStore:
                 self._drop(known.place)
                 return None
             if self._voids and self._is_void(known.place, stored.url, stored.tags):
-                return None  # and thrown away by the sweep
+                self._drop(known.place)  # the sweep may be long in coming, and who asks again would be sent here
+                self.swept += 1
+                return None
             return stored
 
         return Deferred.fromCoroutine(self._whole(self._path(known.number))).addBoth(came)

@@ -232,8 +232,8 @@ class Fetch:
 
     def _give_stale(self, stored: Stored) -> None:
         """The server fails: what is stored may do for some (RFC 5861, 4), unless it was purged meanwhile."""
-        if self.cache.store.is_void(stored):
-            return
+        if self.cache.store.is_void(stored) or (self.outdated and not stored.live):
+            return  # of what was evicted before it was purged the store does not know
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             if session.takes_stale(stored):
@@ -250,11 +250,12 @@ class Fetch:
             return  # what is stored was given in its place
         if body.held and not self._room.take(len(data)):
             cache.ended(self)
-            self._room.leave()
             cache.let_pass(self.url, self.way)
             body.let_go()
             cache.variants.let_go(self)
         body.add(data)
+        if not (body.held or body.paused):
+            self._room.leave()  # else slow readers still keep what came before
         self.left()
 
     def over(self, reason: Reason, detail: str) -> None:

@@ -23,7 +23,7 @@ from proxyd.frontends.http.making import Making
 from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.sides import Shelf
-from proxyd.frontends.http.variants import as_it_is, is_decoded
+from proxyd.frontends.http.variants import as_it_is, takes_no_part
 from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, Wish
 from proxyd.policy.cachestore import Elsewhere, Stored
@@ -165,11 +165,11 @@ class GivingSession(HttpSession):
         return coded
 
     def _cannot_take_part(self, stored: Stored, found: Union[int, tuple[int, int]]) -> bool:
-        """Whether it has asked for a part, though it cannot take the coding that this would be a part of."""
+        """Whether it has asked for a part that is of no use to it."""
         compressor = self.compressor()
         if compressor is None or not (isinstance(found, tuple) or found == UNSATISFIABLE):
             return False
-        return is_decoded(compressor, stored, self.asked)
+        return takes_no_part(compressor, stored, self.asked)
 
     def _give_making(self, making: Making, stored: Stored, word: str) -> None:
         """Answer with what is stored while another body is made of that."""

@@ -218,7 +218,7 @@ class Making:
         if body.held and not self._room.take(len(made)):
             self.is_too_long = True
         body.add(made)
-        if self.is_too_long and body.held and body.read_by:
+        if self.is_too_long and body.read_by:
             self.let_go()
 
     def _flush_now(self) -> None:
@@ -242,8 +242,9 @@ class Making:
     def let_go(self) -> None:
         """It is not to be kept any longer than its readers need it."""
         self.is_too_long = True
-        self._room.leave()
         self.body.let_go()
+        if not self.body.paused:
+            self._room.leave()  # else slow readers still keep what was made before
 
     def left(self) -> None:
         """One reads it no more."""

@@ -163,11 +163,18 @@ def as_it_is(
     return (VARIES if decision.recodes else decision).fields(fields)
 
 
-def is_decoded(compressor: Compressor, stored: Stored, request: Request) -> bool:
-    """Whether a client cannot take the coding of what is stored."""
+def takes_no_part(compressor: Compressor, stored: Stored, request: Request) -> bool:
+    """
+    Whether a client has no use for a part of what is stored.
+
+    It cannot take its coding; or it has got a part of what was compressed, as far as we know: a date in
+    If-Range vouches for either, and only a strong ETag for what is stored (`proxyd.policy.encoding`).
+    """
     length = len(stored.body)
     decision = _decided(compressor.spec, stored.status, stored.fields, length, request)
-    return decision is not None and decision.decodes != ""
+    if decision is None or not decision.encodes:
+        return decision is not None and decision.decodes != ""
+    return any(name == b"if-range" and value[-1:] != b'"' for name, value, _, _ in request.said.fields)
 
 
 def _decided(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from random import Random
 from typing import Any, Optional
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http import disk as disks
+from proxyd.frontends.http import diskfiles
 from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.disk import MOST_CHANGES, MOST_WAITING, DiskStore
 from proxyd.frontends.http.diskfiles import BLOCK, NEW, size_of
@@ -234,6 +237,18 @@ class Disk(Case):
             self.threads.run()
             self.disk.close()
 
+    def test_purged_and_not_readable(self) -> None:
+        """Where the sweep cannot see whether an answer was meant, that is not given either."""
+
+        def no_descriptors(*_: Any) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.write(made(b"http://a/", b"hello", b"Cache-Tag: t"))
+        self.disk.purge(tag=b"t")
+        with patch.object(diskfiles, "open", no_descriptors, create=True):
+            self.threads.run()
+        self.assertEqual((self.disk.purging, self.read(self.disk)), (False, None))
+
     def test_another(self) -> None:
         """A file of another answer, of which the numbers are the same, is none."""
         self.write(made())
@@ -354,4 +369,23 @@ class OfSessions(DiskCase):
         self.ask()
         self.settle()
         self.assertEqual(len(self.datapath.peers), 2)
+        self.over()
+
+    def test_purged_and_asked_for(self) -> None:
+        """What was purged by a tag is looked at once by who asks for it, however long the sweep takes."""
+        self.store()
+        self.fill(FRESH, b"Cache-Tag: t\r\n")
+        self.settle()
+        self.over()
+        self.store()
+        self.cache.purge_tag(b"t")
+        held, self.threads.work = self.threads.work, []
+        client = self.ask()
+        for _ in range(3):
+            self.settle()
+        self.say(self.server, answer(b"again", FRESH))
+        self.assertEqual(self.told(client)[2], b"again")
+        self.threads.work += held
+        self.settle()
+        self.assertFalse(self.cache.purging)
         self.over()

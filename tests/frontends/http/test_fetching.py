@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxyd.errors import Reason
+from proxyd.frontends.http.bodies import AHEAD, PIECE
 from tests.frontends.http.caches import ETAG, FRESH, CachingCase, answer, get
 from tests.frontends.http.front import GET
 from tests.support.streams import FakePeer
@@ -280,6 +281,28 @@ class Together(CachingCase):
             self.assertEqual(self.told(client)[2], b"%d" % number * 400_000)
         self.over()
 
+    def test_many_slow_ones_of_what_is_too_long(self) -> None:
+        """What turns out to be too long to be stored counts, too, until the slow ones have what was held."""
+        self.store(size=1_000_000, max_object=900_000)
+        body, clients, held = b"x" * 1_200_000, [], 0
+        for number in range(6):
+            client = self.client()
+            client.stop_reading()
+            self.say(client, get(target=b"/%d" % number))
+            server = self.server
+            self.say(server, b"HTTP/1.1 200 OK\r\nDate: then\r\n" + FRESH + b"\r\n" + body)
+            server.finish()
+            held += len(body) - server.queued
+            clients.append(client)
+        self.assertLess(held, 1_000_000 + 6 * (AHEAD + 4) * PIECE)
+        for client in clients:
+            client.read_again()
+            for _ in range(40):
+                self.clock.advance(0)
+                self.network.flush()
+            self.assertEqual(self.told(client)[2].count(b"x"), len(body))
+        self.over()
+
     def test_too_long_and_slow(self) -> None:
         """What is not stored comes no faster than its client takes it."""
         self.store(max_object=1000)
@@ -391,6 +414,21 @@ class Validation(CachingCase):
         self.say(self.server, answer(b"", status=b"503 No"))
         self.assertEqual(self.told(client)[0], 503)
         self.over()
+
+    def test_stale_and_purged(self) -> None:
+        """What was purged while its server was asked is not used, be it that it was evicted before that."""
+        for evicted in (False, True):
+            self.store(stale_if_error=100.0, size=6000)
+            self.fill(self.SHORT)
+            self.pass_time(11)
+            client = self.ask()
+            server = self.server
+            for number in range(6 * evicted):
+                self.fill(request=get(target=b"/%d" % number), body=bytes(1000))
+            self.cache.purge_url(b"http://example.com/x")
+            self.say(server, answer(b"", status=b"503 No"))
+            self.assertEqual(self.told(client)[0], 503)
+            self.over()
 
     def test_must_revalidate(self) -> None:
         """RFC 9111, 5.2.2.2: then a failure is told."""
