@@ -436,6 +436,14 @@ class FetchSession(HttpSession):
     def response_timeout(self, pool: Pool) -> float:
         return self._patience
 
+    def _silent_for(self) -> float:
+        """It is not the server's silence where it waits for those who read: they are looked at themselves."""
+        fetch = self._fetch
+        if fetch is None or not fetch.body.paused:
+            return super()._silent_for()
+        self.seen = None
+        return 0.0
+
     def conclude(self, reason: Reason, detail: str) -> None:
         if self._first_byte is not None:
             self._first_byte.ended()

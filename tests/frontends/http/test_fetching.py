@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from proxyd.errors import Reason
 from proxyd.frontends.http.bodies import AHEAD, PIECE
 from tests.frontends.http.caches import ETAG, FRESH, CachingCase, answer, get
@@ -280,6 +282,29 @@ class Together(CachingCase):
                 self.network.flush()
             self.assertEqual(self.told(client)[2], b"%d" % number * 400_000)
         self.over()
+
+    def test_slow_and_steady(self) -> None:
+        """Who takes slowly what is not stored, or too long to be, is waited for: the server is not to blame."""
+        body = b"x" * 1_000_000
+        for line in (b"Cache-Control: private\r\n", FRESH):
+            self.store(max_object=400_000)
+            self.factory.spec = evolve(self.factory.spec, idle_timeout=10.0)
+            client = self.client()
+            client.read_size = 5000
+            client.stop_reading()
+            self.say(client, GET)
+            self.say(self.server, b"HTTP/1.1 200 OK\r\nDate: then\r\n" + line + b"\r\n" + body)
+            self.server.finish()
+            for _ in range(150):
+                client.read_again()
+                self.network.turn()
+                client.stop_reading()
+                self.pass_time(1)
+            client.read_again()
+            self.pass_time(1)
+            self.assertTrue(self.told(client)[2].endswith(b"x\r\n0\r\n\r\n"))
+            self.assertEqual(self.outcomes()[-1], (200, Reason.ANSWERED))
+            self.over()
 
     def test_many_slow_ones_of_what_is_too_long(self) -> None:
         """What turns out to be too long to be stored counts, too, until the slow ones have what was held."""
