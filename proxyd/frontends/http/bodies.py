@@ -9,7 +9,7 @@ them takes it.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, Sequence
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import classImplements
@@ -121,6 +121,10 @@ class Growing(Body):
     def read_by(self) -> int:
         """How many read it."""
         return len(self._readings)
+
+    def readings(self) -> Sequence[Reading]:
+        """Those of all clients that it is for, be it that something else is made of it for them."""
+        return [each for follower in self._readings for each in follower.readings()]
 
     def leave(self, reading: Follower) -> None:
         self._readings.pop(reading, None)
@@ -243,6 +247,9 @@ class Follower(Protocol):
     def go_on(self) -> None:
         """There may be more."""
 
+    def readings(self) -> Sequence[Reading]:
+        """Those of the clients that it is for."""
+
 
 class Reader(Protocol):
     """Who passes a body on to a client."""
@@ -255,6 +262,9 @@ class Reader(Protocol):
 
     def read_broken(self) -> None:
         """There will be no more, and it is not complete."""
+
+    def holds_up_others(self) -> None:
+        """Who reads the same waits for its client, which takes nothing."""
 
 
 class Reading:
@@ -339,6 +349,18 @@ class Reading:
     def _stopped(self) -> bool:
         """Whether it is over meanwhile; asked anew, since others may have said so."""
         return self._over
+
+    def readings(self) -> Sequence[Reading]:
+        return (self,)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its client takes no more for now."""
+        return self._paused
+
+    def part(self) -> None:
+        """Others have waited for it for too long."""
+        self._reader.holds_up_others()
 
     def leave(self) -> None:
         """Read no more."""

@@ -331,7 +331,7 @@ class DiskStore:
                 self._drop(known.place)
                 return None
             if self._voids and self._is_void(known.place, stored.url, stored.tags):
-                self._drop(known.place)  # the sweep may be long in coming, and who asks again would be sent here
+                self._drop(known.place)  # before the sweep comes: who asks again would be sent here again
                 self.swept += 1
                 return None
             return stored

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.answer import Delivery
-from proxyd.frontends.http.bodies import Growing, Room
+from proxyd.frontends.http.bodies import Growing, Reading, Room
 from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cache
 from proxyd.frontends.http.connection import ASKED
 from proxyd.frontends.http.errorpage import ErrorPages
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 # That a server cannot do what it is asked (RFC 5861, 4).
 FAILURES = frozenset({500, 502, 503, 504})
+
+# For so many seconds who takes nothing may hold up others, where they cannot go on without it.
+HELD_UP = 20.0
 
 # What is said of this connection, or for one client, and never stored (RFC 9111, 3.1).
 _NEVER = frozenset(
@@ -90,6 +93,7 @@ class Fetch:
         self._asked_at = cache.seconds()
         self._over = False
         self._again = False
+        self._full: dict[Reading, tuple[int, float]] = {}  # clients that take no more: where, since when
         self.session = FetchSession(asker.http, asker.address)
         self.body = Growing(self.session, self.session.later)
         self._head = asked_about(
@@ -136,6 +140,19 @@ class Fetch:
     def _cancel_if_unwanted(self) -> None:
         if not self.body.held and not self.body.done and not self.body.read_by:
             self.cancel()
+
+    def look_at_readers(self, limit: float) -> None:
+        """Part with those who hold up others, and have taken nothing for so many seconds."""
+        now, before, readings = self.cache.seconds(), self._full, self.body.readings()
+        self._full = {}
+        for each in readings:
+            if each.is_full:
+                place, since = before.get(each, (-1, now))
+                self._full[each] = (place, since) if place == each.place else (each.place, now)
+        if len(self._full) < len(readings):
+            for each, (_, since) in list(self._full.items()):
+                if now - since >= limit:
+                    each.part()
 
     def cancel(self) -> None:
         """It is not wanted any more."""
@@ -406,6 +423,18 @@ class FetchSession(HttpSession):
         """The server is to wait."""
         if self.server.connected:
             self.server.pauseProducing()
+            self.wheel.hasten(self, self._held_up() / 2)
+
+    def _held_up(self) -> float:
+        """For so many seconds who takes nothing may hold up others, who must not be cut for that before."""
+        return min(HELD_UP, self.http.spec.idle_timeout / 2)
+
+    def overdue(self) -> None:
+        super().overdue()
+        fetch = self._fetch
+        if fetch is not None and fetch.body.paused:
+            fetch.look_at_readers(self._held_up())
+            self.wheel.hasten(self, self._held_up() / 2)
 
     def resume(self) -> None:
         """And to go on."""

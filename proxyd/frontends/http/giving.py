@@ -411,6 +411,10 @@ class GivingSession(HttpSession):
         else:
             self._give_up(Reason.ANSWER_CUT, "while it was fetched")
 
+    def holds_up_others(self) -> None:
+        """It takes nothing, and others want to go on."""
+        self._give_up(Reason.CLIENT_STALLED, "others waited for it")
+
     # What is told of it.
 
     def _age(self, stored: Stored, now: float) -> bytes:

@@ -11,9 +11,9 @@ What an encoder keeps to itself is flushed when nothing more has come for `PAUSE
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, Sequence
 
-from proxyd.frontends.http.bodies import PIECE, Body, Growing, Room
+from proxyd.frontends.http.bodies import PIECE, Body, Growing, Reading, Room
 from proxyd.frontends.http.recoding import PAUSE, TURN, Compressor
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.encoding import Decision
@@ -135,6 +135,10 @@ class Making:
                 self._flush = self._later(PAUSE, self._flush_now)
             if self.place != before:
                 source.taken()
+
+    def readings(self) -> Sequence[Reading]:
+        """Those of the clients that get what is made."""
+        return self.body.readings()
 
     def _may_go_on(self) -> bool:
         # What is too long to be kept waits for its first reader.

@@ -29,6 +29,9 @@ class Client:
     def read_broken(self) -> None:
         self.end += "broken"
 
+    def holds_up_others(self) -> None:
+        self.end += "held up"
+
     def begin(self, body: Any) -> None:
         self.reading = Reading(self, body)
         body.read(self.reading)
