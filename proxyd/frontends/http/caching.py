@@ -192,6 +192,8 @@ class CachingSession(GivingSession):
         """Ask for it anew, behind the answer, unless that is done already."""
         if cache.busy or cache.refreshing >= MOST_REFRESHES or self.is_personal():
             return
+        if self.asked.method == b"HEAD":
+            return  # whose answer has no body that could be stored
         if cache.fetch_of(self.url, self.way, self.asked.said.fields) is None:
             Refresh(cache, self, head, stored).begin(self)
 

@@ -457,6 +457,21 @@ class Validation(CachingCase):
         self.assertEqual(self.cache.refreshing, 0)
         self.over()
 
+    def test_head_of_what_is_stale(self) -> None:
+        """A HEAD gets what is stale, and has nothing fetched behind that: its answer has no body to store."""
+        self.store(stale_while_revalidate=30.0)
+        self.fill(self.SHORT)
+        self.pass_time(11)
+        status, fields, body = self.told(self.ask(get(method=b"HEAD")))
+        self.assertEqual((status, fields[b"content-length"], body), (200, b"5", b""))
+        self.assertEqual((len(self.datapath.peers), self.heard(self.server)), (1, b""))
+        client = self.ask()
+        self.assertTrue(self.heard(self.server).startswith(b"GET "))
+        self.assertEqual(self.told(client)[2], b"hello")
+        self.say(self.server, answer(b"again", FRESH))
+        self.assertEqual(self.told(self.ask())[2], b"again")
+        self.over()
+
     def test_stale_if_error(self) -> None:
         """RFC 5861, 4: where the server fails, or says that it does, what is stale is used."""
         self.store(stale_if_error=100.0)
