@@ -62,8 +62,9 @@ class Stored(Evictable):
     One answer: ``names`` are the fields of requests that it goes by, ``chosen`` what these say.
 
     ``live`` says that it is the store's still; who holds on to one that is not may go on sending it.
-    ``told`` is whose who sends it.  ``variants`` are the same answer as it leaves by decisions of
-    compression, its body in a ``coding`` or not; they live and go with it.
+    ``told`` is whose who sends it, and ``readers`` is how many `Memory.hold` it.  ``variants`` are the same
+    answer as it leaves by decisions of compression, its body in a ``coding`` or not; they live and go with
+    it.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Stored(Evictable):
         "fields",
         "live",
         "names",
+        "readers",
         "reason",
         "status",
         "tags",
@@ -113,6 +115,7 @@ class Stored(Evictable):
         self.body = body
         self.terms = terms
         self.told: Any = None
+        self.readers = 0
         self.coding = ""
         self.variants: dict[Decision, Stored] = {}
 
@@ -163,9 +166,12 @@ class Memory:
     """
     Answers whose sizes together are ``budget`` bytes at most, and what was prepared of those that were asked
     for last.
+
+    What has gone, and is sent to slow clients still, counts, too, or many of them could fill the memory.
     """
 
     def __init__(self, budget: int) -> None:
+        self.budget = budget
         self._kept: S3Fifo[Stored] = S3Fifo(budget)
         self._by_url: dict[bytes, list[Stored]] = {}
         self._by_tag: dict[bytes, set[Stored]] = {}
@@ -175,11 +181,6 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    @property
-    def budget(self) -> int:
-        """So many bytes it may use."""
-        return self._kept.budget
 
     @property
     def used(self) -> int:
@@ -297,9 +298,23 @@ class Memory:
                 del self._by_tag[tag]
         self._elsewhere.pop(stored, None)
         for each in (stored, *stored.variants.values()):
+            if each.readers:
+                self._kept.budget -= held(each.body)
             each.live = False
             each.told = None
             self._told.pop(each, None)
+
+    def hold(self, stored: Stored) -> None:
+        """One more begins to send its body, piece by piece."""
+        if not (stored.live or stored.readers):
+            self._kept.budget -= held(stored.body)
+        stored.readers += 1
+
+    def part(self, stored: Stored) -> None:
+        """One has sent it, or will not go on."""
+        stored.readers -= 1
+        if not (stored.live or stored.readers):
+            self._kept.budget += held(stored.body)
 
     def drop_gone(self) -> None:
         """Do not be the only one who holds on to a body."""

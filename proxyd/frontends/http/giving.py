@@ -64,6 +64,7 @@ class GivingSession(HttpSession):
         "_coded",
         "_fetch",
         "_file",
+        "_held",
         "_making",
         "_reading",
         "_sending",
@@ -80,6 +81,7 @@ class GivingSession(HttpSession):
         self._reading: Optional[Reading] = None
         self._making: Optional[Making] = None  # of what it reads
         self._sending: Optional[Sending] = None  # of a file that is on its way
+        self._held: Optional[Stored] = None  # from whose body it reads
         self._file: Optional[FileBody] = None  # which is not closed meanwhile
         self._coded = ""  # what its answer was put in
         self.loaded: Optional[Stored] = None  # what was got for it from the disk
@@ -225,6 +227,10 @@ class GivingSession(HttpSession):
             transport.write(head)
             transport.write(body if count == len(body) else body[first : first + count])
         else:
+            cache = self._cache
+            assert cache is not None
+            cache.store.hold(stored)
+            self._held = stored
             transport.write(head)
             self._read(body_of(body, first, count), self._answer_of(stored))
             return
@@ -447,7 +453,10 @@ class GivingSession(HttpSession):
         if fetch is not None:
             fetch.leave(self)
             fetch.left()
+        held, self._held = self._held, None
         cache, word = self._cache, self.cached
+        if cache is not None and held is not None:
+            cache.store.part(held)
         if cache is not None and word:
             cache.counts[word] += 1
             if word != MISS and word != BYPASS:

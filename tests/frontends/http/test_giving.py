@@ -89,3 +89,27 @@ class Given(CachingCase):
         self.fill()
         self.assertNotIn(b"cache-status", self.told(self.ask())[1])
         self.over()
+
+    def test_slow_ones_and_what_has_gone(self) -> None:
+        """What has gone while it is sent to slow clients counts until they have it."""
+        body = b"x" * 300_000
+        self.store(size=1_000_000)
+        slow = []
+        for number in range(10):
+            target = b"/%d" % number
+            self.fill(request=get(target=target), body=body)
+            if len(self.cache.store):
+                client = self.client()
+                client.stop_reading()
+                self.say(client, get(target=target))
+                slow.append(client)
+                self.cache.purge_url(b"http://example.com" + target)
+        self.assertEqual((len(slow), len(self.cache.store)), (3, 0))
+        for client in slow:
+            client.read_again()
+        self.network.flush()
+        for client in slow:
+            self.assertTrue(client.received.endswith(body))
+        self.fill(request=get(target=b"/again"), body=body)
+        self.assertEqual(len(self.cache.store), 1)
+        self.over()
