@@ -28,7 +28,7 @@ from proxyd.interfaces import RequestRecord
 from proxyd.policy.pool import Pool
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered, leave
-from proxyd.wire.http1 import UNTIL_CLOSE, Answer, may_be_skipped
+from proxyd.wire.http1 import Answer, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
 
 ID_BYTES = 8  # of a page, random; people will read it to each other
@@ -291,15 +291,30 @@ class HttpOutcome(HttpConnection):
 
     def _give_up(self, reason: Reason, detail: str) -> None:
         """The answer has begun, and cannot be completed: all that can be done is to close."""
-        closes_at_end = self._answer is not None and self._delivery is not None and not self._delivery.chunked
-        endless = closes_at_end and (self._down_left == UNTIL_CLOSE or self._recoding is not None)
+        ends_by_close = self._ends_by_close()
         self.conclude(reason, detail)
         self.let_go(False)
-        if endless:
-            self.reason, self.detail = self.reason or reason, self.detail or detail
-            self.client.transport.abortConnection()  # an end in order would look like that of the answer
+        if ends_by_close:
+            self._abort_client(reason, detail)
         else:
             self.cut(reason, detail)
+
+    def cut(self, reason: Reason, detail: str = "") -> None:
+        if self._ends_by_close() and self.client.connected:
+            self._abort_client(reason, detail)
+        super().cut(reason, detail)
+
+    def _ends_by_close(self) -> bool:
+        """Whether only the end of the connection tells the client that of the answer under way."""
+        delivery = self._delivery
+        if self._answer is None or delivery is None or delivery.chunked:
+            return False
+        return self._down_left < 0 or self._recoding is not None
+
+    def _abort_client(self, reason: Reason, detail: str) -> None:
+        """Without an end in order, which would look like that of the answer."""
+        self.reason, self.detail = self.reason or reason, self.detail or detail
+        self.client.transport.abortConnection()
 
     # Whose turn it is.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from tests.frontends.http.front import ANSWERED, GET, OK, HttpCase
+from tests.support.streams import FakePeer
 
 
 class Outcomes(HttpCase):
@@ -130,15 +133,23 @@ class Outcomes(HttpCase):
             self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_CUT)])
             self.over()
 
-    def test_reset_answer_until_close(self) -> None:
-        """One that would have ended with the connection, and was reset, is reset where nothing else tells."""
-        self.listen()
-        client = self.client(GET.replace(b"1.1", b"1.0"))
-        self.say(self.server, b"HTTP/1.1 200 OK\r\n\r\nabc")
-        self.server.reset()
-        self.network.flush()
-        self.assertEqual(client.ended.value, "a reset")
-        self.over()
+    def test_cut_answer_until_close(self) -> None:
+        """One that would have ended with the connection is reset, as nothing else tells that it is cut."""
+        ends: tuple[tuple[Callable[[FakePeer], None], Reason], ...] = (
+            (lambda server: server.reset(), Reason.ANSWER_CUT),
+            (lambda server: self.pass_time(20), Reason.ANSWER_TIMEOUT),
+            (lambda server: next(iter(self.factory.sessions)).cut(Reason.DRAINED), Reason.DRAINED),
+        )
+        for head, body in ((b"", b"abc"), (b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n")):
+            for end, reason in ends:
+                self.listen(idle_timeout=10.0)
+                client = self.client(GET.replace(b"1.1", b"1.0"))
+                self.say(self.server, b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body)
+                self.assertTrue(self.heard(client).endswith(b"\r\n\r\nabc"))
+                end(self.server)
+                self.network.flush()
+                self.assertEqual((client.ended.value, self.outcomes()[-1]), ("a reset", (200, reason)))
+                self.over()
 
     def test_bad_chunk(self) -> None:
         """A chunk that is wrong ends the request: the client is told, the server is cut off."""
