@@ -93,7 +93,7 @@ class S3Fifo(Generic[Kept]):
 
     def _make_room(self) -> list[Kept]:
         out: list[Kept] = []
-        while self.used > self.budget:
+        while self.used > self.budget and len(self):
             if self._small and (self._small_used * SMALL > self.budget or not self._main):
                 self._step_small(out)
             else:

@@ -262,3 +262,20 @@ class InMemory(Case):
         variant = memory.vary(stored, Decision(encodes="gzip"), b"y" * 4000)
         self.assertEqual((variant.live, stored.live, memory.used, len(memory)), (False, False, 0, 0))
         self.assertEqual(len(variant.body), 4000)
+
+    def test_held(self) -> None:
+        """What is sent still, and is not the store's, counts; be it more than all that there is room for."""
+        store = Memory(1_000_000)
+        bodies = [made(b"http://a/%d" % number, bytes(600_000)) for number in range(3)]
+        for each in bodies:
+            store.put(each)
+            store.hold(each)
+            store.hold(each)
+        self.assertEqual([each.live for each in bodies], [False, False, False])
+        store.put(made())
+        self.assertEqual((len(store), store.used), (0, 0))
+        for each in bodies:
+            store.part(each)
+            store.part(each)
+        store.put(made(b"http://a/", bytes(900_000)))
+        self.assertEqual(len(store), 1)
