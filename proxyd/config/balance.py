@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Optional, Sequence
 
 from attrs import frozen
 
 from proxyd.config.options import Choice, Count, Duration, Fail, Form, Option, parameters, unknown
 from proxyd.config.reader import Word
+from proxyd.config.words import Invalid
 
 BALANCES = (
     "roundrobin",
@@ -30,7 +32,10 @@ FIXED_WEIGHTS = ("static-rr",)  # whose weights do not change while they run; HA
 RAMPED = ("roundrobin", "leastconn", "p2c", "random", "leasttime", "leastbytes")
 
 SOURCE, SOURCE_PORT, SNI = "source", "source+port", "sni"
-KEYS = (SOURCE, SOURCE_PORT, SNI)
+HOST, PATH, HEADER, COOKIE = "host", "path", "header:", "cookie:"
+KEYS = (SOURCE, SOURCE_PORT, SNI, HOST, PATH, f"{HEADER}NAME", f"{COOKIE}NAME")
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # a token (RFC 9110, 5.6.2)
 
 CONNECT, FIRST_BYTE, RTT = "connect", "first_byte", "rtt"
 MEASURES = (CONNECT, FIRST_BYTE, RTT)
@@ -54,11 +59,30 @@ class BalanceSpec:
     decay: float = 10.0
 
 
+def of_requests(key: str) -> bool:
+    """Whether a key is in requests, and not a matter of who makes them."""
+    return key in (HOST, PATH) or key.startswith((HEADER, COOKIE))
+
+
+class _Key(Choice):
+    """One of a few names, or one with the name of a header or a cookie behind it."""
+
+    def read(self, word: Word) -> str:
+        kind, colon, name = word.text.partition(":")
+        if kind + colon not in (HEADER, COOKIE):
+            return super().read(word)
+        if not _NAME(name) or word.text in self.names:
+            raise Invalid(f"write the name of a {kind} in place of {name or 'nothing'}")
+        return word.text.lower() if kind + colon == HEADER else word.text
+
+
 _KEY = Option(
     "key",
-    Choice(KEYS),
+    _Key(KEYS),
     "`hash` and `maglev` go by this: the client's address, its address and port, or the name that it asks "
-    "for in TLS. Who has no such thing gets a server as by `p2c`.",
+    "for in TLS; with `protocol = http` what is in the request: the host, the path as it was written and "
+    "without the query, or the first header or cookie of a name. Who has no such thing gets a server as by "
+    "`p2c`.",
     "key=sni",
     default=SOURCE,
 )
@@ -138,8 +162,9 @@ class Balance(Form):
         if values is None or foreign:
             return None
         for prefix in ("prefix4", "prefix6"):
-            if values.get("key") == SNI and prefix in values:
-                fail(name.line, f"{prefix} is of addresses, and key=sni does not go by these")
+            key = values.get("key", SOURCE)
+            if prefix in values and (key == SNI or of_requests(key)):
+                fail(name.line, f"{prefix} is of addresses, and key={key} does not go by these")
         return BalanceSpec(name.text, **values)
 
 

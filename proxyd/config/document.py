@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from proxyd.config import (
     acme,
+    balance,
     cache,
     combination,
     counters,
@@ -321,7 +322,7 @@ def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:
     for one in judged:
         for option, before in (("balance", "key="), ("affinity", "")) if one.section.kind == "pool" else ():
             key = getattr(one.values.get(option), "key", "")
-            for front in listeners if key in (*OF_THE_HELLO, *OF_REQUESTS, RDP_COOKIE) else ():
+            for front in listeners if _is_said(key) else ():
                 text = _unread(key, one.section.name, front, routes)
                 if text:
                     line = one.entries[option].words[0].line
@@ -329,12 +330,17 @@ def _check_keys(judged: list[_Judged], problems: list[Problem]) -> None:
                     problems.append(one.section.problem(line, text, option))
 
 
+def _is_said(key: str) -> bool:
+    """Whether a key is something that a client has to say."""
+    return key in (*OF_THE_HELLO, *OF_REQUESTS, RDP_COOKIE) or balance.of_requests(key)
+
+
 def _unread(key: str, pool: str, front: _Judged, routes: list[_Judged]) -> str:
     """Why a listener does not read what its pool goes by; "" if it does, or leads elsewhere."""
     own = [route.values for route in routes if front.section.name in route.values.get("listener", ())]
     if pool not in [values.get("pool") for values in (front.values, *own)]:
         return ""
-    if key in OF_REQUESTS:
+    if key in OF_REQUESTS or balance.of_requests(key):
         reads = front.values.get("protocol") == HTTP
         return "" if reads else "reads no requests; write protocol = http there"
     if key == RDP_COOKIE:

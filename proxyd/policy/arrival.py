@@ -7,7 +7,7 @@ from typing import Callable
 
 from attrs import frozen
 
-from proxyd.config.balance import SNI, SOURCE_PORT, BalanceSpec
+from proxyd.config.balance import SNI, SOURCE_PORT, BalanceSpec, of_requests
 
 
 @frozen
@@ -18,7 +18,7 @@ class Arrival:
     ``via`` is the address of the connection, which is a proxy's if a PROXY header has told the client's own.
     ``tls_session`` is the session that it would resume.  ``rdp_cookie`` is the cookie or the token that it
     brings, and ``rdp_server`` the address (10.0.0.1:3389) that a token names.  ``cookie`` is what its request
-    has for the cookie that the pool goes by.
+    has for the cookie that the pool goes by, and ``asked`` what it has for the key of the pool's hash.
     """
 
     source: str = ""
@@ -29,12 +29,15 @@ class Arrival:
     rdp_cookie: bytes = b""
     rdp_server: str = ""
     cookie: bytes = b""
+    asked: bytes = b""
 
 
 def client_key(spec: BalanceSpec) -> Callable[[Arrival], bytes]:
     """What makes of an arrival its key, the same for all that are to get the same server; b"" for none."""
     if spec.key == SNI:
         return name_of
+    if of_requests(spec.key):
+        return lambda arrival: arrival.asked
     prefix4, prefix6 = spec.prefix4, spec.prefix6
     if spec.key == SOURCE_PORT:
 

@@ -28,7 +28,7 @@ from proxyd.interfaces import IKeyed
 from proxyd.policy.admission import Admission
 from proxyd.policy.arrival import Arrival, client_key
 from proxyd.policy.balance import make_balancer
-from proxyd.policy.explainrequest import SupposedRequest, led, server_of
+from proxyd.policy.explainrequest import SupposedRequest, key_in, led, server_of
 from proxyd.policy.lists import Lists, client_bytes
 from proxyd.policy.lots import Chance
 from proxyd.policy.pool import Pool
@@ -152,6 +152,8 @@ def explain(
         if not supposed.remembered:
             brought = server_of(spec, request, supposed.secrets.get(spec.name, b""))
             supposed = evolve(supposed, remembered=brought)
+        arrival = evolve(supposed.arrival, asked=key_in(spec, request))
+        supposed = evolve(supposed, arrival=arrival)
         return _in_the_pool(start, spec, supposed, random, lists)
     supposed, opening = _heard(listener, supposed)
     start = evolve(start, opening=opening)

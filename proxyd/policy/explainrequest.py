@@ -26,6 +26,7 @@ from proxyd.policy.asked import Asked
 from proxyd.policy.cookie import Sealed
 from proxyd.policy.httproute import HttpRoutes, Undecided
 from proxyd.policy.lists import Lists
+from proxyd.policy.requestkey import request_key
 from proxyd.wire.cookie import sent
 from proxyd.wire.http1 import Memory, parse_request
 from proxyd.wire.httpfields import Lines, Unacceptable, parse_field
@@ -71,6 +72,13 @@ def server_of(spec: PoolSpec, request: SupposedRequest, secret: bytes) -> str:
     name = spec.affinity.cookie.name.encode()
     mark = sealed.open(next(sent(map(parse_field, request.fields), name), b""))
     return next((server.name for server in spec.servers if mark and sealed.mark(server.name) == mark), "")
+
+
+def key_in(spec: PoolSpec, request: SupposedRequest) -> bytes:
+    """What a request has for the key of the pool's hash, b"" for nothing."""
+    key_of = request_key(spec.balance.key)
+    fields = [parse_field(line) for line in request.fields]
+    return key_of(request.host, request.target, fields) if key_of is not None else b""
 
 
 @frozen

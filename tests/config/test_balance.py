@@ -28,7 +28,10 @@ REFUSED = [
     ("leastbytes measure=rtt", "measure belongs to leasttime; leastbytes does not heed it"),
     ("hash decay=5s", "decay belongs to leasttime and leastbytes; hash does not heed it"),
     ("hash hash_balance_factor=100", 'hash_balance_factor: "100" is not a whole number, 101 to 10000'),
-    ("hash key=cookie", 'key: "cookie" is not known; known here: source, source+port, sni'),
+    ("hash key=cookie", 'key: "cookie" is not known; did you mean "cookie:NAME"?'),
+    ("hash key=cookie:", "key: write the name of a cookie in place of nothing"),
+    ("hash key=header:NAME", "key: write the name of a header in place of NAME"),
+    ("hash key=header:a=b", "key: write the name of a header in place of a=b"),
     ("source prefix4=33", 'prefix4: "33" is not a whole number, 1 to 32'),
     ("hash kye=sni", '"kye" is not known; did you mean "key"?'),
     ("p2c fast", '"fast" is not known; there is none'),
@@ -63,6 +66,31 @@ class BalanceTests(IniCase):
         self.assertEqual(
             self.problems(text.replace("key=sni", "key=sni prefix4=24")),
             ["proxy.ini:7: [pool p] balance: prefix4 is of addresses, and key=sni does not go by these"],
+        )
+
+    def test_requests(self) -> None:
+        """What is in requests is a key where requests are read, and has no prefix of so many bits."""
+        text = SNI.replace("key=sni", "key=path") % ("", "")
+        self.assertEqual(
+            self.problems(text),
+            [
+                "proxy.ini:6: [pool p] balance: key=path: [listener l] reads no requests; "
+                "write protocol = http there"
+            ],
+        )
+        http = text.replace("pool = p\n", "pool = p\nprotocol = http\n", 1)
+        keys = {
+            "host": "host",
+            "path": "path",
+            "header:X-Tenant": "header:x-tenant",
+            "cookie:User": "cookie:User",
+        }
+        for written, key in keys.items():
+            loaded = self.load(http.replace("key=path", f"key={written}"))
+            self.assertEqual(loaded.pools[0].balance.key, key)
+        self.assertEqual(
+            self.problems(http.replace("key=path", "key=path prefix6=64")),
+            ["proxy.ini:7: [pool p] balance: prefix6 is of addresses, and key=path does not go by these"],
         )
 
     def test_names_that_are_read(self) -> None:

@@ -19,6 +19,7 @@ from proxyd.config.action import (
 from proxyd.config.address import TcpAddress
 from proxyd.config.affinity import AffinitySpec, CookieSpec
 from proxyd.config.auth import BasicSpec, ForwardSpec
+from proxyd.config.balance import BalanceSpec
 from proxyd.config.condition import ConditionSpec, Values
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients
@@ -27,7 +28,7 @@ from proxyd.config.route import RouteSpec
 from proxyd.config.template import template
 from proxyd.errors import Malformed, Reason
 from proxyd.policy.cookie import Sealed
-from proxyd.policy.explainrequest import Led, SupposedRequest, led, server_of, supposed_request
+from proxyd.policy.explainrequest import Led, SupposedRequest, key_in, led, server_of, supposed_request
 from proxyd.policy.lists import Lists
 from tests.support.case import Case
 
@@ -172,6 +173,13 @@ class ExplainRequest(Case):
         ]:
             found = way(*routes, request=supposed_request("GET", "a", target), pool="")
             self.assertEqual((found.reason, found.detail), (reason, detail))
+
+    def test_key(self) -> None:
+        """What a pool's hash goes by is in the request, if it is of requests at all."""
+        request = supposed_request("GET", "a.com", "/x?q=2", ["X-Tenant: 7"])
+        for key, found in (("path", b"/x"), ("header:x-tenant", b"7"), ("cookie:c", b""), ("source", b"")):
+            spec = PoolSpec("w", (), balance=BalanceSpec("hash", key=key))
+            self.assertEqual(key_in(spec, request), found, key)
 
     def test_cookies(self) -> None:
         """A cookie that was sealed for a server of the pool leads to it; nothing else does."""

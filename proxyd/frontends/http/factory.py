@@ -23,6 +23,7 @@ from proxyd.interfaces import IDatapath, IObserver, RequestRecord
 from proxyd.policy.admission import Admission
 from proxyd.policy.compression import CompressionSnapshot
 from proxyd.policy.pool import Pool
+from proxyd.policy.requestkey import RequestKey, request_key
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
@@ -71,6 +72,11 @@ class HttpFactory(ProxyFactory):
         self.reads_opening = spec.reads_opening
         affinities = [pools[name].affinity for name in spec.pools]
         self.by_cookie = any(one is not None and one.cookie for one in affinities)
+        self.keys: dict[Pool, RequestKey] = {}  # of the pools whose balancers go by what is in requests
+        for pool in [pools[name] for name in spec.pools]:
+            key_of = request_key(pool.spec.balance.key)
+            if key_of is not None:
+                self.keys[pool] = key_of
         self.lines = Lines()
         self.kept = Kept(wheel, seconds, server_tls)
         self._introductions: dict[tuple[str, bool, bytes], Introduction] = {}

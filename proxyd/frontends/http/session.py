@@ -249,10 +249,16 @@ class HttpSession(HttpRetries):
     def arrival(self) -> Arrival:
         brought = self.brought
         if brought is None:
-            return super().arrival()
-        if brought.arrival is None:
-            brought.arrival = evolve(super().arrival(), cookie=brought.cookie)
-        return brought.arrival
+            arrival = super().arrival()
+        else:
+            if brought.arrival is None:
+                brought.arrival = evolve(super().arrival(), cookie=brought.cookie)
+            arrival = brought.arrival
+        request, pool = self._request, self.pool
+        key_of = self.http.keys.get(pool) if pool is not None else None
+        if key_of is None or request is None:
+            return arrival
+        return evolve(arrival, asked=key_of(request.host, request.target, request.said.fields))
 
     def pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         server = super().pick(pool, tried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random as Dice
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -14,7 +15,7 @@ from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.interfaces import RequestRecord
-from proxyd.policy.balance import RoundRobin
+from proxyd.policy.balance import RoundRobin, make_balancer
 from proxyd.policy.pool import Pool
 from proxyd.relay.dial import told_of_dial
 from proxyd.relay.pair import ProxyClient
@@ -77,7 +78,13 @@ class HttpCase(SessionCase):
             for place, (name, port) in enumerate(zip("abc", ports or (1,)), 1)
         )
         spec = PoolSpec("web", servers, **{"connect_timeout": 5.0, **(pool or {})})
-        self.pool = Pool(spec, RoundRobin(lambda: 0.0))
+        asked = "balance" in (pool or {})
+        balancer = (
+            make_balancer(spec.balance, Dice(1).random, self.clock.seconds)
+            if asked
+            else RoundRobin(lambda: 0.0)
+        )
+        self.pool = Pool(spec, balancer)
         self.factory = HttpFactory(
             ListenerSpec("front", (), "web", protocol="http", http=http, **listener),
             {"web": self.pool},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
+from proxyd.config.balance import BalanceSpec
 from proxyd.errors import Reason
 from tests.frontends.http.front import ANSWERED, GET, OK, TOLD, HttpCase
 
@@ -41,6 +44,23 @@ class Requests(HttpCase):
         self.say(self.server, OK)
         self.assertEqual((self.heard(one), self.heard(two)), (ANSWERED * 2, ANSWERED))
         self.assertEqual(self.datapath.hosts, ["10.0.0.1"])
+        self.over()
+
+    def test_by_a_key_of_requests(self) -> None:
+        """What requests have leads them to their servers, whoever makes them and on whichever connection."""
+        self.listen(1, 1, 1, pool={"balance": BalanceSpec("hash", key="path")})
+        one, two = self.client(), self.client(host="10.9.9.8")
+        for client in (one, two, one):
+            for number in range(9):
+                before = len(self.notebook.requests)
+                self.say(client, b"GET /%d?%d HTTP/1.1\r\nHost: example.com\r\n\r\n" % (number, before))
+                (server,) = (peer for peer in self.datapath.peers if self.heard(peer))
+                self.say(server, OK)
+        led: dict[bytes, set[Optional[str]]] = {}
+        for record in self.notebook.requests:
+            led.setdefault(record.target.partition(b"?")[0], set()).add(record.server)
+        self.assertEqual([len(servers) for servers in led.values()], [1] * 9)
+        self.assertEqual(set.union(*led.values()), {"a", "b", "c"})
         self.over()
 
     def test_in_pieces(self) -> None:
