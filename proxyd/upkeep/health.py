@@ -20,7 +20,7 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
-from proxyd.config.address import Address, is_host_name, named
+from proxyd.config.address import is_host_name, named
 from proxyd.config.health import CheckSpec
 from proxyd.config.probes import HttpAsk
 from proxyd.interfaces import IDatapath
@@ -258,8 +258,6 @@ class _Check:
         self._probe = PROBES[spec.kind]
         self._greeting = _greeting(watched.pool, spec)
         self._rise_fall = RiseFall(spec)
-        self._call: Optional[Call] = None  # the last one, which serves as long as the server is where it was
-        self._looked_at: Optional[Address] = None
         self._trouble = ""
         self._remark = ""
 
@@ -300,16 +298,9 @@ class _Check:
 
     def _look(self) -> Asking[str]:
         """Begin to look at the server; it fires with a remark, or with why it did not pass."""
-        call, server = self._call, self._watched.server
-        if call is None or self._looked_at is not server.address:
-            call = self._call = self._make_call(server)
-            self._looked_at = server.address
-        call.awaited = "answer"
-        return Asking(self._clock, call, self._probe(call, self._spec.ask), self._spec.timeout)
-
-    def _make_call(self, server: Server) -> Call:
         watched, target = self._watched, self._spec.target
-        return Call(
+        server = watched.server
+        call = Call(
             self._reactor,
             watched.datapath,
             target(server.address),
@@ -322,6 +313,7 @@ class _Check:
             tls=self._tls(),
             starttls=server.tls.starttls if server.tls is not None else "",
         )
+        return Asking(self._clock, call, self._probe(call, self._spec.ask), self._spec.timeout)
 
     def _tls(self) -> Optional[Callable[[], Handshake]]:
         """What TLS begins with where clients go; elsewhere only if asked for (HAProxy's check-ssl)."""
