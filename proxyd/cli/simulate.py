@@ -12,7 +12,7 @@ from attrs import evolve
 
 from proxyd.cli.command import Command, misused, read_config, takes_file
 from proxyd.config.address import TcpAddress
-from proxyd.config.balance import BALANCES, Balance, BalanceSpec
+from proxyd.config.balance import BALANCES, Balance, BalanceSpec, of_requests
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Count, Duration, OneWord, unknown
@@ -147,10 +147,13 @@ def _losses(texts: Sequence[str], pool: PoolSpec) -> list[Loss]:
 
 def _ways(texts: Sequence[str], pool: PoolSpec) -> list[tuple[str, BalanceSpec]]:
     """The ways to balance that are compared, each with what it is called; at least the configured one."""
-    if not texts:
-        return [(pool.balance.name, pool.balance)]
     asked = [one for text in texts for one in (BALANCES if text == ALL else (text,))]
-    return [(one, _way(one)) for one in dict.fromkeys(asked)]
+    ways = [(one, _way(one)) for one in dict.fromkeys(asked)] or [(pool.balance.name, pool.balance)]
+    for _, way in ways:
+        if of_requests(way.key):
+            what = f"{way.name} key={way.key} goes by what is in requests, and clients make none here"
+            misused("simulate", f"{what}; write --balance and another way")
+    return ways
 
 
 def _way(text: str) -> BalanceSpec:

@@ -140,6 +140,12 @@ class SimulateTests(ShellCase):
                 '--balance: "leastcon" is not known; did you mean "leastconn"?',
             ),
             (None, (*log, "--balance", ""), "--balance: has no value"),
+            (
+                None,
+                (*log, "--balance", "hash key=path"),
+                "hash key=path goes by what is in requests, and clients make none here; "
+                "write --balance and another way",
+            ),
             (None, (*log, "--balance", "'x"), "--balance: has a quote (') that is not closed on its line"),
             (
                 None,
