@@ -1,5 +1,5 @@
 """
-Which seams have two implementations, and which values cross them?
+Which seams have two implementations?
 
 Rooms that must not know each other meet here: the relay tells its observers how each connection ended,
 and `service` hands out snapshots of what is going on.
@@ -7,120 +7,11 @@ and `service` hands out snapshots of what is going on.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Mapping, Optional, Sequence
+from typing import Any, Collection, Sequence
 
-from attrs import define
 from zope.interface import Attribute, Interface
 
-from proxyd.errors import Reason
-
-
-@define  # a frozen one takes four times as long to make, and one is made of each connection
-class Record:
-    """
-    All that is known of one connection when it has ended; nobody changes it.
-
-    Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
-    long the dial that succeeded took, and ``queue_seconds`` how long the client has waited until a server
-    had room, if it had to.  Bytes are counted as received: ``bytes_in`` from the client, ``bytes_out`` from
-    the server.  ``retries`` counts the dials after the first.
-
-    ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
-    ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
-    ``tls`` is the version and the cipher of TLS that ended here, and ``/resumed`` if a session was taken up;
-    ``alpn`` what was agreed on there, and ``client_cn`` whose certificate the client has shown.
-    ``server_tls`` is the same of TLS with the server.  ``unique_id`` is what the server was told that this
-    connection is called, if it was.
-    ``client_tcp`` and ``server_tcp`` are what the kernel knew of the two sides
-    (`proxyd.wire.tcpinfo`), if that is wanted.
-    ``requests`` is how many it brought, None if it did not speak HTTP to us; what became of these, and which
-    servers they went to, is in a `RequestRecord` of each.
-    """
-
-    started: float
-    listener: str
-    client: str
-    reason: Reason
-    total_seconds: float
-    pool: str = ""
-    server: str = ""
-    server_address: str = ""
-    connect_seconds: Optional[float] = None
-    bytes_in: int = 0
-    bytes_out: int = 0
-    retries: int = 0
-    detail: str = ""
-    via: str = ""
-    sni: str = ""
-    route: str = ""
-    unique_id: str = ""
-    tls: str = ""
-    client_cn: str = ""
-    server_tls: str = ""
-    client_tcp: Optional[Mapping[str, float]] = None
-    server_tcp: Optional[Mapping[str, float]] = None
-    queue_seconds: Optional[float] = None
-    requests: Optional[int] = None
-    alpn: str = ""
-
-
-@define  # as above
-class RequestRecord:
-    """
-    All that is known of one request of HTTP when it is over; nobody changes it.  The words are those of
-    `Record`.
-
-    ``target`` is as the client has sent it, ``fields`` are those that it has sent for servers: of each its
-    name in lower case and its value first; ``answer_fields`` are those of the server's answer.  What could
-    not be read of a request is b"".  ``status`` is what the client was answered, 0 if nothing.
-    ``first_byte_seconds`` is when the server's answer began; it and the others are counted from when the
-    head of the request was there.  ``user`` is who has asked, if a password has shown it.  ``cache`` is what
-    the request had of a cache: hit, stale, miss, revalidated, coalesced or bypass; "" without one.
-    ``unique_id`` is what the page of ours that the client was shown calls it, if that says so.
-    ``encoding`` is the coding that the body of the answer was put in here, ``identity`` if one was taken off.
-    ``hedged`` says that a second server was asked while the first might still answer.
-    """
-
-    started: float
-    listener: str
-    client: str
-    reason: Reason
-    total_seconds: float
-    method: bytes
-    host: bytes
-    target: bytes
-    minor: int
-    status: int
-    fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
-    pool: str = ""
-    server: str = ""
-    server_address: str = ""
-    connect_seconds: Optional[float] = None
-    queue_seconds: Optional[float] = None
-    first_byte_seconds: Optional[float] = None
-    bytes_in: int = 0
-    bytes_out: int = 0
-    retries: int = 0
-    detail: str = ""
-    via: str = ""
-    route: str = ""
-    user: str = ""
-    http2: bool = False
-    tls: str = ""
-    sni: str = ""
-    alpn: str = ""
-    client_cn: str = ""
-    server_tls: str = ""
-    answer_fields: Sequence[tuple[bytes, bytes, bytes, int]] = ()
-    cache: str = ""
-    unique_id: str = ""
-    encoding: str = ""
-    hedged: bool = False
-
-    @property
-    def version(self) -> str:
-        """Which HTTP it came by."""
-        return "2.0" if self.http2 else f"1.{self.minor}"
+from proxyd.records import Record, RequestRecord
 
 
 class IObserver(Interface):

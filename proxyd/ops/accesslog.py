@@ -36,7 +36,7 @@ the time        when the connection was accepted (UTC); lines are written when i
 The words are those of the metrics' labels.  What is unknown is ``-``.  A value with anything but plain
 visible ASCII in it is written as a JSON string, so no value can break a line or fake a field.
 
-A JSON line is an object with the names of `proxyd.interfaces.Record`; ``started`` is ISO 8601,
+A JSON line is an object with the names of `proxyd.records.Record`; ``started`` is ISO 8601,
 ``reason`` is the code, ``fault`` stands beside it, and what is not known is ``""`` or ``null``.
 """
 
@@ -53,11 +53,12 @@ from zope.interface import classImplements
 from proxyd.config.daemon import AccessLogSpec
 from proxyd.config.template import Template
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, Record, RequestRecord
+from proxyd.interfaces import IObserver
 from proxyd.ops import requestlog
 from proxyd.ops.logfile import LogFile
 from proxyd.ops.logformat import line_of
 from proxyd.ops.words import LONGEST_VALUE, duration, kernel, moment, rounded, word
+from proxyd.records import Record, RequestRecord
 
 log = Logger(__name__)
 

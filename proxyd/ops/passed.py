@@ -13,7 +13,8 @@ from typing import Collection
 
 from zope.interface import classImplements
 
-from proxyd.interfaces import IObserver, Record, RequestRecord
+from proxyd.interfaces import IObserver
+from proxyd.records import Record, RequestRecord
 
 # Seconds.  A connect takes from a tenth of a millisecond (same rack) to connect_timeout, 5s by default.
 CONNECT_BOUNDS = (

@@ -25,7 +25,7 @@ the time      when the head of the request was there (UTC); the lines are writte
 
 ``combined`` is Apache's format of that name, which most tools read; the bytes in it are those of the whole
 answer, with its head.  It has no lines for connections.  A line of JSON is an object with the names of
-`proxyd.interfaces.RequestRecord`, and the fields Referer and User-Agent as ``referer`` and ``user_agent``.
+`proxyd.records.RequestRecord`, and the fields Referer and User-Agent as ``referer`` and ``user_agent``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from functools import lru_cache
 from typing import Callable, Sequence
 
 from proxyd.errors import Reason
-from proxyd.interfaces import RequestRecord
 from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, duration, moment, rounded, word
+from proxyd.records import RequestRecord
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 

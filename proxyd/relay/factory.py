@@ -12,10 +12,11 @@ from twisted.logger import Logger
 from proxyd.config.affinity import RDP_COOKIE
 from proxyd.config.listener import ListenerSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import IDatapath, IObserver, Record
+from proxyd.interfaces import IDatapath, IObserver
 from proxyd.policy.admission import Admission
 from proxyd.policy.pool import Pool
 from proxyd.policy.route import Routes
+from proxyd.records import Record
 from proxyd.relay.admission import Gate, Unwelcome, client_of
 from proxyd.relay.bandwidth import Pacing
 from proxyd.relay.capacity import Capacity

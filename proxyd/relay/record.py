@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxyd.errors import Reason
-from proxyd.interfaces import Record
+from proxyd.records import Record
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text
 

@@ -21,11 +21,11 @@ from twisted.python.failure import Failure
 from proxyd.config.address import Address
 from proxyd.config.refusal import CLOSE
 from proxyd.errors import DialFailed, Reason, Refused
-from proxyd.interfaces import Record
 from proxyd.policy.ejection import came_to_nothing
 from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.records import Record
 from proxyd.relay import starttls
 from proxyd.relay.admission import client_of
 from proxyd.relay.opening import (

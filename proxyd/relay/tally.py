@@ -15,11 +15,11 @@ from twisted.logger import Logger
 
 from proxyd.config.counters import BAN, SNI
 from proxyd.errors import Fault, Reason, Refused
-from proxyd.interfaces import Record
 from proxyd.policy.admission import Refusal
 from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.counters import Counters, Entry, Fired, shown
 from proxyd.policy.limits import Limits, network_of_key, prefix_of
+from proxyd.records import Record
 
 # Ends that show that a client does not speak what the listener expects.
 PROTOCOL_ERRORS = frozenset(

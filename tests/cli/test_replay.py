@@ -12,7 +12,7 @@ import tempfile
 from proxyd.cli.replay import Replay, read_logs
 from proxyd.ops.accesslog import json_line, text_line
 from proxyd.policy.accesslog import LONGEST_LINE
-from tests.ops.records import ORDINARY, record, refused
+from tests.ops.records import record, refused
 from tests.support.case import Case
 
 
@@ -32,9 +32,9 @@ class ReadLogs(Case):
 
     def test_formats(self) -> None:
         """Text and JSON may be mixed, packed or not, in several files."""
-        later = text_line(record(started=ORDINARY.started + 2, bytes_in=3)).encode()
+        later = text_line(record(started=record().started + 2, bytes_in=3)).encode()
         first = json_line(record(bytes_in=1)).encode()
-        between = text_line(record(started=ORDINARY.started + 1, bytes_in=2)).encode()
+        between = text_line(record(started=record().started + 1, bytes_in=2)).encode()
         paths = [self.file(later + first), self.file(gzip.compress(between), "old")]
         self.assertEqual(self.seen(read_logs(paths, "web")), [1, 2, 3])
 

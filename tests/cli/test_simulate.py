@@ -11,7 +11,7 @@ from proxyd.config.balance import BALANCES
 from proxyd.ops.accesslog import text_line
 from tests.cli.shell import ShellCase
 from tests.config.ini import LISTENER
-from tests.ops.records import ORDINARY, record
+from tests.ops.records import record
 
 POOL = """
 [pool p]
@@ -26,7 +26,7 @@ OTHER = "[pool q]\nserver z = 10.0.0.9:80\n"
 class SimulateTests(ShellCase):
     def log(self, count: int = 30, **values: Any) -> str:
         """A log of connections to pool p, a second apart."""
-        started = ORDINARY.started
+        started = record().started
         values = {"pool": "p", "total_seconds": 1.5, **values}
         return self.write(
             "".join(text_line(record(started=started + number, **values)) for number in range(count)), "log"

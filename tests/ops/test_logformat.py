@@ -6,14 +6,12 @@ import csv
 import json
 import re
 
-import attrs
-
 from proxyd.config.logformat import OF_CONNECTIONS, OF_REQUESTS
 from proxyd.config.template import template
 from proxyd.errors import Reason
-from proxyd.interfaces import Record, RequestRecord
 from proxyd.ops.logformat import line_of
-from tests.ops.records import record, refused, request
+from proxyd.records import Record, RequestRecord
+from tests.ops.records import names, record, refused, request
 from tests.ops.test_accesslog import AWKWARD
 from tests.support.case import Case
 
@@ -140,8 +138,8 @@ class Own(Case):
             (RequestRecord, OF_REQUESTS, {"cache"}),
             (Record, OF_CONNECTIONS, {"requests"}),  # it has a line only if that is nothing
         ):
-            names = {field.name for field in attrs.fields(of)} - besides
-            self.assertEqual({called.get(name, name) for name in names} - set(places), set())
+            known = names(of) - besides
+            self.assertEqual({called.get(name, name) for name in known} - set(places), set())
 
     def test_addresses(self) -> None:
         """An address without its port, of each kind."""

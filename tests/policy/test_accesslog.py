@@ -6,11 +6,11 @@ import json
 import random
 from typing import Any, Callable
 
-from proxyd.interfaces import Record
 from proxyd.ops.accesslog import json_line, text_line
 from proxyd.ops.words import moment
 from proxyd.policy.accesslog import LONGEST_LINE, Logged, epoch_seconds, read_line
 from proxyd.policy.arrival import Arrival
+from proxyd.records import Record
 from tests.ops.records import record, refused
 from tests.support.case import Case
 

@@ -9,8 +9,8 @@ from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, 
 
 from proxyd.config.address import EndpointBind
 from proxyd.errors import Reason
-from proxyd.interfaces import Record
 from proxyd.policy.bans import Ban, Bans
+from proxyd.records import Record
 from proxyd.relay.admission import Unwelcome, client_of, cut_banned
 from proxyd.wire import proxyprotocol
 from tests.relay.test_opening import BEHIND, CLIENT, FRONT, OPTIONAL, TRUSTED, OpeningCase

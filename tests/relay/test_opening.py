@@ -17,9 +17,9 @@ from proxyd.config.proxyprotocol import ProxyIn, ProxyOut
 from proxyd.config.route import RouteSpec
 from proxyd.config.tls import PASSTHROUGH, TlsSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import Record
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.pool import Pool
+from proxyd.records import Record
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory

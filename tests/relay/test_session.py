@@ -15,16 +15,18 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.lists import Clients
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import IDatapath, IObserver, Record, RequestRecord
+from proxyd.interfaces import IDatapath, IObserver
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
+from proxyd.records import Record, RequestRecord
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.dial import told_of_dial
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.streams import address_text
+from tests.ops.records import names
 from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.streams import FakePeer, Network
@@ -200,22 +202,21 @@ class SessionTests(SessionCase):
         server.finish()
         record = self.the_record()
         self.assertEqual(client.received, b"the answer")
-        self.assertEqual(
-            record,
-            Record(
-                started=0.0,
-                listener="front",
-                client="10.9.9.9:4711",
-                reason=Reason.CLIENT_FINISHED,
-                total_seconds=2.0,
-                pool="web",
-                server="s0",
-                server_address="10.0.0.1:1",
-                connect_seconds=0.0,
-                bytes_in=8,
-                bytes_out=10,
-            ),
+        expected = Record(
+            started=0.0,
+            listener="front",
+            client="10.9.9.9:4711",
+            reason=Reason.CLIENT_FINISHED,
+            total_seconds=2.0,
+            pool="web",
+            server="s0",
+            server_address="10.0.0.1:1",
+            connect_seconds=0.0,
+            bytes_in=8,
+            bytes_out=10,
         )
+        for name in names(Record):
+            self.assertEqual(getattr(record, name), getattr(expected, name), name)
 
     def test_a_client_that_resets_while_we_dial_ends_the_dial(self) -> None:
         """Nobody waits for a server any more, so the dial is cancelled and no other is tried."""

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from proxyd.config.address import TcpAddress
 from proxyd.errors import Reason
-from proxyd.interfaces import Record
+from proxyd.records import Record
 from proxyd.relay.lane.datapath import Lane
 from proxyd.relay.stock import Stock
 from tests.support.case import AsyncCase

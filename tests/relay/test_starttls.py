@@ -8,9 +8,9 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from proxyd.config.tls import TlsSpec
 from proxyd.errors import DialFailed, Reason
-from proxyd.interfaces import Record
 from proxyd.policy.bans import Bans
 from proxyd.policy.limits import Limits
+from proxyd.records import Record
 from proxyd.relay.pair import ProxyClient
 from proxyd.relay.starttls import ask
 from proxyd.relay.tally import Tally

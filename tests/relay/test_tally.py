@@ -14,12 +14,12 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.config.tls import PASSTHROUGH
 from proxyd.errors import Reason
-from proxyd.interfaces import Record
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.bans import Bans
 from proxyd.policy.counters import Counters
 from proxyd.policy.limits import Limits
 from proxyd.policy.pool import Pool
+from proxyd.records import Record
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.tally import Complaints, Tally
 from proxyd.wire import proxyprotocol

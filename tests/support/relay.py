@@ -20,12 +20,13 @@ from proxyd.config.address import Address, Bind, TcpAddress, TcpBind
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
-from proxyd.interfaces import IObserver, Record, RequestRecord
+from proxyd.interfaces import IObserver
 from proxyd.policy.admission import Admission
 from proxyd.policy.balance import RoundRobin
 from proxyd.policy.bans import Bans
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
+from proxyd.records import Record, RequestRecord
 
 ANY_PORT = TcpBind("tcp:0:interface=127.0.0.1", "127.0.0.1", 0)
 

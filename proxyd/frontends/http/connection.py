@@ -21,10 +21,10 @@ from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer
-from proxyd.interfaces import Record
 from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.records import Record
 from proxyd.relay.admission import client_of
 from proxyd.relay.bandwidth import Paced, Pacing
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, ProxyClient, ProxyServer, Side

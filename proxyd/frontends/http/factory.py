@@ -19,11 +19,12 @@ from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.static import Site
-from proxyd.interfaces import IDatapath, IObserver, RequestRecord
+from proxyd.interfaces import IDatapath, IObserver
 from proxyd.policy.admission import Admission
 from proxyd.policy.compression import CompressionSnapshot
 from proxyd.policy.pool import Pool
 from proxyd.policy.requestkey import RequestKey, request_key
+from proxyd.records import RequestRecord
 from proxyd.relay.capacity import Capacity
 from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory

@@ -31,7 +31,6 @@ from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.pages import PAGE, Edit, Words
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.session import HttpSession
-from proxyd.interfaces import RequestRecord
 from proxyd.policy.affinity import Affinity
 from proxyd.policy.cachekey import chosen_by, guarded
 from proxyd.policy.cachestore import Stored
@@ -40,6 +39,7 @@ from proxyd.policy.encoding import Decision
 from proxyd.policy.freshness import Terms, terms, vary
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.records import RequestRecord
 from proxyd.wire.http1 import Answer, Request
 from proxyd.wire.httpfields import Field
 

@@ -24,10 +24,10 @@ from proxyd.frontends.http.pages import Words
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.sides import Shelf
 from proxyd.frontends.http.variants import as_it_is, takes_no_part
-from proxyd.interfaces import RequestRecord
 from proxyd.policy.cache import NO_WISH, Wish
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
+from proxyd.records import RequestRecord
 from proxyd.relay.sendfile import ReadAhead, Sending
 from proxyd.relay.streams import CHUNK, keeps_references
 from proxyd.wire.http1 import UNTIL_CLOSE, Answer, Request, Said

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from proxyd.config.address import Address
 from proxyd.errors import DialFailed, Reason
 from proxyd.frontends.http.sides import Upstream
-from proxyd.interfaces import RequestRecord
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
+from proxyd.records import RequestRecord
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.retries import HttpRetries

@@ -24,8 +24,8 @@ from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.pages import PAGE, Edit, Words, page, told
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.sides import Upstream
-from proxyd.interfaces import RequestRecord
 from proxyd.policy.pool import Pool
+from proxyd.records import RequestRecord
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered, leave
 from proxyd.wire.http1 import Answer, may_be_skipped

@@ -14,9 +14,9 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
 from proxyd.frontends.http.factory import HttpFactory
-from proxyd.interfaces import RequestRecord
 from proxyd.policy.balance import RoundRobin, make_balancer
 from proxyd.policy.pool import Pool
+from proxyd.records import RequestRecord
 from proxyd.relay.dial import told_of_dial
 from proxyd.relay.pair import ProxyClient
 from tests.relay.test_session import FakeDatapath, SessionCase
