@@ -28,12 +28,14 @@ from proxyd.policy.pool import Pool
 from proxyd.records import RequestRecord
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered, leave
-from proxyd.wire.http1 import Answer, may_be_skipped
+from proxyd.wire.http1 import Answer, Request, Said, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
 
 ID_BYTES = 8  # of a page, random; people will read it to each other
 
 _LEFT = Failure(CONNECTION_DONE)
+
+_UNREAD = Request(b"", b"", b"", Said(1), 0)  # what is told of one that nobody should read
 
 # What a client is told of those who could not be reached, and of those who could not be waited for.
 _BAD_GATEWAY = frozenset(
@@ -81,8 +83,8 @@ class HttpOutcome(HttpConnection):
 
     def conclude(self, reason: Reason, detail: str) -> None:
         """The request is over: tell of it, and be ready for another."""
-        http, request, picked, opening = self.http, self._request, self.picked, self.opening
-        client, server = self.client, self.server
+        http, request, picked, opening = self.http, self._request or _UNREAD, self.picked, self.opening
+        client, server, said, first = self.client, self.server, request.said, self._first
         now = http.seconds()
         if self._first_byte is not None:
             self._first_byte.ended()
@@ -98,7 +100,6 @@ class HttpOutcome(HttpConnection):
         client.received = len(client.held)
         self.total_in += bytes_in
         self.total_out += server.received
-        first, said = self._first, request.said if request is not None else None
         # By place, which takes half as long as by name.
         record = RequestRecord(
             self._began,
@@ -106,12 +107,12 @@ class HttpOutcome(HttpConnection):
             self._came_from,
             reason,
             now - self._began,
-            request.method if request is not None else b"",
-            request.host if request is not None else b"",
-            request.target if request is not None else b"",
-            said.minor if said is not None else 1,
+            request.method,
+            request.host,
+            request.target,
+            said.minor,
             self._status,
-            said.fields if said is not None else (),
+            said.fields,
             self.pool.name if self.pool is not None else "",
             picked.name if picked is not None else "",
             "" if picked is None else (isinstance(server, Upstream) and server.where) or self._where(),
