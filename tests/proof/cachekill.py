@@ -1,7 +1,7 @@
 """
 Is anything torn served when the daemon is killed at any moment while it writes what it stores?
 
-Clients ask for bodies that follow from their paths, of up to 200 KB, as fast as they come; the daemon writes
+Clients ask for bodies that follow from their paths, of up to 400 KB, as fast as they come; the daemon writes
 them to the disk, and is killed after a time of chance.  Then it is started again, and whatever is asked for
 must be right, and the disk no fuller than it may be.  In the end half of the files are torn by hand, as a
 power cut does it.
@@ -30,7 +30,7 @@ KILLS = 50
 SEED = 9111
 FROM_SECONDS, TO_SECONDS = 0.2, 1.0  # of load, before each
 CLIENTS = 8
-PATHS = 600
+PATHS = 300
 DISK = 20 * MIB
 SLACK = 1 * MIB  # what was just being written, or taken away
 
@@ -52,7 +52,7 @@ server a = 127.0.0.1:{port}
 def body_of(path: bytes) -> bytes:
     """What is at a path."""
     digest = hashlib.sha256(path).digest()
-    return (digest * 6300)[: int.from_bytes(digest[:3], "big") % 200_000]
+    return (digest * 12_600)[: int.from_bytes(digest[:3], "big") % 400_000]
 
 
 class Bodies(Resource):
