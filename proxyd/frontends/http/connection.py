@@ -76,6 +76,7 @@ class HttpConnection(Session):
         "_nobody",
         "_out",
         "_phase",
+        "_coded",
         "_recoding",
         "_request",
         "_since",
@@ -130,6 +131,7 @@ class HttpConnection(Session):
         self._down: Optional[Chunks] = None  # the same of the answer
         self._down_left = 0
         self._recoding: Optional[Recoding] = None  # of it, if it is another one when it leaves
+        self._coded = ""  # the coding that it was put in
         self._itself: Optional[object] = None  # for whom connections are kept that are for it alone
         self._hedge: Optional[Hedge] = None  # who may be asked beside the server
         self._let_come = False  # the server has said 100

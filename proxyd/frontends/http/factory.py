@@ -12,6 +12,7 @@ from proxyd.config.listener import ListenerSpec
 from proxyd.frontends.http.cache import Cache
 from proxyd.frontends.http.caching import CachingSession
 from proxyd.frontends.http.errorpage import ErrorPages
+from proxyd.frontends.http.filecoding import FileCodings
 from proxyd.frontends.http.kept import Kept
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.request import Introduction
@@ -92,6 +93,7 @@ class HttpFactory(ProxyFactory):
         }
         self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
         self.compressor = compressor
+        self.codings = FileCodings()
         root = spec.http.root
         self.site = None if root is None else Site(root, seconds)  # for what takes no route, too
         courses = () if routing is None else routing.courses

@@ -3,22 +3,31 @@ How is a request answered with a file?
 
 `HttpFiles.answer_with_file` finds it (`proxyd.frontends.http.static`), judges the conditions of the request
 (`proxyd.policy.conditions`), and sends it: what is small at once, all else by `proxyd.relay.sendfile`, while
-the connection is watched as for any body.  A file that becomes shorter meanwhile cuts it.
+the connection is watched as for any body.  What is compressed on the way
+(`proxyd.frontends.http.filecoding`), or paced by a bandwidth, is read in pieces
+(`proxyd.frontends.http.filebody`).  A file that becomes shorter meanwhile cuts the connection.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence, Union
 
 from twisted.internet.interfaces import IAddress
 
 from proxyd.errors import Reason
+from proxyd.frontends.http.bodies import Body, Whole
 from proxyd.frontends.http.caching import CachingSession
-from proxyd.frontends.http.filebody import FileBody
-from proxyd.frontends.http.pages import Edit, Words, date
+from proxyd.frontends.http.connection import SENDING
+from proxyd.frontends.http.filebody import FileBody, FromFile
+from proxyd.frontends.http.filecoding import of_large, varying
+from proxyd.frontends.http.making import Making
+from proxyd.frontends.http.pages import Words, date, page
 from proxyd.frontends.http.static import Absent, File, Site
+from proxyd.frontends.http.variants import as_it_is, by_date, decided
 from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, WHOLE, along, answer_to
-from proxyd.wire.http1 import Request, Said
+from proxyd.policy.encoding import Decision
+from proxyd.relay.streams import CHUNK
+from proxyd.wire.http1 import CHUNKED, Answer, Request, Said
 from proxyd.wire.httpfields import Field, parse_field
 from proxyd.wire.target import parse_target
 
@@ -29,10 +38,9 @@ _METHODS = (b"GET", b"HEAD")
 
 _ALLOWED = Words(fields=(b"Allow: GET, HEAD",))
 
-# What decides which answer there is to a path.
-_DECIDING = frozenset(
+# Beside the codings that its client takes, these decide which answer there is to a path.
+_CONDITIONS = frozenset(
     {
-        b"accept-encoding",
         b"if-match",
         b"if-modified-since",
         b"if-none-match",
@@ -52,12 +60,14 @@ _LINES = {
 class HttpFiles(CachingSession):
     """One client's connection, as far as it is answered with files."""
 
-    __slots__ = ("_closes", "_complete", "_undecided")
+    __slots__ = ("_accept", "_closes", "_complete", "_conditions", "_conditions_of")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self._closes = self._complete = False
-        self._undecided: Optional[Said] = None  # the last that has nothing to decide about
+        self._conditions_of: Optional[Said] = None  # the last of which it is known what decides
+        self._conditions: Sequence[Field] = ()
+        self._accept: Optional[bytes] = None
 
     def answer_with_file(self, site: Site, request: Request, path: bytes) -> None:
         """Answer with what the path means."""
@@ -65,20 +75,20 @@ class HttpFiles(CachingSession):
             self.say(405, Reason.ANSWERED, "", instead=_ALLOWED)
             return
         said = request.said
-        deciding: Sequence[Field] = ()
-        if said is not self._undecided:
-            deciding = [field for field in said.fields if field[0] in _DECIDING]
-            if not deciding:
-                self._undecided = said
-        accept = b",".join([field[1] for field in deciding if field[0] == b"accept-encoding"])
+        if said is not self._conditions_of:
+            self._conditions = [field for field in said.fields if field[0] in _CONDITIONS]
+            accept = [field[1] for field in said.fields if field[0] == b"accept-encoding"]
+            self._accept = b",".join(accept) if accept else None
+            self._conditions_of = said
         try:
-            file = site.find(path, accept)
-            if deciding or file.body is None or request.method != b"GET":
-                self._answer_with(site, file, request, path, deciding)
-            else:
-                self._answer_at_once(file, request)
+            file = site.find(path, self._accept)
         except Absent as absent:
             self._say_absent(absent, request)
+            return
+        if self._conditions:
+            self._answer_with(site, file, request, path, self._conditions)
+        else:
+            self._answer_whole(site, file, request, path)
 
     def _say_absent(self, absent: Absent, request: Request) -> None:
         if not absent.folder:
@@ -89,33 +99,24 @@ class HttpFiles(CachingSession):
         place = b"Location: %s/%s" % (target.path, query)
         self.say(301, Reason.ANSWERED, "", instead=Words(fields=(place,)))
 
-    def _answer_at_once(self, file: File, request: Request) -> None:
-        """All of a small file, as most ask for it: it is made once a second."""
-        closes = not self._goes_on()
-        edit = self.edit()
-        body = file.body
-        assert body is not None
-        if closes or edit is not None or not request.said.minor:
-            head = self._head(200, file.fields, edit, closes, len(body))
-            self._send_whole(200, head + body, closes)
-            return
-        now = int(self.http.seconds())
-        if file.second != now:
-            length = b"Content-Length: %d\r\n\r\n" % len(body)
-            file.rendered = b"".join([_LINES[200], date(now), file.lines, length, body])
-            file.second = now
-        self._send_whole(200, file.rendered, False)
-
     def _answer_with(
-        self, site: Site, file: File, request: Request, path: bytes, deciding: Sequence[Field]
+        self, site: Site, file: File, request: Request, path: bytes, conditions: Sequence[Field]
     ) -> None:
-        """The same where there are conditions, or the file is large."""
+        """Answer where there are conditions, or a part is wanted."""
         of_head = request.method == b"HEAD"
         now = self.http.seconds()
         if of_head:
-            deciding = [field for field in deciding if field[0] != b"range"]
+            conditions = [field for field in conditions if field[0] != b"range"]
         known = [*file.fields, parse_field(date(now)[:-2])]
-        outcome = answer_to(deciding, known, file.size, now)
+        outcome = answer_to(conditions, known, file.size, now)
+        compressor = self.compressor()
+        decision = None
+        if compressor is not None:
+            decision = decided(compressor.spec, 200, file.fields, file.size, request)
+        mixed = decision is not None and decision.encodes and isinstance(outcome, tuple) and by_date(request)
+        if outcome == WHOLE or mixed:  # its client may have a part of what was compressed
+            self._answer_whole(site, file, request, path)
+            return
         if outcome == UNSATISFIABLE:
             words = Words(fields=(b"Content-Range: bytes */%d" % file.size,))
             self.say(416, Reason.ANSWERED, "", instead=words)
@@ -123,34 +124,52 @@ class HttpFiles(CachingSession):
         if outcome == FAILED:
             self.say(412, Reason.ANSWERED, "")
             return
+        if decision is not None:
+            file = varying(file)
         closes = not self._goes_on()
         if outcome == NOT_MODIFIED:
-            self._send_whole(304, self._head(304, along(file.fields), self.edit(), closes, None), closes)
+            fields = as_it_is(compressor, 304, along(file.fields), None, request)
+            self._send_whole(304, self._head(304, fields, closes, None), closes)
             return
-        fields, status, first, count = list(file.fields), 200, 0, file.size
-        if isinstance(outcome, tuple):
-            first, last = outcome
-            status, count = 206, last - first + 1
-            fields.append(parse_field(b"Content-Range: bytes %d-%d/%d" % (first, last, file.size)))
-        else:
-            assert outcome == WHOLE
-        head = self._head(status, fields, self.edit(), closes, count)
-        if of_head or not count:
-            self._send_whole(status, head, closes)
-        elif file.body is not None:
-            self._send_whole(status, head + file.body[first : first + count], closes)
-        else:
-            self._send_file(site, file, path, status, head, first, count, closes)
+        assert isinstance(outcome, tuple)
+        first, last = outcome
+        part = parse_field(b"Content-Range: bytes %d-%d/%d" % (first, last, file.size))
+        self._give_file(site, file, path, 206, [*file.fields, part], closes, first, last - first + 1)
 
-    def _head(
-        self, status: int, fields: Sequence[Field], edit: Optional[Edit], closes: bool, length: Optional[int]
-    ) -> bytes:
+    def _answer_whole(self, site: Site, file: File, request: Request, path: bytes) -> None:
+        """All of a file, as most ask for it, in a coding if that is to be so."""
+        compressor = self.compressor()
+        if compressor is not None:
+            found = self.http.codings.of(file, request, compressor, self.wheel.clock.callLater)
+            if not isinstance(found, File):
+                self._send_coded(site, file, request, path, found)
+                return
+            file, self._coded = found, found.coding
+        closes = not self._goes_on()
+        body = file.body
+        if body is None or closes or not request.said.minor or request.method == b"HEAD":
+            self._give_file(site, file, path, 200, file.fields, closes, 0, file.size)
+        elif self.paced is not None or self.edit() is not None:
+            self._give_file(site, file, path, 200, file.fields, closes, 0, file.size)
+        else:
+            now = int(self.http.seconds())
+            if file.second != now:  # the whole answer is made once a second
+                length = b"Content-Length: %d\r\n\r\n" % len(body)
+                file.rendered = b"".join([_LINES[200], date(now), file.lines, length, body])
+                file.second = now
+            self._send_whole(200, file.rendered, False)
+
+    def _head(self, status: int, fields: Sequence[Field], closes: bool, length: Optional[int]) -> bytes:
+        """The head of an answer whose body is so long, or `CHUNKED`, or not told of."""
         assert self._request is not None
+        edit = self.edit()
         if edit is not None:
             fields = edit(fields)
         lines = [_LINES[status], date(self.http.seconds())]
         lines += [field[2] for field in fields]
-        if length is not None:
+        if length == CHUNKED:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif length is not None:
             lines.append(b"Content-Length: %d\r\n" % length)
         if closes:
             lines.append(b"Connection: close\r\n")
@@ -159,26 +178,60 @@ class HttpFiles(CachingSession):
         lines.append(b"\r\n")
         return b"".join(lines)
 
-    def _send_whole(self, status: int, data: bytes, closes: bool) -> None:
-        """The whole answer."""
-        self._status = status
-        self._closes, self._complete = closes, not self._up_left
-        self.server.received = len(data)  # as the record has it: what an answer was long
-        self.client.transport.write(data)
-        self._served()
-
-    def _send_file(
+    def _give_file(
         self,
         site: Site,
         file: File,
         path: bytes,
         status: int,
-        head: bytes,
+        fields: Sequence[Field],
+        closes: bool,
         first: int,
         count: int,
-        closes: bool,
     ) -> None:
-        """An answer of which the file itself is sent."""
+        """A file, or a part of it."""
+        head = self._head(status, fields, closes, count)
+        if not count or self.asked.method == b"HEAD":
+            self._send_whole(status, head, closes)
+        elif file.body is None:
+            opened = self._open_file(site, file, path)
+            if opened is not None:
+                self._send_file(status, head, opened, first, count, closes)
+        elif self.paced is not None:
+            self._send_body(status, head, Whole(memoryview(file.body)[first : first + count]), closes)
+        else:
+            self._send_whole(status, head + file.body[first : first + count], closes)
+
+    def _send_coded(
+        self, site: Site, file: File, request: Request, path: bytes, found: Union[Making, Decision]
+    ) -> None:
+        """What is made of a file while it is sent."""
+        compressor = self.compressor()
+        assert compressor is not None
+        decision = found.decision if isinstance(found, Making) else found
+        fields, closes = decision.fields(file.fields), not self._goes_on()
+        self._coded = decision.coding
+        if request.method == b"HEAD":
+            self._send_whole(200, self._head(200, fields, closes, None), closes)
+            return
+        if not isinstance(found, Making):
+            opened = self._open_file(site, file, path)
+            if opened is None:
+                return
+            found = of_large(opened, decision, compressor, self.wheel.clock.callLater)
+        self._making = found
+        self._send_body(200, self._head(200, fields, closes, CHUNKED), found.body, closes, True)
+
+    def _send_whole(self, status: int, data: bytes, closes: bool) -> None:
+        """The whole answer."""
+        self._status = status
+        self._closes, self._complete = closes, not self._up_left
+        self._nobody.received = len(data)  # as the record has it: what an answer was long
+        self.client.transport.write(data)
+        self._served()
+
+    def _open_file(self, site: Site, file: File, path: bytes) -> Optional[FileBody]:
+        """The file, open; if it cannot be had any more, that is said."""
         try:
             fd = file.open()
         except OSError:
@@ -186,17 +239,67 @@ class HttpFiles(CachingSession):
         if fd is None:
             site.forget(path)
             self.say(503, Reason.FILE_CHANGED, "")  # it was replaced within a second; who asks again has it
+            return None
+        return FileBody(fd, 0, file.size)
+
+    def _send_file(
+        self, status: int, head: bytes, opened: FileBody, first: int, count: int, closes: bool
+    ) -> None:
+        """An answer of which the file itself is sent."""
+        if self.paced is not None:
+            self._send_body(status, head, FromFile(opened, first, count), closes)
             return
         self._status = status
         self._closes, self._complete = closes, not self._up_left
         self._nobody.received = len(head) + count
-        self.send_file(head, FileBody(fd, 0, file.size), first, count, self._file_sent)
+        self.send_file(head, opened, first, count, self._file_sent)
 
     def _file_sent(self, left: int) -> None:
         if left:
             self._file_changed()
         else:
             self._served()
+
+    def _send_body(self, status: int, head: bytes, body: Body, closes: bool, chunked: bool = False) -> None:
+        """An answer of which the body is read in pieces."""
+        delivery = self._delivery
+        assert delivery is not None
+        self._status = status
+        self._closes, self._complete = closes, not self._up_left
+        self._phase = SENDING
+        delivery.chunked = chunked
+        self._nobody.received = len(head)
+        self.client.transport.write(head)
+        self._watch_progress()
+        self._read(body, Answer(status, b"", Said(1), 0))
+
+    def read_all(self) -> None:
+        delivery = self._delivery
+        assert delivery is not None
+        if self._phase != SENDING:
+            super().read_all()
+            return
+        end = delivery.end()
+        if end:
+            self.client.transport.write(end)
+        self._served()
+
+    def read_broken(self) -> None:
+        if self._phase == SENDING:
+            self._file_changed()
+        else:
+            super().read_broken()
+
+    def respond(self, status: int, words: Words) -> None:
+        """What the configuration says: at once if it is little, else as the client takes it."""
+        body = words.body
+        assert self._request is not None
+        if body is None or self._request.method == b"HEAD" or (len(body) <= CHUNK and self.paced is None):
+            self.say(status, Reason.ANSWERED, "", instead=words)
+            return
+        closes = not self._goes_on()
+        head = page(status, closes, self.http.seconds(), True, words, self.edit())
+        self._send_body(status, head, Whole(memoryview(body)), closes)
 
     def _served(self) -> None:
         """The answer is complete."""

@@ -61,7 +61,6 @@ class GivingSession(HttpSession):
 
     __slots__ = (
         "_cache",
-        "_coded",
         "_fetch",
         "_file",
         "_held",
@@ -83,7 +82,6 @@ class GivingSession(HttpSession):
         self._sending: Optional[Sending] = None  # of a file that is on its way
         self._held: Optional[Stored] = None  # from whose body it reads
         self._file: Optional[FileBody] = None  # which is not closed meanwhile
-        self._coded = ""  # what its answer was put in
         self.loaded: Optional[Stored] = None  # what was got for it from the disk
         self.origin: Optional[RequestRecord] = None  # where its answer has come from, by others
 
@@ -467,7 +465,6 @@ class GivingSession(HttpSession):
 
     def note_cache(self, record: RequestRecord) -> None:
         super().note_cache(record)
-        record.encoding, self._coded = self._coded, ""
         origin = self.origin
         if origin is not None:
             record.server, record.server_address = origin.server, origin.server_address

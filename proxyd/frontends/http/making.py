@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Protocol, Sequence
 
-from proxyd.frontends.http.bodies import PIECE, Body, Growing, Reading, Room
+from proxyd.frontends.http.bodies import PIECE, Body, Growing, Reading, Room, Whole
 from proxyd.frontends.http.recoding import PAUSE, TURN, Compressor
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.encoding import Decision
 from proxyd.relay.streams import CHUNK
 from proxyd.wire.contentcoding import Decoder, Encoder, decoder, encoder
 from proxyd.wire.httpfields import Unacceptable
+
+NOTHING = Whole(memoryview(b""))
 
 Later = Callable[[float, Callable[[], None]], Any]
 
@@ -280,6 +282,7 @@ class Making:
         self._compressor.guard.under_way -= 1
         self._source.leave(self)
         self._keeper.over(self, complete)
+        self._source = NOTHING  # a file is closed when nobody holds on to it
         self.body.finish(broken=not complete)
         self._leave_if_unread()
 

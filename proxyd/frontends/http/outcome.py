@@ -133,8 +133,8 @@ class HttpOutcome(HttpConnection):
             self._hedge = None
         if self.cached:
             self.note_cache(record)
-        if recoding is not None:
-            record.encoding = recoding.name
+        if self._coded:
+            record.encoding, self._coded = self._coded, ""
         if self._answer is not None:
             record.answer_fields = self._answer.said.fields
         if opening is not None:

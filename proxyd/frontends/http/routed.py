@@ -261,7 +261,7 @@ class RoutedSession(HttpFiles):
             words = Words(fields=(b"Location: " + place,))
             self.say(action.redirect.status, Reason.ANSWERED, "", instead=words)
         elif action.respond is not None:
-            self.say(action.respond.status, Reason.ANSWERED, "", instead=course.words)
+            self.respond(action.respond.status, course.words)
 
     def _words(self) -> Mapping[str, str]:
         """What the places in the fields stand for."""

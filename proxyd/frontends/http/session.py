@@ -467,7 +467,7 @@ class HttpSession(HttpRetries):
         self._down = Chunks() if answer.said.length == CHUNKED else None
         self._down_left = answer.said.length
         self._streaming = True
-        self._recoding = recoding
+        self._recoding, self._coded = recoding, recoding.name
         self._watch_progress()
         self.client.transport.registerProducer(recoding, True)
         self._feed(recoding, data)

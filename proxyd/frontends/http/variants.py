@@ -38,7 +38,7 @@ class Variants:
     ) -> Union[Stored, Making]:
         """What a request gets of this, which may still be made; ``later`` calls in another turn."""
         length = len(stored.body)
-        decision = _decided(compressor.spec, stored.status, stored.fields, length, request)
+        decision = decided(compressor.spec, stored.status, stored.fields, length, request)
         if decision is None:
             return stored
         if decision.recodes:
@@ -55,7 +55,7 @@ class Variants:
         self, fetch: Fetch, status: int, request: Request, compressor: Compressor, later: Later
     ) -> Optional[Making]:
         """What a request gets of an answer that comes, if something is made of that."""
-        decision = _decided(compressor.spec, status, fetch.settled, fetch.declared, request)
+        decision = decided(compressor.spec, status, fetch.settled, fetch.declared, request)
         if decision is None or not decision.recodes:
             return None
         makings = self.under_way.get(fetch) or Makings(self, fetch.body, fetch=fetch)
@@ -157,7 +157,7 @@ def as_it_is(
     """
     if compressor is None:
         return fields
-    decision = _decided(compressor.spec, status, fields, length, request)
+    decision = decided(compressor.spec, status, fields, length, request)
     if decision is None:
         return fields
     return (VARIES if decision.recodes else decision).fields(fields)
@@ -171,15 +171,21 @@ def takes_no_part(compressor: Compressor, stored: Stored, request: Request) -> b
     If-Range vouches for either, and only a strong ETag for what is stored (`proxyd.policy.encoding`).
     """
     length = len(stored.body)
-    decision = _decided(compressor.spec, stored.status, stored.fields, length, request)
+    decision = decided(compressor.spec, stored.status, stored.fields, length, request)
     if decision is None or not decision.encodes:
         return decision is not None and decision.decodes != ""
+    return by_date(request)
+
+
+def by_date(request: Request) -> bool:
+    """Whether what a client has a part of is told by a date, which is that of any coding."""
     return any(name == b"if-range" and value[-1:] != b'"' for name, value, _, _ in request.said.fields)
 
 
-def _decided(
+def decided(
     spec: CompressionSpec, status: int, fields: Sequence[Field], length: Optional[int], request: Request
 ) -> Optional[Decision]:
+    """What becomes of an answer to a request that is not one of a server's just now."""
     said = Said(1)
     said.fields, said.declared = list(fields), length
     return decide(spec, Answer(status, b"", said, 0), request)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any, Optional
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
-from proxyd.config.action import ActionSpec, EditSpec, RewriteSpec
+from proxyd.config.action import ActionSpec, EditSpec, RespondSpec, RewriteSpec
+from proxyd.config.bandwidth import Allowance, BandwidthSpec
+from proxyd.config.compression import CompressionSpec
 from proxyd.config.condition import ConditionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.listener import ListenerSpec
@@ -17,12 +20,15 @@ from proxyd.config.static import StaticSpec
 from proxyd.config.template import Template
 from proxyd.errors import Reason
 from proxyd.frontends.http.factory import HttpFactory
+from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.static import FRESH, SMALL, File
 from proxyd.policy.lists import Lists
 from proxyd.policy.routelimits import RouteLimits
+from proxyd.relay.bandwidth import TICK_SECONDS
 from tests.frontends.http.client2 import GET2, Http2Client
 from tests.frontends.http.front import HttpCase
+from tests.frontends.http.test_recoding import decoded, taken_apart
 from tests.frontends.http.test_static import SiteCase
 from tests.support.admission import admission
 from tests.support.peer import Ended
@@ -270,6 +276,106 @@ class Routed(FilesCase):
         self.serves(route)
         assert self.factory.routing is not None
         self.assertEqual(self.factory.routing.load(), ["root: /nowhere: No such file or directory"])
+        self.over()
+
+
+class Paced(FilesCase):
+    """A listener with a bandwidth."""
+
+    RATE, BURST = 100_000, 20_000
+
+    def paced(self, said: bytes, size: int, count: int = 1) -> bytes:
+        """What comes of so many such requests, no sooner than it may; their bodies have so many bytes."""
+        bandwidth = BandwidthSpec(outward=Allowance(self.RATE, self.BURST))
+        self.serves(bandwidth=bandwidth)
+        self.factory.compressor = self.compressor
+        self.notebook.requests.clear()
+        client, began = self.client(), self.clock.seconds()
+        for number in range(count):
+            client.send(said)
+            for _ in range(2000):
+                self.clock.advance(TICK_SECONDS)
+                self.network.flush()
+                seconds = self.clock.seconds() - began
+                self.assertLessEqual(
+                    client.count, self.BURST + self.RATE * seconds + self.RATE / 10 + 500 * count
+                )
+                if len(self.notebook.requests) > number:
+                    break
+        self.assertLess(abs(self.clock.seconds() - began - (size - self.BURST) / self.RATE), 0.3)
+        self.assertEqual(set(self.outcomes()), {(200, Reason.ANSWERED)})
+        received = client.received
+        client.close()
+        self.network.flush()
+        assert self.factory.pacing is not None
+        self.clock.pump([TICK_SECONDS] * 100)
+        self.assertEqual(len(self.factory.pacing.wheel), 0)
+        self.over()
+        return received
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.compressor: Optional[Compressor] = None
+
+    def test_large(self) -> None:
+        """A large file comes as fast as it may, and hardly slower."""
+        self.assertTrue(self.paced(self.ask(b"/large.bin"), len(LARGE)).endswith(LARGE))
+
+    def test_small(self) -> None:
+        """Many small ones are as slow together as a large one."""
+        self.write("small.bin", LARGE[:5000], AT)
+        received = self.paced(self.ask(b"/small.bin"), 300_000, 60)
+        self.assertEqual(received.count(LARGE[:5000]), 60)
+
+    def test_compressed(self) -> None:
+        """What is compressed on the way is as fast as what of it leaves may be."""
+        text = LARGE.hex().encode()
+        self.write("large.txt", text, AT)
+        spec = CompressionSpec(("gzip",), max_cpu=100)
+        self.compressor = Compressor(spec, self.clock.seconds, lambda: 0.0, lambda: 0.0)
+        size = len(zlib.compress(text, 1))
+        received = self.paced(self.ask(b"/large.txt", b"Accept-Encoding: gzip"), size)
+        self.assertEqual(decoded("gzip", taken_apart(received)[1]), text)
+
+
+class Responds(FilesCase):
+    """A long text of the configuration."""
+
+    def responds(self, text: str, **listener: Any) -> None:
+        action = ActionSpec(respond=RespondSpec(200, text))
+        self.serves(RouteSpec("r", ("front",), action=action), **listener)
+
+    def test_much(self) -> None:
+        """A long text comes as the client takes it, and no more of it is held; then the next request."""
+        text = "".join(f"line {number}\n" for number in range(60_000))
+        self.responds(text)
+        client = self.client()
+        client.stop_reading()
+        client.send(self.ask(b"/") + self.ask(b"/").replace(b"GET", b"HEAD"))
+        self.network.flush()
+        self.assertEqual(self.outcomes(), [])
+        client.read_again()
+        for _ in range(3):
+            self.clock.advance(0)
+            self.network.flush()
+        head, _, rest = client.received.partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Length: %d\r\n" % (len(text) + 1), head + b"\r\n")
+        self.assertTrue(rest.startswith(text.encode() + b"\nHTTP/1.1 200 OK\r\n"))
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
+        before = len(client.received)
+        self.say(client, self.ask(b"/").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        self.assertIn(b"Connection: close\r\n", client.received[before:])
+        self.assertTrue(client.received.endswith(b"line 59999\n\n"))
+        self.over()
+
+    def test_who_does_not_read(self) -> None:
+        """Who takes nothing of it is cut after idle_timeout."""
+        self.responds("x" * 400_000, idle_timeout=10.0)
+        client = self.client()
+        client.stop_reading()
+        client.send(self.ask(b"/"))
+        self.pass_time(30)
+        self.assertEqual(self.outcomes(), [(200, Reason.CLIENT_STALLED)])
         self.over()
 
 
