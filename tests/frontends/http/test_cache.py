@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.cache import PASSED, PASSED_FOR, WORDS, Cache
+from proxyd.policy import cachestore
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
@@ -87,6 +88,25 @@ class Caches(Case):
             count = purge()
             self.assertEqual((len(self.cache.store), self.cache.purged), (2 - count, count))
             self.assertEqual([fetch.outdated for fetch in fetches], outdated)
+
+    def test_purged_in_turns(self) -> None:
+        """Many answers go in several turns; none is found meanwhile, and what is stored then stays."""
+        self.patch(cachestore, "PURGED_IN_A_STEP", 2)
+        for number in range(5):
+            self.store(b"http://a/%d" % number, b"Cache-Tag: t")
+        self.assertEqual((self.cache.purge_tag(b"t"), self.cache.purge_prefix(b"http://a/")), (2, 2))
+        self.assertTrue(self.cache.snapshot().purging)
+        self.store(b"http://a/1", b"Cache-Tag: t")
+        found = [self.cache.store.find(b"http://a/%d" % number, b"w", []) for number in range(5)]
+        self.assertEqual([each is not None for each in found], [False, True, False, False, False])
+        for _ in range(10):
+            self.clock.advance(0)
+        self.assertEqual((len(self.cache.store), self.cache.purged, self.cache.purging), (1, 5, False))
+        self.cache.purge_prefix(b"http://b/")
+        self.assertFalse(self.cache.purging)
+        self.cache.purge_tag(b"t")
+        self.cache.close()
+        self.clock.advance(0)
 
     def test_closed(self) -> None:
         """What is being fetched is not waited for."""
