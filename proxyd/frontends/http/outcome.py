@@ -79,7 +79,10 @@ class HttpOutcome(HttpConnection):
 
     def not_recoded(self, wrong: Unacceptable) -> None:
         """The server has sent what it is not."""
-        self._give_up(Reason.ANSWER_MALFORMED, str(wrong))
+        if self._recoding is not None and not self._recoding.begun:
+            self.fail(Reason.ANSWER_MALFORMED, str(wrong))
+        else:
+            self._give_up(Reason.ANSWER_MALFORMED, str(wrong))
 
     def conclude(self, reason: Reason, detail: str) -> None:
         """The request is over: tell of it, and be ready for another."""

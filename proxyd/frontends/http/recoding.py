@@ -157,6 +157,11 @@ class Recoding:
         self.over = False
 
     @property
+    def begun(self) -> bool:
+        """Whether the client has got some of the answer, be it its head."""
+        return not self._head
+
+    @property
     def complete(self) -> bool:
         """Whether the server has said all of it."""
         return self._end is not None

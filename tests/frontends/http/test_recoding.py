@@ -433,17 +433,20 @@ class Decoded(RecodingCase):
         self.over()
 
     def test_not_complete(self) -> None:
-        """So does what lacks its end, though the server says that it is whole."""
-        self.listen()
-        client = self.asks(b"")
-        body = coded("gzip", TEXT)[:-9]
-        self.say(
-            self.server, HTML + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
-        self.moment()
-        self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_MALFORMED)])
-        self.assertIsNot(client.ended, Ended.NOT)
-        self.over()
+        """So does what lacks its end, though it is said to be whole; where none has left it is 502."""
+        for parts, status in ((1, 502), (2, 200)):
+            self.listen()
+            client = self.asks(b"")
+            body = coded("gzip", TEXT)[:-9]
+            head = HTML + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+            said = head + body
+            for part in range(parts):
+                self.say(self.server, said[len(said) * part // parts : len(said) * (part + 1) // parts])
+                self.moment()
+            self.assertEqual(self.outcomes()[-1], (status, Reason.ANSWER_MALFORMED))
+            self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 %d " % status))
+            self.assertEqual(client.ended is Ended.NOT, status == 502)
+            self.over()
 
     def test_server_that_leaves(self) -> None:
         """A server may leave when it has said all, while the client still takes it."""
