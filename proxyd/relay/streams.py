@@ -32,6 +32,8 @@ from proxyd.wire import tcpinfo
 # that user space holds at most 64 KiB in each direction.
 CHUNK = 32 * 1024
 
+MOST_FIRST = 48 * 1024  # bytes that go before a portion of a stream
+
 # What socket.socket adds in Python to the type beneath it costs a connection some 2 us.
 Socket: Any = socket.SocketType
 
@@ -99,9 +101,12 @@ def send_portion(source: Any, sink: Any, count: int, first: Sequence[Any] = ()) 
     """
     Let the next ``count`` bytes of a stream go straight to another one, if both are of a kind that can.
 
-    The protocol of the source is the producer of the sink; its ``portion_sent`` is called behind them.  What
-    is ``first`` (at most 48 KiB, in pieces) leaves before them, or is the caller's if they cannot.
+    The protocol of the source is the producer of the sink; its ``portion_sent`` is called behind them, with
+    whether more was received with them, which it is given next.  What is ``first`` (in pieces) leaves before
+    them, or is the caller's if they cannot, or if it is more than `MOST_FIRST`.
     """
+    if sum(map(len, first)) > MOST_FIRST:
+        return False  # there must be room behind it, where what follows is received
     if isinstance(source, ProtocolWrapper) or isinstance(sink, ProtocolWrapper):
         return False  # as in `pump`
     if not (hasattr(source, "send_portion") and hasattr(sink, "send_portion") and source.can_be_spliced()):

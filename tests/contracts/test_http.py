@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.compression import CompressionSpec
+from proxyd.config.http import HttpSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
 from proxyd.errors import Reason
@@ -87,8 +88,13 @@ class HttpContract(AsyncCase):
         self.notebook = Notebook()
         spec = PoolSpec("web", (ServerSpec("a", TcpAddress("10.0.0.1", 80)),))
         self.pool = Pool(spec, RoundRobin(lambda: 0.0))
-        self.factory = HttpFactory(
-            ListenerSpec("front", (), "web", protocol="http"),
+        self.factory = self.listen(ListenerSpec("front", (), "web", protocol="http"))
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
+
+    def listen(self, spec: ListenerSpec) -> HttpFactory:
+        """A listener before the server."""
+        return HttpFactory(
+            spec,
             {"web": self.pool},
             self.datapath,
             self.wheel,
@@ -97,7 +103,6 @@ class HttpContract(AsyncCase):
             [self.notebook],
             admission(),
         )
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
 
     async def close(self) -> None:
         """Let everything go; nothing may be left."""
@@ -181,6 +186,36 @@ class HttpContract(AsyncCase):
         got = await self.world.until(client.receives(len(head) + len(body)))
         self.assertEqual(got[len(head) :], body)
         self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
+        client.close()
+
+    async def test_long_head(self) -> None:
+        """So does one whose head alone is longer than what is read at once."""
+        http = HttpSpec(max_header=64 * 1024)
+        self.factory = self.listen(ListenerSpec("front", (), "web", protocol="http", http=http))
+        client = await self.client()
+        client.send(ASKING)
+        server = await self.server()
+        field = b"X-Long: %s\r\n" % (b"~" * 1000)
+        body = b"".join(b"%07d\n" % number for number in range(20_000))
+        server.send(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n" % (field * 40, len(body)) + body)
+        self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
+        while not client.received.endswith(body[-8:]):
+            await self.world.moment()
+        head, _, got = client.received.partition(b"\r\n\r\n")
+        self.assertEqual((head.count(b"X-Long: ~~~"), got), (40, body))
+        client.close()
+
+    async def test_more_than_was_asked(self) -> None:
+        """A byte behind a large body is no part of the next answer, not even for who has asked already."""
+        client = await self.client()
+        client.send(ASKING + ASKING)
+        server = await self.server()
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(95_000))
+        await self.world.until(client.receives(95_000))
+        server.send(bytes(5000) + b"!")
+        while len(self.datapath.peers) < 2:
+            self.assertEqual(server.received.count(b"GET / "), 1)
+            await self.world.moment()
         client.close()
 
     async def test_bulk_compressed(self) -> None:
@@ -307,6 +342,20 @@ class LaneHttp(HttpContract):
     """On the lane, with small buffers in the kernel."""
 
     make_world = LaneWorld
+
+    async def test_tcp_info(self) -> None:
+        """What the kernel knew of a client is in its record when it was closed for its silence, too."""
+        http = HttpSpec(keepalive_timeout=0.1)
+        self.factory = self.listen(
+            ListenerSpec("front", (), "web", protocol="http", http=http, tcp_info=True)
+        )
+        client = await self.client()
+        client.send(ASKING)
+        (await self.server()).send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await self.world.until(client.sees_end())
+        (record,) = self.notebook.records
+        self.assertIs(record.reason, Reason.IDLE_TIMEOUT)
+        self.assertIsNotNone(record.client_tcp)
 
 
 class SpliceHttp(HttpContract):

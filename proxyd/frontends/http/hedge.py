@@ -188,5 +188,5 @@ class Hedge:
     def server_shook_hands(self) -> None:
         """TLS is a part of the dial."""
 
-    def download_sent(self) -> None:
+    def download_sent(self, more: bool) -> None:
         """Nothing is under way before the session has taken it over."""

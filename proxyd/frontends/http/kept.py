@@ -159,7 +159,7 @@ class Kept:
         side.transport = None
         side.pair = None
 
-    def download_sent(self) -> None:
+    def download_sent(self, more: bool) -> None:
         """Nothing is under way on a connection that is kept."""
 
     def _forget(self, upstream: Any) -> None:

@@ -385,6 +385,8 @@ class HttpOutcome(HttpConnection):
         client.transport.unregisterProducer()
         if complete and not client.held:
             self.parting = True  # and cut at the next look, which is armed, should it not take what is left
+            if self.http.notes_tcp:
+                self._note_tcp()  # outside the loop its socket is closed when we are told of that
             if leave(client.transport):
                 client.connectionLost(_LEFT)  # in place of a wait to be told so
             else:

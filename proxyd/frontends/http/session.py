@@ -489,10 +489,10 @@ class HttpSession(HttpRetries):
             self._down_left -= len(found)
             recoding.feed(found, not self._down_left, (), len(found) == len(data))
 
-    def download_sent(self) -> None:
-        """The datapath has moved the rest of the body to the client."""
+    def download_sent(self, more: bool) -> None:
+        """The datapath has moved the rest of the body to the client; ``more`` has come than was asked for."""
         self._down_left = 0
-        self._answered(True)
+        self._answered(not more)
 
     def _switch(self, answer: Answer, rest: bytes) -> None:
         """The server goes on with another protocol, if it was asked to: from now on it is a tunnel."""

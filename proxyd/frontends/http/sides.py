@@ -36,8 +36,8 @@ class HttpServer(ProxyServer):
         else:
             peer.transport.write(data)  # it has become a tunnel
 
-    def portion_sent(self) -> None:
-        """The rest of a body has left."""
+    def portion_sent(self, more: bool) -> None:
+        """The rest of a body has left; ``more`` begins the next request."""
         self.pair.upload_sent()
 
     def resumeProducing(self) -> None:
@@ -150,9 +150,9 @@ class Upstream(ProxyClient):
         else:
             peer.transport.write(data)
 
-    def portion_sent(self) -> None:
-        """The rest of a body has left."""
-        self.pair.download_sent()
+    def portion_sent(self, more: bool) -> None:
+        """The rest of a body has left; nobody has asked for ``more``."""
+        self.pair.download_sent(more)
 
     def pace(self, meter: Optional[Meter]) -> None:
         """Send no faster than this from now on."""

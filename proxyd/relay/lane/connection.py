@@ -332,7 +332,7 @@ class LaneConnection(ConnectedSocket):
         """
         The same of the next ``count`` bytes alone, behind ``first``.
 
-        The protocol's ``portion_sent`` is called when they have left.
+        Its protocol's ``portion_sent`` is called when they have left (`proxyd.relay.streams.send_portion`).
         """
         self._portion = Portion(self, peer, count, first)
         self._glance = True

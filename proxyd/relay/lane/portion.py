@@ -152,7 +152,7 @@ class Portion:
         source, sink = self._source, self._sink
         source._portion = None
         sink._end_splice()
-        source.protocol.portion_sent()
+        source.protocol.portion_sent(bool(self._behind))
         if self._behind and source.connected:
             source.protocol.dataReceived(self._behind)
         if source.connected and source._reading and not drained:

@@ -35,8 +35,8 @@ class Listening(Pair):
     def upload_sent(self) -> None:
         self.heard.append("up")
 
-    def download_sent(self) -> None:
-        self.heard.append("down")
+    def download_sent(self, more: bool) -> None:
+        self.heard.append(("down", more))
 
 
 class Sides(Case):
@@ -47,7 +47,7 @@ class Sides(Case):
         pair = Listening()
         side = HttpTLSServer(pair)
         side.dataReceived(b"abc")
-        side.portion_sent()
+        side.portion_sent(True)
         side.handshakeCompleted()
         self.assertEqual((pair.heard, side.received), ([b"abc", "up", "hands"], 3))
         self.assertTrue(IHandshakeListener.providedBy(side) and IHalfCloseableProtocol.providedBy(side))
@@ -61,7 +61,7 @@ class Sides(Case):
         side.dataReceived(b"abc")
         side.pair = other
         side.dataReceived(b"de")
-        side.portion_sent()
+        side.portion_sent(True)
         self.assertEqual(
-            (pair.heard, other.heard, side.received), ([(side, b"abc")], [(side, b"de"), "down"], 5)
+            (pair.heard, other.heard, side.received), ([(side, b"abc")], [(side, b"de"), ("down", True)], 5)
         )

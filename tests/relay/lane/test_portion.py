@@ -32,6 +32,7 @@ class End:
         self.got = b""
         self.pieces: list[int] = []  # bytes that it was given at once
         self.sent = 0  # portions
+        self.more: list[bool] = []  # what was told of them
         self.told: list[str] = []
 
     def makeConnection(self, transport: Any) -> None:
@@ -45,9 +46,10 @@ class End:
         self.got += data
         self.pieces.append(len(data))
 
-    def portion_sent(self) -> None:
+    def portion_sent(self, more: bool) -> None:
         """The portion has gone."""
         self.sent += 1
+        self.more.append(more)
 
     def readConnectionLost(self) -> None:
         self.told.append("finished")
@@ -99,6 +101,7 @@ class Portions(AsyncCase):
         await self.connect(LaneWorld(real_reactor))
         await self.sends(10, b"behind")
         self.assertEqual((self.source.got, self.source.sent, self.source.received), (b"behind", 1, 16))
+        self.assertEqual(self.source.more, [True])
 
     async def test_bulk(self) -> None:
         """So it is with much, which is spliced."""
