@@ -76,7 +76,7 @@ class Periodic:
     def soon(self, interval: float) -> None:
         """Change the interval, and have the next run within ``jitter`` of it, unless one is under way."""
         self.pace(interval)
-        if self._loop.running and (self._under_way is None or self._under_way.called):
+        if self._loop.running and self._loop.call is not None:  # while one is under way, none is to come
             self._loop.stop()
             self.start()
 

@@ -84,6 +84,22 @@ class Rhythm(PeriodicCase):
         periodic.soon(4)
         self.assertFalse(periodic.running)
 
+    def test_soon_from_within(self) -> None:
+        """Asked for by what comes of a run, it is no second rhythm."""
+        waiting: list[Deferred[None]] = []
+
+        def work() -> Deferred[None]:
+            self.note()
+            waiting.append(Deferred())
+            return waiting[-1].addCallback(lambda _: periodic.soon(10))
+
+        periodic = self.start(work)
+        self.pass_time(1)
+        for beats in range(2, 6):
+            waiting[-1].callback(None)
+            self.pass_time(10)
+            self.assertEqual(len(self.runs), beats)
+
     def test_gaps(self) -> None:
         """Between two later runs pass 8 to 12 s, never twice the same for long, and 100 s hold 10 runs."""
         self.start(self.note, random=Dice(5).random)
