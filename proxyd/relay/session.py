@@ -162,7 +162,10 @@ class Session(Reaching):
             else:
                 waiting = story.send(result)
         except StopIteration:
-            self._story = None
+            if (
+                self._story is story
+            ):  # or it has ended by beginning another, as that which hears a request may
+                self._story = None
         else:
             self._waiting = waiting
             waiting.addBoth(self._go_on)

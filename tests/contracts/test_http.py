@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from ipaddress import ip_network
 from random import Random
 from typing import Any, Callable
 
@@ -16,6 +17,7 @@ from proxyd.config.compression import CompressionSpec
 from proxyd.config.http import HttpSpec
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.pool import PoolSpec, ServerSpec
+from proxyd.config.proxyprotocol import ProxyIn
 from proxyd.errors import Reason
 from proxyd.frontends.http.factory import HttpFactory
 from proxyd.frontends.http.recoding import Compressor
@@ -46,11 +48,14 @@ class WorldDatapath:
     def __init__(self, world: World) -> None:
         self.world = world
         self.peers: list[Peer] = []
+        self.turns = 0  # that it takes
 
     def dial(
         self, address: Any, side: Any, tcp: Any = None, client: str = "", tls: Any = None
     ) -> Deferred[None]:
         async def connect() -> None:
+            if self.turns:
+                await self.world.turns(self.turns)
             self.peers.append(await self.world.connect(side))
             side.transport.bufferSize = CHUNK
 
@@ -169,6 +174,18 @@ class HttpContract(AsyncCase):
             got = await self.world.until(client.receives(len(expected)))
             self.assertEqual(got, expected)
         self.assertEqual(len(self.datapath.peers), 1)
+        client.close()
+
+    async def test_behind_a_balancer(self) -> None:
+        """A request that comes with its PROXY header waits for its server like any other."""
+        self.datapath.turns = 3
+        senders = ProxyIn((ip_network("10.9.9.9/32"),))
+        self.factory = self.listen(ListenerSpec("front", (), "web", protocol="http", proxy_protocol=senders))
+        client = await self.client()
+        client.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n" + ASKING)
+        server = await self.server(b"X-Forwarded-For: 192.0.2.7\r\n")
+        server.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.assertEqual(await self.told(), [(204, Reason.ANSWERED)])
         client.close()
 
     async def test_bulk_down(self) -> None:

@@ -199,6 +199,14 @@ class Ends(HttpCase):
         self.assertEqual((record.client, record.via), ("192.0.2.7:4711", "10.9.9.9:4711"))
         self.over()
 
+    def test_behind_a_balancer_to_nobody(self) -> None:
+        """A request that has come with its PROXY header is answered also where its server is waited for."""
+        self.listen(3, proxy_protocol=ProxyIn((ip_network("10.9.9.9/32"),)), pool={"retries": 0})
+        client = self.client(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n" + GET)
+        self.pass_time(6)
+        self.assertTrue(self.heard(client).startswith(b"HTTP/1.1 504 "))
+        self.over()
+
     def test_wrong_proxy_header(self) -> None:
         """A connection that must begin with a PROXY header, and does not, is closed."""
         self.listen(proxy_protocol=ProxyIn((ip_network("10.9.9.9/32"),)))
