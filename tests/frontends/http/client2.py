@@ -62,16 +62,21 @@ class Http2Client:
         self.hear()
 
     def hear(self) -> None:
-        """Read what has come."""
-        while True:
-            self.case.network.flush()
-            self.case.clock.advance(0)
-            for event in self.h2.receive_data(self.case.heard(self.peer)):
-                self._note(event)
-            data = self.h2.data_to_send()
-            if not data or self.peer.closed:
-                return
-            self.case.say(self.peer, data)
+        """Read what has come, until nothing does."""
+        while self.hear_once():
+            pass
+
+    def hear_once(self) -> bool:
+        """Read what has come, and say what is due; whether that was anything."""
+        self.case.network.flush()
+        self.case.clock.advance(0)
+        for event in self.h2.receive_data(self.case.heard(self.peer)):
+            self._note(event)
+        data = self.h2.data_to_send()
+        if not data or self.peer.closed:
+            return False
+        self.case.say(self.peer, data)
+        return True
 
     def _note(self, event: Any) -> None:
         if isinstance(event, ResponseReceived):

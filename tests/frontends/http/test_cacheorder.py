@@ -45,7 +45,7 @@ def heard(said: bytes) -> tuple[bool, str, bytes, bytes]:
     found = _CODING.search(head + b"\r\n")
     coding = found.group(1).decode() if found is not None else ""
     if b"transfer-encoding: chunked" in head.lower():
-        if not body.endswith(b"\r\n0\r\n\r\n"):
+        if not said.endswith(b"\r\n0\r\n\r\n"):
             return False, coding, head, b""
         return True, coding, head, taken_apart(said)[1]
     length = _LENGTH.search(head + b"\r\n")
