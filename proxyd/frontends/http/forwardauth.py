@@ -71,7 +71,7 @@ class Forward:
         self._asking -= 1
         if isinstance(verdict, Failure) and not verdict.check(Refused):
             why = [verdict, *getattr(verdict.value, "reasons", ())][-1].value
-            raise Refused(Reason.AUTH_FAILED, f"{self._spec.url}: {why or type(why).__name__}")
+            raise Refused(Reason.AUTH_FAILED, f"{self._spec.url}: {str(why) or type(why).__name__}")
         return verdict
 
     async def _ask(self, asked: Asked, client: str) -> Verdict:

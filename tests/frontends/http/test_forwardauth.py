@@ -184,6 +184,24 @@ class ForwardTests(AsyncCase):
             "http://127.0.0.1:1/: Connection was refused", await self.refused(gone.judge(asked(), ""))
         )
 
+    async def test_wordless(self) -> None:
+        """A fault without words is told by its name."""
+
+        class Wordless(Exception):
+            pass
+
+        @implementer(IHostnameResolver)
+        class Broken:
+            def resolveHostName(  # type: ignore[override]
+                self, *_: Any, **__: Any
+            ) -> Any:
+                raise Wordless
+
+        before = the_reactor().installNameResolver(Broken())
+        self.addCleanup(the_reactor().installNameResolver, before)
+        forward = Forward(ForwardSpec("http://auth.example/"), the_reactor())
+        self.assertEqual(await self.refused(forward.judge(asked(), "")), "http://auth.example/: Wordless")
+
     async def test_bound(self) -> None:
         """So many questions are open at a time; who leaves takes his back."""
         forward, _ = self.service(lambda request: NOT_DONE_YET, timeout=30.0)
