@@ -73,6 +73,15 @@ class Haproxy(Before):
                 await self.told(client)
                 self.assertTrue(self.newest.data.startswith(b"GET / HTTP/1.1\r\n"))
 
+    async def test_requests(self) -> None:
+        """A listener of requests hears the header, too, which comes in one segment with the first of them."""
+        await self.serve(f"protocol = http\n{TRUSTING}")
+        for mode in ("tcp", "http"):
+            front = self.from_haproxy("send-proxy", f"mode {mode}", name=f"requests-{mode}")
+            client = await self.fetch("--interface", "127.0.0.99", f"http://{front}/")
+            self.assertIn(b"X-Forwarded-For: 127.0.0.99\r\n", self.newest.data)
+            self.assertEqual((await self.daemon.records(self.fetched))[-1]["client"], client)
+
     async def test_passed_on(self) -> None:
         """A server that wants a header gets the addresses and the id that HAProxy has told."""
         await self.serve(pool=EVERYTHING)

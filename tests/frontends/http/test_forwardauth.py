@@ -192,9 +192,7 @@ class ForwardTests(AsyncCase):
 
         @implementer(IHostnameResolver)
         class Broken:
-            def resolveHostName(  # type: ignore[override]
-                self, *_: Any, **__: Any
-            ) -> Any:
+            def resolveHostName(self, *_: Any, **__: Any) -> Any:
                 raise Wordless
 
         before = the_reactor().installNameResolver(Broken())
