@@ -205,6 +205,29 @@ class HttpContract(AsyncCase):
         self.assertEqual(await self.told(), [(200, Reason.ANSWERED)])
         client.close()
 
+    async def test_taken_by_nobody(self) -> None:
+        """A client that takes no more of a large answer is to blame for its end, wherever that waits."""
+        self.factory = self.listen(ListenerSpec("front", (), "web", protocol="http", idle_timeout=0.2))
+        client = await self.client()
+        client.send(ASKING)
+        server = await self.server()
+        client.stop_reading()
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % PLENTY + bytes(PLENTY))
+        self.assertEqual(await self.told(), [(200, Reason.CLIENT_STALLED)])
+        client.read_again()
+
+    async def test_sent_to_nobody(self) -> None:
+        """So is a server that takes no more of a large body."""
+        self.factory = self.listen(ListenerSpec("front", (), "web", protocol="http", idle_timeout=0.2))
+        client = await self.client()
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % PLENTY)
+        server = await self.server()
+        server.stop_reading()
+        client.send(bytes(PLENTY))
+        ((_, reason),) = await self.told()
+        self.assertIs(reason, Reason.SERVER_STALLED)
+        server.read_again()
+
     async def test_long_head(self) -> None:
         """So does one whose head alone is longer than what is read at once."""
         http = HttpSpec(max_header=64 * 1024)

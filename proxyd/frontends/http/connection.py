@@ -29,7 +29,7 @@ from proxyd.relay.admission import client_of
 from proxyd.relay.bandwidth import Paced, Pacing
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, ProxyClient, ProxyServer, Side
 from proxyd.relay.session import Session
-from proxyd.relay.streams import address_text, buffered, ssl_connection, taken, unsent
+from proxyd.relay.streams import address_text, ssl_connection, taken, unsent
 from proxyd.wire.chunked import Chunks
 from proxyd.wire.http1 import Answer, Memory, Request
 from proxyd.wire.http2 import FIRST_LINE, H2
@@ -472,9 +472,9 @@ class HttpConnection(Session):
 
     def _end_silence(self, detail: str) -> None:
         """Nothing moves any more: to blame is who does not take what it was sent, or sends no more."""
-        unsent_to_client = buffered(self.client.transport)
+        unsent_to_client = unsent(self.client.transport)
         if self._answer is None and self._up_left and not unsent_to_client:
-            stalled = self.server.connected and buffered(self.server.transport) > 0
+            stalled = self.server.connected and unsent(self.server.transport) > 0
             if not stalled:
                 self.reason, self.detail = Reason.REQUEST_TIMEOUT, detail
                 self.say(408, Reason.REQUEST_TIMEOUT, detail, closes=True)
