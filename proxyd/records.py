@@ -11,6 +11,8 @@ from typing import Mapping, Optional, Sequence
 
 from proxyd.errors import Reason
 
+_VERSIONS = ("1.0", "1.1")
+
 
 class Record:
     """
@@ -247,4 +249,4 @@ class RequestRecord:
     @property
     def version(self) -> str:
         """Which HTTP it came by."""
-        return "2.0" if self.http2 else f"1.{self.minor}"
+        return "2.0" if self.http2 else _VERSIONS[self.minor]

@@ -6,7 +6,7 @@ The families of the metrics, and the commands of the admin socket.
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Protocol
+from typing import Callable, Iterator, Optional, Protocol, Union
 
 from attrs import asdict
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from proxyd.config.options import unknown
 from proxyd.errors import Malformed
 from proxyd.ops.command import NOBODY_KNOWN, Answer, Caller, Command, Declined, Given, Parameter, Steered
-from proxyd.snapshots import CacheSnapshot, Snapshot
+from proxyd.snapshots import CacheSnapshot, DiskSnapshot, Snapshot
 
 URL, PREFIX, TAG = "url", "prefix", "tag"
 
@@ -39,70 +39,55 @@ class Purgeable(Protocol):
         """The same of all URLs that begin so."""
 
 
+_Kind = Union[type[CounterMetricFamily], type[GaugeMetricFamily]]
+
+_COUNT, _NOW = CounterMetricFamily, GaugeMetricFamily
+
+# What there is of each cache: its kind, its name, what it is, and where that stands.
+_OF_EACH: tuple[tuple[_Kind, str, str, Callable[[CacheSnapshot], int]], ...] = (
+    (_COUNT, "saved_bytes", "Bytes of bodies that were sent without asking a server.", lambda of: of.saved),
+    (_COUNT, "evicted", "Answers that had to make room for others.", lambda of: of.evicted),
+    (_COUNT, "purged", "Answers that were thrown away by the operator.", lambda of: of.purged),
+    (_NOW, "entries", "Answers that are stored.", lambda of: of.entries),
+    (_NOW, "used_bytes", "Memory that they use.", lambda of: of.used),
+    (_NOW, "size_bytes", "Memory that they may use.", lambda of: of.size),
+)
+
+# The same of the disk, of those that have one.
+_OF_DISKS: tuple[tuple[_Kind, str, str, Callable[[DiskSnapshot], int]], ...] = (
+    (_NOW, "entries", "Answers that are stored on the disk.", lambda of: of.entries),
+    (_NOW, "used_bytes", "Disk that they use.", lambda of: of.used),
+    (_NOW, "size_bytes", "Disk that they may use.", lambda of: of.size),
+    (_NOW, "index_used_bytes", "Memory that is used to know what is on the disk.", lambda of: of.index),
+    (_NOW, "index_size_bytes", "Memory that may be used for that.", lambda of: of.index_size),
+    (_COUNT, "evicted", "Answers on the disk that had to make room for others.", lambda of: of.evicted),
+    (_COUNT, "purged", "Answers on the disk that were found to be purged.", lambda of: of.purged),
+    (_COUNT, "skipped", "Answers that were not written to the disk, which was busy.", lambda of: of.skipped),
+)
+
+
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     """The metrics of caches, where there are some."""
     if not snapshot.caches:
         return
-    label = ("cache",)
     requests = CounterMetricFamily(
         "proxyd_cache_requests", "Requests, by what they had of the cache.", labels=("cache", "result")
     )
-    saved = CounterMetricFamily(
-        "proxyd_cache_saved_bytes", "Bytes of bodies that were sent without asking a server.", labels=label
-    )
-    evicted = CounterMetricFamily(
-        "proxyd_cache_evicted", "Answers that had to make room for others.", labels=label
-    )
-    purged = CounterMetricFamily(
-        "proxyd_cache_purged", "Answers that were thrown away by the operator.", labels=label
-    )
-    entries = GaugeMetricFamily("proxyd_cache_entries", "Answers that are stored.", labels=label)
-    used = GaugeMetricFamily("proxyd_cache_used_bytes", "Memory that they use.", labels=label)
-    size = GaugeMetricFamily("proxyd_cache_size_bytes", "Memory that they may use.", labels=label)
-    disk_entries = GaugeMetricFamily(
-        "proxyd_cache_disk_entries", "Answers that are stored on the disk.", labels=label
-    )
-    disk_used = GaugeMetricFamily("proxyd_cache_disk_used_bytes", "Disk that they use.", labels=label)
-    disk_size = GaugeMetricFamily("proxyd_cache_disk_size_bytes", "Disk that they may use.", labels=label)
-    index_used = GaugeMetricFamily(
-        "proxyd_cache_disk_index_used_bytes", "Memory that is used to know what is on the disk.", labels=label
-    )
-    index_size = GaugeMetricFamily(
-        "proxyd_cache_disk_index_size_bytes", "Memory that may be used for that.", labels=label
-    )
-    disk_evicted = CounterMetricFamily(
-        "proxyd_cache_disk_evicted", "Answers on the disk that had to make room for others.", labels=label
-    )
-    disk_purged = CounterMetricFamily(
-        "proxyd_cache_disk_purged", "Answers on the disk that were found to be purged.", labels=label
-    )
-    disk_skipped = CounterMetricFamily(
-        "proxyd_cache_disk_skipped",
-        "Answers that were not written to the disk, which was busy.",
-        labels=label,
-    )
     for cache in snapshot.caches:
-        name = (cache.name,)
-        disk = cache.disk
-        if disk is not None:
-            disk_entries.add_metric(name, disk.entries)
-            disk_used.add_metric(name, disk.used)
-            disk_size.add_metric(name, disk.size)
-            index_used.add_metric(name, disk.index)
-            index_size.add_metric(name, disk.index_size)
-            disk_evicted.add_metric(name, disk.evicted)
-            disk_purged.add_metric(name, disk.purged)
-            disk_skipped.add_metric(name, disk.skipped)
         for result, count in cache.requests:
             requests.add_metric((cache.name, result), count)
-        saved.add_metric(name, cache.saved)
-        evicted.add_metric(name, cache.evicted)
-        purged.add_metric(name, cache.purged)
-        entries.add_metric(name, cache.entries)
-        used.add_metric(name, cache.used)
-        size.add_metric(name, cache.size)
-    yield from (requests, saved, evicted, purged, entries, used, size, disk_entries, disk_used, disk_size)
-    yield from (index_used, index_size, disk_evicted, disk_purged, disk_skipped)
+    yield requests
+    for kind, name, text, value in _OF_EACH:
+        family = kind(f"proxyd_cache_{name}", text, labels=("cache",))
+        for cache in snapshot.caches:
+            family.add_metric((cache.name,), value(cache))
+        yield family
+    for kind, name, text, of_disk in _OF_DISKS:
+        family = kind(f"proxyd_cache_disk_{name}", text, labels=("cache",))
+        for cache in snapshot.caches:
+            if cache.disk is not None:
+                family.add_metric((cache.name,), of_disk(cache.disk))
+        yield family
 
 
 def _list(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:

@@ -45,8 +45,6 @@ _ending = {reason.code: f" reason={reason.code} fault={reason.fault.value}" for 
 
 _plain = re.compile(rb"[!#-<>-\[\]-~]{2,500}").fullmatch  # as in `proxyd.ops.words`; one byte could be a dash
 
-_VERSIONS = ("1.0", "1.1")
-
 _NO_TLS = " tls=- sni=- alpn=- cn=-"
 
 _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
@@ -59,7 +57,7 @@ def text_line(record: RequestRecord) -> str:
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
         f"{_asked(record.method, record.host)}"
         f" target={target.decode('ascii') if _plain(target) else _said(target)}"
-        f" version={'2.0' if record.http2 else _VERSIONS[record.minor]} status={record.status}"
+        f" version={record.version} status={record.status}"
         f"{_way(record.pool, record.server, record.server_address, record.via, record.route, record.user)}"
         f" id={word(record.unique_id) if record.unique_id else '-'}"
         f"{_tls(record) if record.tls or record.sni else _NO_TLS} cache={record.cache or '-'}"

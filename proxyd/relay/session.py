@@ -162,9 +162,8 @@ class Session(Reaching):
             else:
                 waiting = story.send(result)
         except StopIteration:
-            if (
-                self._story is story
-            ):  # or it has ended by beginning another, as that which hears a request may
+            # It may have ended by beginning another, as that which hears a request does.
+            if self._story is story:
                 self._story = None
         else:
             self._waiting = waiting

@@ -18,7 +18,7 @@ MOST_LATE = 0.05  # seconds; what is later than that has no turn of its own, or 
 SPARE = 64  # calls that were cancelled and stay until their time, beside as many as there are others
 
 
-class Call:
+class SpacedCall:
     """One call that is to come, as far as Twisted's `LoopingCall` and we need it."""
 
     __slots__ = ("_spaced", "arguments", "at", "function")
@@ -46,16 +46,16 @@ class Spaced:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self._calls: list[tuple[float, int, Call]] = []  # a heap
+        self._calls: list[tuple[float, int, SpacedCall]] = []  # a heap
         self._number = 0  # of the last one; of two for one moment the first comes first
         self._left = 0  # that were not cancelled
         self._timer: Optional[IDelayedCall] = None
         self._serving = False
 
-    def callLater(self, delay: float, function: Callable[..., Any], *arguments: Any) -> Call:
+    def callLater(self, delay: float, function: Callable[..., Any], *arguments: Any) -> SpacedCall:
         """Call a function in so many seconds, or some turns later."""
         at = self.seconds() + delay
-        call = Call(self, at, function, arguments)
+        call = SpacedCall(self, at, function, arguments)
         self._number += 1
         self._left += 1
         heappush(self._calls, (at, self._number, call))

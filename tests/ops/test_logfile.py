@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from proxyd.errors import StartError
 from proxyd.ops.logfile import GATHER_BYTES, KEPT_BYTES, LogFile
 from tests.support.case import Case
+from tests.support.descriptors import open_files, open_files_before
 
 
 class LogFileCase(Case):
@@ -196,13 +197,13 @@ class Rotation(LogFileCase):
 
     def test_old_file_is_closed(self) -> None:
         """The renamed file is let go of, so that it can be compressed and its space freed."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files_before()
         for n in range(5):
             os.rename(self.path, f"{self.path}.{n}")
             self.clock.advance(1)
             self.log.append("line\n")
             self.clock.advance(0.2)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_files(), before)
 
     def test_cannot_open_anew(self) -> None:
         """If we may not open the new file, lines go on into the old one, and that is said once."""

@@ -20,6 +20,7 @@ from proxyd.relay.capacity import (
     raise_limit,
 )
 from tests.support.case import Case
+from tests.support.descriptors import open_files, open_files_before
 
 
 class Door:
@@ -209,12 +210,12 @@ class CapacityTests(Case):
 
     def test_stopping_leaves_nothing(self) -> None:
         """Neither a timer nor the reserved descriptor outlives a stop."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files_before()
         capacity = Capacity(self.clock, 1)
         capacity.exhausted(lambda: None)
         capacity.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_files(), before)
 
 
 class LimitTests(Case):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any, Optional
 
@@ -27,6 +26,7 @@ from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair
 from proxyd.relay.stock import Stock
 from tests.support.case import AsyncCase, Case
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.peer import PATIENCE
 
 A_FEW = 10  # turns of the reactor
@@ -192,9 +192,6 @@ class SeveralAddresses(AsyncCase):
         with open_socket(TcpBind("tcp:0", host, 0), {}) as skt:
             return TcpAddress(host, skt.getsockname()[1])
 
-    def descriptors(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
-
     async def settle(self) -> None:
         """Let the reactor open what it needs itself, and close what was given up."""
         for _ in range(A_FEW):
@@ -223,11 +220,11 @@ class SeveralAddresses(AsyncCase):
         for datapath in self.lane, Stock(reactor):
             await self.reach(datapath, good, good)
             await self.settle()
-            before = self.descriptors()
+            before = open_files_before()
             for addresses in lists:
                 self.assertEqual(await self.reach(datapath, *addresses), good)
             await self.settle()
-            self.assertEqual(self.descriptors(), before)
+            self.assertEqual(open_files(), before)
 
     async def test_none_answers(self) -> None:
         """The reason is why the last one did not."""
@@ -245,14 +242,14 @@ class SeveralAddresses(AsyncCase):
         for datapath in self.lane, Stock(reactor):
             addresses = Addresses((self.silent(), self.silent()))
             await self.settle()
-            before = self.descriptors()
+            before = open_files_before()
             dialing = datapath.dial(addresses, Lonely().server)
-            while self.descriptors() < before + 2:
+            while open_files() < before + 2:
                 await self.settle()
             dialing.cancel()
             self.failureResultOf(dialing, CancelledError)
             await self.settle()
-            self.assertEqual(self.descriptors(), before)
+            self.assertEqual(open_files(), before)
 
     async def test_a_check(self) -> None:
         """A check connects to the first address that answers, too."""

@@ -18,6 +18,7 @@ from proxyd.config.resolvers import ResolversSpec
 from proxyd.policy.names import Answer
 from proxyd.upkeep.resolver import Resolver
 from tests.support.case import AsyncCase
+from tests.support.descriptors import open_files, open_files_before
 
 reactor: Any = installed_reactor
 
@@ -298,11 +299,11 @@ class ResolverTests(AsyncCase):
         """To cancel a look-up closes its sockets."""
         server, at = self.server(silent)
         await deferLater(reactor, 0)  # the reactor itself needs some to start
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files_before()
         asking = Deferred.fromCoroutine(self.resolver(at, timeout=60.0).host("db.example"))
         while len(server.asked) < 2:
             await deferLater(reactor, 0)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2)
+        self.assertEqual(open_files(), before + 2)
         asking.cancel()
         self.failureResultOf(asking, CancelledError)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_files(), before)

@@ -49,7 +49,7 @@ from proxyd.frontends.http.filebody import Checked, FileBody
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
-from proxyd.policy.purging import Rule, Voids
+from proxyd.policy.purging import Voids
 from proxyd.snapshots import DiskSnapshot
 from proxyd.wire.httpfields import Field
 
@@ -87,9 +87,8 @@ class DiskStore:
         self.index = DiskIndex(budget, memory, BLOCK)
         self._in_thread = in_thread
         self._seconds = seconds
-        self._writing: dict[
-            int, tuple[int, bytes, frozenset[bytes]]
-        ] = {}  # place, URL and tags, by the number
+        # Their places, URLs and tags, by their numbers.
+        self._writing: dict[int, tuple[int, bytes, frozenset[bytes]]] = {}
         self._waiting_bytes = 0
         self._failing = False
         self._learnt = False  # what is there
@@ -227,7 +226,7 @@ class DiskStore:
                     found = self.index.suspects(place, place + SWEPT, bits, rules[-1].turn)
                     place += SWEPT
                     for begin in range(0, len(found), SLICE):
-                        await self._look_into(found[begin : begin + SLICE], rules)
+                        await self._look_into(found[begin : begin + SLICE])
                     if not found:
                         await self._in_thread(nothing)
                 if not self._closed:
@@ -235,25 +234,19 @@ class DiskStore:
         finally:
             self._sweeping = False
 
-    async def _look_into(self, found: Sequence[tuple[int, int]], rules: Sequence[Rule]) -> None:
+    async def _look_into(self, found: Sequence[tuple[int, int]]) -> None:
         places = {number: place for place, number in found}
         for head in await self._in_thread(partial(heads, [self._path(number) for number in places])):
             place = places.pop(head.number)
-            if self.index.holds(place, head.number) and self._is_void(place, head.url, head.tags, rules):
+            if self.index.holds(place, head.number) and self._is_void(place, head.url, head.tags):
                 self._drop(place)
                 self.swept += 1
         for number, place in places.items():
             if self.index.holds(place, number):
                 self._drop(place)  # it could not be read, so that it may be one of those
 
-    def _is_void(
-        self, place: int, url: bytes, tags: frozenset[bytes], rules: Optional[Sequence[Rule]] = None
-    ) -> bool:
-        turn = self.index.turn(place)
-        return any(
-            turn < rule.turn and rule.meets(url, tags)
-            for rule in (self._voids.rules if rules is None else rules)
-        )
+    def _is_void(self, place: int, url: bytes, tags: frozenset[bytes] = frozenset()) -> bool:
+        return self._voids.have(self.index.turn(place), url, tags)
 
     # Files are written, and read
 
@@ -264,7 +257,7 @@ class DiskStore:
             names = index.names(place)
             key = url, way, names, chosen_by(names, fields)
             if index.is_ready(place) and index.is_for(place, key):
-                if self._voids and self._is_void(place, url, frozenset()):
+                if self._is_void(place, url):
                     continue
                 index.touch(place)
                 return OnDisk(place, index.numbers[place], key)
@@ -273,7 +266,7 @@ class DiskStore:
     def has(self, stored: Stored) -> bool:
         """Whether there is an answer to the same that was not purged."""
         place = self.index.place_of(key_of(stored))
-        return place is not None and not (self._voids and self._is_void(place, stored.url, stored.tags))
+        return place is not None and not self._is_void(place, stored.url, stored.tags)
 
     def write(self, stored: Stored) -> None:
         """Write an answer, unless too many wait already."""
@@ -330,7 +323,7 @@ class DiskStore:
             if stored is None or key_of(stored) != known.key:
                 self._drop(known.place)
                 return None
-            if self._voids and self._is_void(known.place, stored.url, stored.tags):
+            if self._is_void(known.place, stored.url, stored.tags):
                 self._drop(known.place)  # before the sweep comes: who asks again would be sent here again
                 self.swept += 1
                 return None

@@ -13,11 +13,11 @@ from typing import Any, Iterator, Union
 from attrs import frozen
 
 from proxyd.errors import Malformed
-from proxyd.frontends.http.filebody import FIRST_READ, read
+from proxyd.frontends.http.filebody import beginning_of, read
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import Key
 from proxyd.policy.freshness import Terms
-from proxyd.wire.cachefile import MAGIC, head_length, pack_head, packed_length, unpack_head
+from proxyd.wire.cachefile import pack_head, packed_length, unpack_head
 from proxyd.wire.httpfields import END_TO_END, parse_field
 
 BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
@@ -166,9 +166,7 @@ def _whole_heads(paths: list[str]) -> Iterator[Head]:
     for path in paths:
         try:
             with open(path, "rb") as file:
-                data = file.read(FIRST_READ)
-                if data[: len(MAGIC)] == MAGIC and head_length(data) > len(data):
-                    data += file.read(head_length(data) - len(data))
+                data = beginning_of(file)
                 length = os.fstat(file.fileno()).st_size
             head = _head(unpack_head(data), path, length)
         except (Malformed, KeyError, TypeError, ValueError):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, Awaitable, Callable, Optional, Union
+from typing import Any, Awaitable, BinaryIO, Callable, Optional, Union
 
 from proxyd.errors import Malformed
 from proxyd.frontends.http.bodies import PIECE, Body, Whole
 from proxyd.policy.cachestore import Elsewhere
-from proxyd.wire.cachefile import MAGIC, Digest, head_length, unpack, unpack_head
+from proxyd.wire.cachefile import Digest, head_length, unpack, unpack_head
 
 LARGE = 256 * 1024  # bytes of a body that is not read into memory
 
@@ -59,6 +59,13 @@ class FileBody(Elsewhere):
         return os.pread(self.fd, count, self.offset + first)
 
 
+def beginning_of(file: BinaryIO) -> bytes:
+    """The head of a file of a cache, and what was read with it.  Raises `Malformed`, or `OSError`."""
+    data = file.read(FIRST_READ)
+    missing = head_length(data) - len(data)
+    return data + file.read(missing) if missing > 0 else data
+
+
 def read(path: str) -> tuple[dict[str, Any], Union[bytes, FileBody]]:
     """
     The values and the body in a file of a cache; whether a large one is whole is for `Checked` to say.
@@ -66,9 +73,7 @@ def read(path: str) -> tuple[dict[str, Any], Union[bytes, FileBody]]:
     For a thread.  Raises `Malformed`, or `OSError`.
     """
     with open(path, "rb") as file:
-        data = file.read(FIRST_READ)
-        if data[: len(MAGIC)] == MAGIC and head_length(data) > len(data):
-            data += file.read(head_length(data) - len(data))
+        data = beginning_of(file)
         values, first = unpack_head(data), head_length(data)
         length = os.fstat(file.fileno()).st_size - first
         if length < LARGE or length != values.get("length"):

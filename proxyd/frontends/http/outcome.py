@@ -13,8 +13,7 @@ from secrets import token_hex
 from typing import Optional
 
 from twisted.internet.interfaces import IPullProducer
-from twisted.internet.main import CONNECTION_DONE
-from twisted.python.failure import Failure
+from twisted.internet.protocol import connectionDone
 from zope.interface import classImplements
 
 from proxyd.config.errorpage import CLIENT, ID, LISTENER, MESSAGE, REASON, STATUS
@@ -32,8 +31,6 @@ from proxyd.wire.http1 import Answer, Request, Said, may_be_skipped
 from proxyd.wire.httpfields import Unacceptable
 
 ID_BYTES = 8  # of a page, random; people will read it to each other
-
-_LEFT = Failure(CONNECTION_DONE)
 
 _UNREAD = Request(b"", b"", b"", Said(1), 0)  # what is told of one that nobody should read
 
@@ -118,7 +115,7 @@ class HttpOutcome(HttpConnection):
             said.fields,
             self.pool.name if self.pool is not None else "",
             picked.name if picked is not None else "",
-            "" if picked is None else (isinstance(server, Upstream) and server.where) or self._where(),
+            self._where() if picked is not None else "",
             self.connect_seconds,
             self.queue_seconds,
             None if first is None else first - self._began,
@@ -160,10 +157,12 @@ class HttpOutcome(HttpConnection):
 
     def _where(self) -> str:
         """The address of the server, which its connection remembers, since it is costly to make."""
-        where = str(self.server_address)
-        if isinstance(self.server, Upstream):
-            self.server.where = where
-        return where
+        server = self.server
+        if not isinstance(server, Upstream):
+            return str(self.server_address)
+        if not server.where:
+            server.where = str(self.server_address)
+        return server.where
 
     def note_cache(self, record: RequestRecord) -> None:
         """Have the record of a request say what it had of a cache."""
@@ -388,7 +387,7 @@ class HttpOutcome(HttpConnection):
             if self.http.notes_tcp:
                 self._note_tcp()  # outside the loop its socket is closed when we are told of that
             if leave(client.transport):
-                client.connectionLost(_LEFT)  # in place of a wait to be told so
+                client.connectionLost(connectionDone)  # in place of a wait to be told so
             else:
                 client.transport.loseConnection()
         else:

@@ -26,9 +26,7 @@ KNOWN = 8  # of what clients at one address say, rendered: programs say the same
 
 
 class Introduction:
-    """
-    Who a client is, as servers are told; it is the same for all of its connections that are alike.
-    """
+    """Who a client is, as servers are told; it is the same for all of its connections that are alike."""
 
     __slots__ = ("_host", "_known", "_own", "_recodes", "_spec", "secure", "trusted", "version")
 

@@ -220,7 +220,7 @@ class HttpSession(HttpRetries):
         if pool is not None and pool.budget is not None:
             pool.budget.asked(self._since)
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
-            server = self.pick(pool, ()) if pool.by_client else pool.pick()
+            server = self.pick(pool, ())
             if server is not None:
                 whom = self.whom(pool, server) if pool.tells else None
                 upstream = self.http.kept.take(server, self._since, whom)

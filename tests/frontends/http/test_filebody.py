@@ -14,20 +14,16 @@ from proxyd.frontends.http.filebody import LARGE, Checked, FileBody, FromFile, b
 from proxyd.wire.cachefile import pack
 from tests.frontends.http.test_bodies import Client
 from tests.support.case import Case
+from tests.support.descriptors import open_files, open_files_before
 
 BODY = bytes(range(256)) * (LARGE // 256) + b"and more"
-
-
-def open_files() -> int:
-    """How many descriptors there are."""
-    return len(os.listdir("/proc/self/fd"))
 
 
 class FileCase(Case):
     def setUp(self) -> None:
         self.path = self.mktemp()
         self.write(BODY)
-        self.before = open_files()
+        self.before = open_files_before()
 
     def write(self, body: bytes) -> None:
         with open(self.path, "wb") as file:

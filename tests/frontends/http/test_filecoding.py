@@ -14,6 +14,7 @@ from proxyd.frontends.http.static import FRESH, SMALL
 from tests.frontends.http.client2 import GET2, Http2Client
 from tests.frontends.http.test_files import AT, DATE, FilesCase
 from tests.frontends.http.test_recoding import coded, decoded, taken_apart
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.peer import Ended
 
 PAGE = b"".join(b"<p>line %d of many</p>\n" % number for number in range(2500))
@@ -243,15 +244,15 @@ class Coded(FilesCase):
 
     def test_client_that_leaves(self) -> None:
         """One that leaves leaves neither a descriptor behind nor anything that is made."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files_before()
         client = self.client()
         client.stop_reading()
         client.send(self.ask(b"/book.txt", b"Accept-Encoding: gzip"))
         self.network.flush()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.assertEqual(open_files(), before + 1)
         client.reset()
         self.network.flush()
-        self.assertEqual((len(os.listdir("/proc/self/fd")), self.compressor.guard.under_way), (before, 0))
+        self.assertEqual((open_files(), self.compressor.guard.under_way), (before, 0))
         self.over()
 
     def test_http2(self) -> None:

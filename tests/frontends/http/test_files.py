@@ -31,6 +31,7 @@ from tests.frontends.http.front import HttpCase
 from tests.frontends.http.test_recoding import decoded, taken_apart
 from tests.frontends.http.test_static import SiteCase
 from tests.support.admission import admission
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.peer import Ended
 
 LARGE = os.urandom(300_000)
@@ -411,15 +412,15 @@ class Ends(FilesCase):
     def test_client_that_leaves(self) -> None:
         """A client that leaves in the midst of it leaves no descriptor behind."""
         self.serves()
-        before = os.listdir("/proc/self/fd")
+        before = open_files_before()
         client = self.client()
         client.stop_reading()
         client.send(self.ask(b"/large.bin"))
         self.network.flush()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before) + 1)
+        self.assertEqual(open_files(), before + 1)
         client.reset()
         self.network.flush()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
+        self.assertEqual(open_files(), before)
         ((status, reason),) = self.outcomes()
         self.assertEqual((status, reason), (200, Reason.CLIENT_RESET))
         self.assertLess(self.the_request().bytes_out, len(LARGE))

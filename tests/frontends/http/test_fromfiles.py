@@ -17,8 +17,8 @@ from proxyd.frontends.http.recoding import Compressor
 from tests.frontends.http.caches import ETAG, FRESH, GZIP, HTML, DiskCase, answer, get
 from tests.frontends.http.client2 import Http2Client
 from tests.frontends.http.front import GET
-from tests.frontends.http.test_filebody import open_files
 from tests.relay.test_sendfile import not_cached
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.peer import Ended
 
 BODY = bytes(range(251)) * (LARGE // 200)
@@ -46,7 +46,7 @@ class Large(DiskCase):
     def test_large(self) -> None:
         """What is large is given from its file, whole and in part, and takes no memory."""
         self.restarted()
-        before = open_files()
+        before = open_files_before()
         with patch.object(filebody, "STEP", 100_000):
             status, fields, body = self.given()
         self.assertEqual((status, fields[b"content-length"]), (200, b"%d" % len(BODY)))
@@ -169,7 +169,7 @@ class Large(DiskCase):
     def test_large_and_thrown_away(self) -> None:
         """What is purged, or evicted, while it is sent goes on, from a file that has no name any more."""
         path = self.restarted(BODY * 4)
-        before = open_files()
+        before = open_files_before()
         client = self.client()
         client.stop_reading()
         client.send(GET)
@@ -187,7 +187,7 @@ class Large(DiskCase):
     def test_large_and_evicted(self) -> None:
         """What has to go from the disk is not kept there by being open."""
         path = self.restarted()
-        before = open_files()
+        before = open_files_before()
         self.given()
         self.assertEqual(open_files(), before + 1)
         os.unlink(path)
@@ -199,7 +199,7 @@ class Large(DiskCase):
     def test_large_and_left(self) -> None:
         """A client that leaves in the midst of it leaves nothing behind, and is told of so far."""
         self.restarted(BODY * 4)
-        before = open_files()
+        before = open_files_before()
         client = self.client()
         client.stop_reading()
         client.send(GET)

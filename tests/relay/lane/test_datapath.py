@@ -24,6 +24,7 @@ from proxyd.relay.lane.datapath import Lane, can_run_on
 from proxyd.relay.listener import Listener, bound_listener, open_socket
 from proxyd.relay.pair import Pair, Side
 from tests.support.case import AsyncCase, Case
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.echo import EchoFactory
 from tests.support.peer import SocketPeer, listening_socket
 from tests.support.relay import Relay
@@ -268,7 +269,7 @@ class RelayTests(LaneCase):
         await self.one(relay, 0)
         await self.turns()
         before = set(_registered())
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = open_files_before()
         objects = _objects()
         numbers = count(1)
 
@@ -282,7 +283,7 @@ class RelayTests(LaneCase):
         await self.ends(relay, CONNECTIONS)
         await self.turns()
         self.assertEqual(set(_registered()), before)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
+        self.assertEqual(open_files(), descriptors)
         reasons = {record.reason for record in relay.notebook.records}
         self.assertLessEqual(reasons, {Reason.CLIENT_FINISHED, Reason.CLIENT_RESET, Reason.CLIENT_GONE})
         self.assertIn(Reason.CLIENT_FINISHED, reasons)

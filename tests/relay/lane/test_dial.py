@@ -21,6 +21,7 @@ from proxyd.relay.listener import open_socket
 from proxyd.relay.pair import Pair, ProxyClient
 from proxyd.relay.streams import buffered, unsent
 from tests.support.case import AsyncCase
+from tests.support.descriptors import open_files, open_files_before
 from tests.support.lane import Asked, no_descriptor_left
 from tests.support.peer import PATIENCE
 
@@ -126,10 +127,6 @@ class DialTests(AsyncCase):
         """Let the reactor open what it needs itself, and close what was given up."""
         for _ in range(A_FEW):
             await deferLater(reactor, 0)
-
-    def descriptors(self) -> int:
-        """How many descriptors this process has open."""
-        return len(os.listdir("/proc/self/fd"))
 
     # What succeeds
 
@@ -270,12 +267,12 @@ class DialTests(AsyncCase):
             UnixAddress(self.path),
         ]
         await self.settle()
-        before = self.descriptors()
+        before = open_files_before()
         for _ in range(20):
             for address in addresses:
                 await self.failure(address)
         await self.settle()
-        self.assertEqual(self.descriptors(), before)
+        self.assertEqual(open_files(), before)
 
     # Giving up
 
@@ -283,7 +280,7 @@ class DialTests(AsyncCase):
         """A dial that is cancelled leaves no socket behind, and says nothing afterwards."""
         port = self.silent_port()
         await self.settle()
-        before = self.descriptors()
+        before = open_files_before()
         side = Lonely().server
         dialing = self.begin(TcpAddress("127.0.0.1", port), side)
         await self.settle()
@@ -292,7 +289,7 @@ class DialTests(AsyncCase):
         self.assertIsInstance(self.failureResultOf(dialing).value, CancelledError)
         await deferLater(reactor, 0)
         self.assertFalse(side.connected)
-        self.assertEqual(self.descriptors(), before)
+        self.assertEqual(open_files(), before)
 
     async def test_giving_up_one_that_is_about_to_arrive(self) -> None:
         """When it is cancelled in the very turn in which it connects, the server is let go again."""
