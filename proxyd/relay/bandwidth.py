@@ -17,8 +17,9 @@ from collections import OrderedDict
 from functools import partial
 from typing import Callable, Optional
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from proxyd.config.bandwidth import BURST_SECONDS, Allowance, BandwidthSpec
 from proxyd.config.listener import ListenerSpec
@@ -26,7 +27,7 @@ from proxyd.policy.bandwidth import Bucket, Clients
 from proxyd.policy.limits import prefix_of
 from proxyd.relay.affinity import LearningClient
 from proxyd.relay.deadlines import Wheel
-from proxyd.relay.firstbyte import TimedServer, TimedTLSServer
+from proxyd.relay.firstbyte import TimedServer
 from proxyd.relay.pair import Pair, Side
 from proxyd.relay.streams import CHUNK
 
@@ -152,7 +153,7 @@ class Meter:
         return False
 
 
-# The three say the same of three kinds of sides: compiled classes have one base each.
+# The two say the same of two kinds of sides: compiled classes have one base each.
 
 
 class PacedServer(TimedServer):
@@ -186,35 +187,16 @@ class PacedServer(TimedServer):
         super().connectionLost(reason)
 
 
-class PacedTLSServer(TimedTLSServer):
-    """The same where TLS may end here."""
+class PacedTLSServer(PacedServer):
+    """The same where TLS may end here (`proxyd.relay.pair.TLSProxyServer`)."""
 
-    __slots__ = ("meter",)
+    __slots__ = ()
 
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair)
-        self.meter: Optional[Meter] = None
+    def handshakeCompleted(self) -> None:
+        self.pair.client_shook_hands()
 
-    def dataReceived(self, data: bytes) -> None:
-        joined = self.meter is not None  # what it says before is counted when it is
-        super().dataReceived(data)
-        if joined and self.meter is not None:
-            self.meter.passed(len(data))
 
-    def resumeProducing(self) -> None:
-        if self.meter is not None and self.meter.held:
-            self.paused = False
-        else:
-            super().resumeProducing()
-
-    def held_back(self) -> bool:
-        return self.paused or (self.meter is not None and self.meter.was_held())
-
-    def connectionLost(self, reason: Failure) -> None:
-        meter, self.meter = self.meter, None
-        if meter is not None:
-            meter.end()
-        super().connectionLost(reason)
+classImplements(PacedTLSServer, IHandshakeListener)
 
 
 class PacedClient(LearningClient):
@@ -312,7 +294,7 @@ class Pacing:
 
     def pace(self, client: Side, server: Side, address: bytes) -> None:
         """From now on let the sides of a connection, which are paced ones, send no more than they may."""
-        assert isinstance(client, (PacedServer, PacedTLSServer)) and isinstance(server, PacedClient)
+        assert isinstance(client, PacedServer) and isinstance(server, PacedClient)
         paced = self.begin(address)
         client.meter = paced.of_client(client)
         server.meter = paced.of_server(server)

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import classImplements
+
 from proxyd.policy.adaptive import Adaptive
-from proxyd.relay.pair import Pair, ProxyClient, ProxyServer, TLSProxyServer
+from proxyd.relay.pair import Pair, ProxyClient, ProxyServer
 
 
 class FirstByte:
@@ -79,20 +82,16 @@ class TimedServer(ProxyServer):
         super().dataReceived(data)
 
 
-class TimedTLSServer(TLSProxyServer):
-    """The same where TLS may end here."""
+class TimedTLSServer(TimedServer):
+    """The same where TLS may end here (`proxyd.relay.pair.TLSProxyServer`)."""
 
-    __slots__ = ("watch",)
+    __slots__ = ()
 
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair)
-        self.watch: Optional[FirstByte] = None
+    def handshakeCompleted(self) -> None:
+        self.pair.client_shook_hands()
 
-    def dataReceived(self, data: bytes) -> None:
-        watch, self.watch = self.watch, None
-        if watch is not None:
-            watch.asked()
-        super().dataReceived(data)
+
+classImplements(TimedTLSServer, IHandshakeListener)
 
 
 class TimedClient(ProxyClient):

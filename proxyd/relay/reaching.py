@@ -238,7 +238,7 @@ class Reaching(Pair):
     def _watch_first_byte(self, server: Server) -> None:
         asked = bool(self.client.held)
         watch = FirstByte(self.factory.seconds, asked, self._first_byte_came, server.adaptive)
-        assert isinstance(self.client, (TimedServer, TimedTLSServer)) and isinstance(self.server, TimedClient)
+        assert isinstance(self.client, TimedServer) and isinstance(self.server, TimedClient)
         self._first_byte = self.client.watch = self.server.watch = watch
 
     def _first_byte_came(self, seconds: float) -> None:
