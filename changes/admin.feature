@@ -4,3 +4,7 @@ With `admin = unix:/run/proxyd/admin.sock` the running daemon is asked and steer
 
 `proxyctl show requests` has the requests of HTTP that are under way: of whom, for what, how far, for how long, and at
 which server; `proxyd_requests_open` counts them.
+
+`proxyctl show checks` has what each check of each server has found last, how long that took, how many results are against
+what it says, and when it looks again; `proxyctl show changes` what has become of servers and pools lately, and who or what
+did it.

@@ -50,6 +50,7 @@ from proxyd.interfaces import IDatapath, IObserver
 from proxyd.native import version
 from proxyd.ops.accesslog import AccessLog
 from proxyd.ops.admin import AdminFactory
+from proxyd.ops.changes import Changes
 from proxyd.ops.command import Steered
 from proxyd.ops.lag import Lag
 from proxyd.ops.metrics import Metrics, metrics_site
@@ -140,9 +141,10 @@ class ProxyService(Service):
             spec.name: Pool(spec, make_balancer(spec.balance, random, reactor.seconds))
             for spec in config.pools
         }
-        state_log = StateLog()
+        state_log, self._changes = StateLog(), Changes(reactor.seconds)
         for pool in self.pools.values():
             pool.watch(state_log.changed)
+            self._changes.watch(pool)
         self._state = StateFolder(config.daemon.state, reactor, self._in_thread)
         self._turns = Turns(reactor, list(self.pools.values()))
         self._server_tls = ServerTls(config.pools, reactor.seconds)
@@ -252,6 +254,8 @@ class ProxyService(Service):
             max_connections=self.capacity.most,
             connections=lambda listener, tcp: open_connections(self.frontends, listener, tcp),
             requests=lambda listener, older: open_requests(self.frontends, listener, older),
+            checks=self._checks.snapshots,
+            changes=self._changes,
             names=self._names.snapshots,
             bans=self.bans,
             cut=self._cut_banned,

@@ -108,6 +108,37 @@ class ServerSnapshot:
 
 
 @frozen
+class CheckSnapshot:
+    """
+    A check of a server as it is now, or its agent (then ``kind`` is ``agent``).
+
+    ``address`` is where is looked, and ``state`` what this check alone says: up, down or checking.  ``found``
+    is what the last look has found, for people; it ended ``ago_seconds`` ago and took ``took_seconds``, and
+    all three are empty before the first.  ``against`` looks in a row have said otherwise than the state,
+    of the ``needed`` that change it.  The next one begins in ``next_seconds``, None while one is under way;
+    ``rests`` says why no check is made at present.  So many looks have ``passed`` and ``failed``, and so many
+    were ``unable`` to learn anything of the server.
+    """
+
+    pool: str
+    server: str
+    check: str
+    kind: str
+    address: str
+    state: str
+    found: str = ""
+    ago_seconds: Optional[float] = None
+    took_seconds: Optional[float] = None
+    against: int = 0
+    needed: int = 0
+    next_seconds: Optional[float] = None
+    rests: str = ""
+    passed: int = 0
+    failed: int = 0
+    unable: int = 0
+
+
+@frozen
 class NameSnapshot:
     """
     A name that servers are given by: a host's, or ``srv:`` and a service's.

@@ -117,6 +117,37 @@ def _of_one_pool(parser: ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="the servers of this pool alone")
 
 
+def _changes_of_one_pool(parser: ArgumentParser) -> None:
+    parser.add_argument("--pool", metavar="POOL", help="the changes of this pool alone")
+    parser.add_argument("--limit", metavar="ROWS", type=int, help="so many at most (100 if not given)")
+
+
+def _check(row: Row) -> str:
+    """What is checked: its kind, and before it the name that it has if there are several."""
+    return f"{row['check']} ({row['kind']})" if row["check"] else str(row["kind"])
+
+
+def _next(row: Row) -> str:
+    """When a check looks again."""
+    if row["rests"] is not None:
+        return NOTHING
+    return "now" if row["next_in_seconds"] is None else f"{row['next_in_seconds']:.1f}s"
+
+
+def _took(row: Row) -> str:
+    seconds = row["took_seconds"]
+    if seconds is None:
+        return NOTHING
+    return f"{seconds:.3g}s" if seconds >= 1 else f"{seconds * 1000:.3g}ms"
+
+
+def _found(row: Row) -> str:
+    """What a check has found last, and why it does not look any more."""
+    if row["rests"] is None:
+        return str(row["found"])
+    return f"{row['rests']}; before: {row['found']}" if row["found"] else str(row["rests"])
+
+
 def _of_one_listener(parser: ArgumentParser) -> None:
     parser.add_argument("--listener", metavar="LISTENER", help="the connections of this listener alone")
     parser.add_argument("--limit", metavar="ROWS", type=int, help="so many at most (100 if not given)")
@@ -196,6 +227,39 @@ VIEWS = (
         options=_of_one_pool,
         given=lambda arguments: {"pool": arguments.pool},
         example="--pool db",
+    ),
+    View(
+        "checks",
+        "each check of each server: what it has found last, how long ago, and when it looks again",
+        (
+            Column("SERVER", lambda row: f"{row['pool']}/{row['server']}"),
+            Column("CHECK", _check),
+            Column("SAYS", lambda row: row["state"]),
+            Column("AGAINST", lambda row: _of(row["against"], row["needed"]), right=True),
+            Column("AGO", lambda row: _while(row["ago_seconds"]), right=True),
+            Column("TOOK", _took, right=True),
+            Column("NEXT IN", _next, right=True),
+            Column("ADDRESS", lambda row: row["address"]),
+            Column("FOUND", _found),
+        ),
+        rows="checks",
+        options=_of_one_pool,
+        given=lambda arguments: {"pool": arguments.pool},
+        example="--pool db",
+    ),
+    View(
+        "changes",
+        "what has become of servers and pools lately, and who or what did it; the newest comes first",
+        (
+            Column("AGO", lambda row: age(row["ago_seconds"]), right=True),
+            Column("SERVER", lambda row: f"{row['pool']}/{row['server']}" if row["server"] else row["pool"]),
+            Column("WHAT", lambda row: row["what"]),
+            Column("WHY", lambda row: row["why"]),
+        ),
+        rows="changes",
+        options=_changes_of_one_pool,
+        given=lambda arguments: {"pool": arguments.pool, "limit": arguments.limit},
+        example="--pool db --limit 20",
     ),
     View(
         "pools",

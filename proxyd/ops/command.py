@@ -14,6 +14,7 @@ from proxyd.policy.pool import Pool
 from proxyd.snapshots import (
     AcmeSnapshot,
     CertificateSnapshot,
+    CheckSnapshot,
     ConnectionSnapshot,
     NameSnapshot,
     OcspSnapshot,
@@ -55,7 +56,8 @@ class Steered:
     listener with the number of its open connections, ``max_connections`` is how many there may be in all.
     ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
     knows of them if that is wanted, and ``requests`` those of HTTP that are under way for so many seconds.
-    ``names`` is what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
+    ``checks`` is what checks have found last, ``changes`` are `proxyd.ops.changes.Changes`, and ``names`` is
+    what is known of the names of servers.  ``cut`` ends the connections of whom a ban names, and
     returns how many there were.  ``counters`` are the tables of what
     clients do.  ``acme`` is how the certificates are that authorities give out, ``ocsp`` what these say of
     them, and ``certificates`` those that TLS ends with here.  ``caches`` are `proxyd.ops.cache.Purgeable`, by
@@ -69,6 +71,8 @@ class Steered:
     max_connections: int = 0
     connections: Callable[[str, bool], Iterator[ConnectionSnapshot]] = lambda listener, tcp: iter(())
     requests: Callable[[str, float], Iterator[RequestSnapshot]] = lambda listener, older: iter(())
+    checks: Callable[[], Iterable[CheckSnapshot]] = tuple
+    changes: Iterable[Any] = ()
     names: Callable[[], Iterable[NameSnapshot]] = tuple
     bans: Bans = Factory(lambda: Bans(1))
     cut: Callable[[Ban], int] = lambda ban: 0
@@ -77,6 +81,13 @@ class Steered:
     ocsp: Callable[[], Iterable[OcspSnapshot]] = tuple
     certificates: Callable[[], Iterable[CertificateSnapshot]] = tuple
     caches: Mapping[str, Any] = Factory(dict)
+
+    def pool(self, name: str) -> Pool:
+        """The pool of that name.  Raises `Declined`."""
+        pool = self.pools.get(name)
+        if pool is None:
+            raise Declined("unknown_pool", f"pool: {unknown(name, self.pools)}")
+        return pool
 
 
 @frozen

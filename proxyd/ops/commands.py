@@ -18,7 +18,7 @@ from proxyd.config.options import unknown
 from proxyd.config.pool import HEAVIEST
 from proxyd.config.words import printable, quoted
 from proxyd.native import version
-from proxyd.ops import bans, cache, certificates, connections, requests, tables
+from proxyd.ops import bans, cache, certificates, changes, checks, connections, requests, tables
 from proxyd.ops.command import (
     LONGEST_REASON,
     NOBODY_KNOWN,
@@ -60,7 +60,7 @@ def _pool_row(pool: Pool) -> Answer:
 
 
 def _show_servers(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    pools = steered.pools.values() if "pool" not in given else [_pool(steered, given["pool"])]
+    pools = steered.pools.values() if "pool" not in given else [steered.pool(given["pool"])]
     return {"servers": [_server_row(steered, server) for pool in pools for server in pool.servers]}
 
 
@@ -231,7 +231,7 @@ def _steer(
 
 def _turn(steered: Steered, given: Given, caller: Optional[Caller], what: str, on: bool) -> Answer:
     """Begin or end the maintenance of a pool; the same."""
-    pool, because = _pool(steered, given["server"]), _because(given)
+    pool, because = steered.pool(given["server"]), _because(given)
     pool.maintenance.turn(on, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
     _log_who(caller, what, f"pool {pool.name}", because)
     notes = []
@@ -260,20 +260,13 @@ def _log_who(caller: Optional[Caller], what: str, whom: str, because: str) -> No
     )
 
 
-def _pool(steered: Steered, name: str) -> Pool:
-    pool = steered.pools.get(name)
-    if pool is None:
-        raise Declined("unknown_pool", f"pool: {unknown(name, steered.pools)}")
-    return pool
-
-
 def _server(steered: Steered, place: str) -> tuple[Pool, Server]:
     pool_name, slash, name = place.partition("/")
     if not slash:
         raise Declined(
             "bad_parameter", f"server: {quoted(place)} is not POOL/SERVER; write db/a, for example"
         )
-    pool = _pool(steered, pool_name)
+    pool = steered.pool(pool_name)
     servers = {server.name: server for server in pool.servers}
     if name not in servers:
         raise Declined("unknown_server", f"server of pool {pool.name}: {unknown(name, servers)}")
@@ -324,6 +317,8 @@ COMMANDS = {
             _weight,
             (SERVER, Parameter("weight", f"0 to {HEAVIEST}", int, required=True), REASON),
         ),
+        *changes.COMMANDS,
+        *checks.COMMANDS,
         *certificates.COMMANDS,
         *connections.COMMANDS,
         *requests.COMMANDS,

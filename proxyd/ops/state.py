@@ -27,7 +27,7 @@ class StateLog:
             pool=change.pool.name,
             server=server.name,
             address=str(server.address),
-            what=_what(change),
+            what=became(change),
             why=change.why,
         )
         self._tell_of_panic(change.pool.name, change.pool.panic)
@@ -43,7 +43,8 @@ class StateLog:
             self.log.info("[pool {pool}] enough servers are up again: only these get connections", pool=pool)
 
 
-def _what(change: Change) -> str:
+def became(change: Change) -> str:
+    """What a server is now, or what it has, behind its name."""
     server = change.server
     if change.event is Event.WEIGH:
         return f"has weight {server.weight}"

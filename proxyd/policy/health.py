@@ -8,11 +8,14 @@ in HAProxy and Envoy, so that a pool is ready as soon as its servers have been l
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional
+
+from attrs import define
 
 from proxyd.config.combination import Combination, fold
 from proxyd.config.health import CheckSpec
 from proxyd.policy.state import State
+from proxyd.snapshots import CheckSnapshot
 
 CALM = 60  # checks; five minutes at the default interval
 
@@ -34,7 +37,7 @@ class RiseFall:
         self._rise = spec.rise
         self._most = max(spec.rise, spec.max_rise)
         self._fall = spec.fall
-        self._against = 0
+        self.against = 0  # results in a row that say otherwise than the state
         self._quick = 0  # falls in a row that came too soon
         self._calm = CALM  # checks that have passed since the last rise; the first one was none
 
@@ -57,30 +60,64 @@ class RiseFall:
 
         While a server is held back, nobody is in haste to know.
         """
-        return self._against > 0 and not self.damped
+        return self.against > 0 and not self.damped
 
     def forget(self) -> None:
         """Begin anew: the next check decides alone; how often the server has fallen is not forgotten."""
         self.state = State.CHECKING
-        self._against = 0
+        self.against = 0
 
     def note(self, passed: bool) -> Optional[State]:
         """Record one result; the new state is returned only when it changes."""
         says = State.UP if passed else State.DOWN
         if says is self.state:
-            self._against = 0
+            self.against = 0
             self._calm += passed
             return None
-        self._against += 1
-        if self._against < self.needed:
+        self.against += 1
+        if self.against < self.needed:
             return None
         if self.state is State.UP:
             self._quick = min(_MOST_QUICK, self._quick + 1) if self._calm < CALM else 0
         elif self.state is State.DOWN:
             self._calm = 0
         self.state = says
-        self._against = 0
+        self.against = 0
         return says
+
+
+@define
+class Looks:
+    """
+    What came of the looks of one check at one server, or of its agent.
+
+    So many passed, failed, and were ``unable`` to learn anything; ``found`` is what came of the last, for
+    people, ``at`` when it ended, and ``took`` its seconds.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    unable: int = 0
+    found: str = ""
+    at: Optional[float] = None
+    took: float = 0.0
+
+    def note(self, found: str, began: float, now: float) -> None:
+        """One look is over."""
+        self.found, self.at, self.took = found, now, now - began
+
+    def snapshot(self, now: float, **of: Any) -> CheckSnapshot:
+        """These looks, beside what else there is to say of the check."""
+        ago = None if self.at is None else now - self.at
+        return CheckSnapshot(
+            found=self.found,
+            ago_seconds=ago,
+            took_seconds=None if ago is None else self.took,
+            passed=self.passed,
+            failed=self.failed,
+            unable=self.unable,
+            **of,
+        )
 
 
 def combined(checks: Mapping[str, State], wanted: Optional[Combination]) -> State:

@@ -12,10 +12,13 @@ from typing import Any, Callable, Protocol
 from proxyd.config.address import named
 from proxyd.config.agent import AgentSpec
 from proxyd.interfaces import IDatapath
+from proxyd.policy.health import Looks
 from proxyd.policy.server import Server
+from proxyd.policy.state import State
+from proxyd.snapshots import CheckSnapshot
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import Asking
-from proxyd.upkeep.probes.conversation import Call, Failed, Unable
+from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
 from proxyd.upkeep.spaced import Spaced
 from proxyd.wire import agent
 from proxyd.wire.agent import Report
@@ -52,20 +55,49 @@ class Agent:
         self._told = told
         self._spec = spec
         self._trouble = ""
+        self._looks = Looks()
+
+    def snapshot(self, state: State) -> CheckSnapshot:
+        """What it has told, and what state that makes of the server."""
+        server = self._told.server
+        return self._looks.snapshot(
+            self._clock.seconds(),
+            pool=server.pool,
+            server=server.name,
+            check="",
+            kind="agent",
+            address=str(self._spec.target(server.address)),
+            state=state.value,
+            next_seconds=self.periodic.next_seconds,
+            rests="its name has not resolved yet" if self._lost else "",
+        )
+
+    @property
+    def _lost(self) -> bool:
+        """Whether nobody knows yet where the server is."""
+        return self._spec.address is None and named(self._told.server.address)
 
     async def _run(self) -> None:
-        if self._spec.address is None and named(self._told.server.address):
-            return  # nobody knows yet where the server is
+        if self._lost:
+            return
         server = self._told.server
         tcp = server.tcp.for_checks if server.tcp is not None else None
         call = Call(self._reactor, self._datapath, self._spec.target(server.address), tcp)
+        began = self._clock.seconds()
         told = await Asking(self._clock, call, self._ask(call), self._spec.timeout)
-        if not isinstance(told, (Failed, Unable)):
-            trouble = self._told.told(told)
-        elif self.periodic.running:
-            trouble = f"its agent tells nothing: {told}"
-        else:
+        if not self.periodic.running:
             return  # cut short by our own stop
+        if isinstance(told, (Failed, Unable)):
+            trouble = f"its agent tells nothing: {told}"
+            self._looks.failed += isinstance(told, Failed)
+            self._looks.unable += isinstance(told, Unable)
+            self._looks.note(str(told), began, self._clock.seconds())
+        else:
+            trouble = self._told.told(told)
+            self._looks.passed += 1
+            text = f" ({shown(told.text)})" if told.text else ""
+            but = f"; {trouble}" if trouble else ""
+            self._looks.note(f"{told}{text}{but}", began, self._clock.seconds())
         if trouble and trouble != self._trouble:
             self._told.say("stays {state}: {trouble}", warn=True, trouble=trouble)
         self._trouble = trouble

@@ -25,12 +25,13 @@ from proxyd.config.health import CheckSpec
 from proxyd.config.probes import HttpAsk
 from proxyd.interfaces import IDatapath
 from proxyd.policy.agent import heed
-from proxyd.policy.health import RiseFall, combined
+from proxyd.policy.health import Looks, RiseFall, combined
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event, State
 from proxyd.relay.introduction import own_header
 from proxyd.relay.tls.server import Handshake, ServerTls
+from proxyd.snapshots import CheckSnapshot
 from proxyd.upkeep.agent import Agent
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python, redis, script, smtp, tcp, tls
@@ -78,6 +79,14 @@ class HealthChecks:
             for server in pool.servers:
                 self.watch(pool, server)
             pool.watch(self._changed)
+
+    def snapshots(self) -> Iterator[CheckSnapshot]:
+        """What every check says now, and every agent, in the order of the pools and their servers."""
+        for pool in self._pools:
+            for server in pool.servers:
+                watched = self._watched.get(server)
+                if watched is not None:
+                    yield from watched.snapshots()
 
     def watch(self, pool: Pool, server: Server) -> None:
         """Begin to check a server and to ask its agent, if its pool says so and it is not done yet."""
@@ -161,8 +170,10 @@ class _Watched:
         self._reactor = reactor
         self._checks = [_Check(reactor, clock, random, self, spec) for spec in pool.spec.checks]
         self._tasks = [check.periodic for check in self._checks]
+        self._agent: Optional[Agent] = None
         if pool.spec.agent_check is not None:
-            self._tasks.append(Agent(reactor, clock, random, datapath, self, pool.spec.agent_check).periodic)
+            self._agent = Agent(reactor, clock, random, datapath, self, pool.spec.agent_check)
+            self._tasks.append(self._agent.periodic)
         self._unchecked = State.CHECKING if self._checks else State.UP
         self._state = self._unchecked
         self._objection = ""  # why the agent says that it is down
@@ -178,6 +189,13 @@ class _Watched:
 
     def stop(self) -> Deferred[Any]:
         return gatherResults([task.stop() for task in self._tasks], consumeErrors=True)
+
+    def snapshots(self) -> Iterator[CheckSnapshot]:
+        """What each of its checks says now, and its agent."""
+        for check in self._checks:
+            yield check.snapshot()
+        if self._agent is not None:
+            yield self._agent.snapshot(State.DOWN if self._objection else State.UP)
 
     @property
     def in_maintenance(self) -> bool:
@@ -260,6 +278,25 @@ class _Check:
         self._rise_fall = RiseFall(spec)
         self._trouble = ""
         self._remark = ""
+        self._looks = Looks()
+
+    def snapshot(self) -> CheckSnapshot:
+        """What it says now."""
+        rests = "its name has not resolved yet" if self.lost else ""
+        server, rise_fall = self._watched.server, self._rise_fall
+        return self._looks.snapshot(
+            self._clock.seconds(),
+            pool=server.pool,
+            server=server.name,
+            check=self.name,
+            kind=self._spec.kind,
+            address=str(self._spec.target(server.address)),
+            state=rise_fall.state.value,
+            against=rise_fall.against,
+            needed=rise_fall.needed,
+            next_seconds=self.periodic.next_seconds,
+            rests="it is in maintenance" if self._watched.in_maintenance else rests,
+        )
 
     @property
     def state(self) -> State:
@@ -274,17 +311,21 @@ class _Check:
     def _run(self) -> Optional[Deferred[None]]:
         if self._watched.in_maintenance or self.lost:
             return None
-        return self._look().addCallback(self._learn)
+        return self._look().addCallback(self._learn, self._clock.seconds())
 
-    def _learn(self, found: Union[str, Failed, Unable]) -> None:
+    def _learn(self, found: Union[str, Failed, Unable], began: float) -> None:
         """Make of a look what it says of the server."""
         if not self.periodic.running or self._watched.in_maintenance:
             return  # cut short by our own stop, which is no news of the server, or nobody asks any more
+        self._looks.note(str(found) or "check passed", began, self._clock.seconds())
         if isinstance(found, Unable):
+            self._looks.unable += 1
             self._learnt_nothing(str(found))
         elif isinstance(found, Failed):
+            self._looks.failed += 1
             self._note(False, str(found))
         else:
+            self._looks.passed += 1
             self._tell_remark(found)
             self._note(True, "check passed")
         self.periodic.pace(self._interval())

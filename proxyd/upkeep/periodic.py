@@ -49,6 +49,7 @@ class Periodic:
         self._jitter = jitter
         self._loop = LoopingCall(self._run)
         self._loop.clock = clock
+        self._due = 0.0  # when the next run begins, unless one is under way
         self._beat = 0.0  # which the last run was for, or the next one is
         self._under_way: Optional[Deferred[None]] = None
         self._stopped: Deferred[Any] = succeed(None)
@@ -59,12 +60,18 @@ class Periodic:
         """Whether it has been started and not been told to stop."""
         return self._loop.running
 
+    @property
+    def next_seconds(self) -> Optional[float]:
+        """In how long the next run begins; None while one is under way, and when there will be none."""
+        return max(0.0, self._due - self._clock.seconds()) if self._loop.call is not None else None
+
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
         now, late = self._clock.seconds(), self._random() * self._jitter * self._interval
         self._beat = now - self._random() * self._interval
         if self._beat + self._interval <= now + late:
             self._beat += self._interval
+        self._due = now + late
         self._stopped = self._loop.start(late, now=False)
 
     def pace(self, interval: float) -> None:
@@ -108,6 +115,7 @@ class Periodic:
         latest = max(earliest, self._beat + late - now)
         self._loop.starttime = now
         self._loop.interval = earliest + self._random() * (latest - earliest)
+        self._due = now + self._loop.interval
 
     def _failed(self, failure: Failure) -> None:
         """Log it, unless the run before has said the same."""

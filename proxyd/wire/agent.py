@@ -47,6 +47,11 @@ class Report:
         """Whether the server is up, if the agent has said so."""
         return self.health == UP.decode("ascii") if self.health else None
 
+    def __str__(self) -> str:
+        most = f"maxconn:{self.max_connections}" if self.max_connections is not None else ""
+        percent = f"{self.percent}%" if self.percent is not None else ""
+        return " ".join(filter(None, (percent, most, self.health, self.admin))) or "nothing"
+
 
 def report(data: bytes) -> Optional[tuple[Report, int]]:
     """The first line in these bytes and its length, or None for more.  Raises `Malformed`."""

@@ -58,6 +58,46 @@ class ShowTests(AskingCase):
         self.show("servers", "--pool", "db")
         self.assertEqual(self.asked, [{"command": "show servers", "pool": "db"}])
 
+    def test_checks(self) -> None:
+        """A line for each check, and for each agent."""
+        role = {
+            "pool": "db", "server": "a", "check": "role", "kind": "pgsql", "address": "10.0.0.1:5432",
+            "state": "up", "found": "in recovery", "ago_seconds": 1.2, "took_seconds": 0.0123, "against": 2,
+            "needed": 3, "next_in_seconds": 0.76, "rests": None,
+        }  # fmt: skip
+        slow = {**role, "took_seconds": 2.0, "next_in_seconds": None, "check": "", "kind": "tcp"}
+        new = {**role, "found": "", "ago_seconds": None, "took_seconds": None, "against": 0}
+        rests = {**role, "rests": "it is in maintenance"}
+        self.answering({"checks": [role, slow, new, rests, {**new, "rests": "its name"}]})
+        self.assertEqual(
+            self.show("checks", "--pool", "db"),
+            [
+                "SERVER  CHECK         SAYS  AGAINST  AGO    TOOK  NEXT IN  ADDRESS        FOUND",
+                "db/a    role (pgsql)  up        2/3   1s  12.3ms     0.8s  10.0.0.1:5432  in recovery",
+                "db/a    tcp           up        2/3   1s      2s      now  10.0.0.1:5432  in recovery",
+                "db/a    role (pgsql)  up        0/3    -       -     0.8s  10.0.0.1:5432  -",
+                "db/a    role (pgsql)  up        2/3   1s  12.3ms        -  10.0.0.1:5432  "
+                "it is in maintenance; before: in recovery",
+                "db/a    role (pgsql)  up        0/3    -       -        -  10.0.0.1:5432  its name",
+            ],
+        )
+        self.assertEqual(self.asked, [{"command": "show checks", "pool": "db"}])
+
+    def test_changes(self) -> None:
+        """A line for each change, of a server or of a pool as a whole."""
+        of_a = {"ago_seconds": 3.3, "pool": "db", "server": "a", "what": "is down", "why": "refused"}
+        of_db = {**of_a, "ago_seconds": 4000.0, "server": "", "what": "is in maintenance", "why": "by uid 0"}
+        self.answering({"changes": [of_a, of_db]})
+        self.assertEqual(
+            self.show("changes", "--pool", "db", "--limit", "2"),
+            [
+                "  AGO  SERVER  WHAT               WHY",
+                "   3s  db/a    is down            refused",
+                "1h06m  db      is in maintenance  by uid 0",
+            ],
+        )
+        self.assertEqual(self.asked, [{"command": "show changes", "pool": "db", "limit": 2}])
+
     def test_names(self) -> None:
         """A line for each name."""
         row = {
