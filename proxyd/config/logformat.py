@@ -45,7 +45,7 @@ _OF_BOTH = {
     "connect": "how long the connect to the server took, seconds; 0 on a connection that was kept",
     "total": "how long it took as a whole, seconds",
     "in": "bytes received from the client",
-    "out": "bytes received from the server",
+    "out": "bytes received from the server, or of an answer that was made here",
     "retries": "how often another server was tried, or the same again",
     "reason": "why it ended, a code of those in ARCHITECTURE.md",
     "fault": "where to look first: nobody, client, server or proxy",

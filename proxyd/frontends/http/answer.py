@@ -84,6 +84,8 @@ class Delivery:
             fields = decision.fields(fields)
         if edit is not None:
             fields = edit(fields)
+        if answer.status == 426 and said.upgrade and minor:  # RFC 9110, 15.5.22
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %s\r\n" % said.upgrade)
         same = self._fields(lines, fields, request, server) and edit is None and decision is None
         self._frame(lines, None if recodes else said.declared, minor)
         head = b"".join(lines)

@@ -213,6 +213,8 @@ class HttpConnection(Session):
         self.http2 = Http2(self)
         self.wheel.hasten(self, self._no_later(self.http.look))
         self.http2.begin(data)
+        if self.http.draining:
+            self.http2.retire()
         return True
 
     def serve_stream(self, stream: Stream, outer: HttpConnection) -> None:
@@ -291,6 +293,8 @@ class HttpConnection(Session):
             self.http2.retire()
         elif self._phase in (IDLE, FULL) and not (self.parting or self.client.held):
             self.close_client(True)
+        elif self._answer is not None and self._delivery is not None and not self.client.held:
+            self._delivery.closes = True  # its head is gone, and says nothing of that
 
     def side_finished(self, side: Side) -> None:
         if side.peer is not None or self._phase == OPENING or self.parting:

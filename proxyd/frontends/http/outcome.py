@@ -255,7 +255,9 @@ class HttpOutcome(HttpConnection):
             instead = pages.words(status, fields, partial(self._place, status), instead)
         words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
         self._status = status
+        self._nobody.received = len(words)  # as the record has it where no server was asked
         self.conclude(reason, detail)
+        self._nobody.received = 0
         self.let_go(False)
         if closes:
             self.part(words)

@@ -277,9 +277,11 @@ class HttpSession(HttpRetries):
         except (Refused, DialFailed) as failed:
             self.http.complaints.about(failed.reason, failed.detail)
             self.wheel.arm(self, self._no_later(self.http.look))
-            # Where others have failed to answer before, they are to blame, and not that none is left.
-            unanswered = bool(self._tried) and failed.reason is Reason.NO_SERVER
-            self.fail(Reason.NO_ANSWER if unanswered else failed.reason, failed.detail)
+            if self._tried and failed.reason is Reason.NO_SERVER:
+                self.picked = self._tried[-1]  # who has not answered is to blame, and not that none is left
+                self.fail(Reason.NO_ANSWER, "and no other server is up")
+            else:
+                self.fail(failed.reason, failed.detail)
         except CancelledError:
             pass  # the client left, or we were told to cut: whoever cancelled has given the reason
         except Exception:  # noqa: BLE001 - the session's last line

@@ -46,6 +46,18 @@ def passed(line: bytes, **how: Any) -> bytes:
 class Heads(Case):
     """The head of an answer as it leaves."""
 
+    def test_what_it_wants_to_speak(self) -> None:
+        """Upgrade is of one hop, but for where an answer makes no sense without it (RFC 9110, 15.5.22)."""
+        said = b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n"
+        for line, version, told in (
+            (b"HTTP/1.1 426 Upgrade Required", b"1.1", True),
+            (b"HTTP/1.1 426 Upgrade Required", b"1.0", False),
+            (b"HTTP/1.1 200 OK", b"1.1", False),
+        ):
+            lines, _ = delivered(said, line, version)
+            self.assertEqual(b"Upgrade: websocket" in lines, told)
+            self.assertEqual(b"Connection: Upgrade" in lines, told)
+
     def test_framing(self) -> None:
         """The framing that fits the client, and whether the connection goes on."""
         for fields, version, keep, expected, chunked, closes in (

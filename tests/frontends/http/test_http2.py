@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+from hpack import Encoder
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -19,7 +20,7 @@ from proxyd.errors import Reason
 from proxyd.frontends.http.http2 import Http2 as Http2Streams
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.stream import Stream
-from proxyd.wire.http2frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR
+from proxyd.wire.http2frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR, PREFACE
 from tests.frontends.http.client2 import GET2, POST2, Http2Client
 from tests.frontends.http.front import GET, OK, TOLD, HttpCase
 
@@ -199,6 +200,20 @@ class Http2(HttpCase):
         self.assertEqual((number, len(self.datapath.peers)), (1, 1))
         self.over()
         self.assertTrue(client.peer.closed)
+
+    def test_drain_in_the_midst_of_the_preface(self) -> None:
+        """Who has just begun is told that nothing more is taken, too."""
+        self.listen()
+        client = self.client(PREFACE[:5])
+        self.factory.stopFactory()
+        asked = HeadersFrame(1, Encoder().encode(GET2), flags=["END_HEADERS", "END_STREAM"])
+        self.say(client, PREFACE[5:] + SettingsFrame(0).serialize() + asked.serialize())
+        self.assertIn(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0", self.heard(client))  # GOAWAY
+        self.say(self.server, OK)
+        self.pass_time(2)
+        self.assertIn(b"hello", self.heard(client))
+        self.assertEqual(client.ended.value, "an end")
+        self.over()
 
     def test_last_answer_arrives(self) -> None:
         """A connection that ends is closed when all has arrived: a reset would destroy what has not."""

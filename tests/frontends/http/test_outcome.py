@@ -59,6 +59,44 @@ class Outcomes(HttpCase):
         self.assertEqual(busy.ended.value, "an end")
         self.over()
 
+    def test_drained_in_the_midst_of_an_answer(self) -> None:
+        """Who has the head of its answer already, without a word of that, is closed behind the answer."""
+        for head, rest in (
+            (b"Content-Length: 5\r\n\r\nhe", b"llo"),
+            (b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe", b"\r\n3\r\nllo\r\n0\r\n\r\n"),
+        ):
+            self.listen()
+            client = self.client(GET)
+            self.say(self.server, b"HTTP/1.1 200 OK\r\n" + head)
+            self.factory.stopFactory()
+            self.network.flush()
+            self.assertEqual(client.ended.value, "not yet")
+            self.say(self.server, rest)
+            self.assertIn(b"llo", self.heard(client))
+            self.assertEqual(client.ended.value, "an end")
+            self.over()
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
+
+    def test_drained_before_a_request_that_is_there(self) -> None:
+        """A request that waits behind an answer is answered, too, and told of the end."""
+        self.listen()
+        client = self.client(GET * 2)
+        self.say(self.server, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+        self.factory.stopFactory()
+        self.say(self.server, b"llo")
+        self.assertNotIn(b"Connection: close\r\n", self.heard(client))
+        self.say(self.server, OK)
+        self.assertIn(b"Connection: close\r\n", self.heard(client))
+        self.assertEqual(client.ended.value, "an end")
+        self.over()
+
+    def test_length_of_a_page(self) -> None:
+        """What we say ourselves is counted, as what servers say."""
+        self.listen()
+        client = self.client(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(self.the_request().bytes_out, len(self.heard(client)))
+        self.over()
+
     def test_malformed(self) -> None:
         """A request that could be understood in two ways goes nowhere; its client is told, and closed."""
         self.listen()

@@ -25,6 +25,24 @@ class RetriesCase(HttpCase):
         return peer
 
 
+class NoAnswers(RetriesCase):
+    """Servers that close without a word."""
+
+    def test_nobody_else(self) -> None:
+        """Where none is left to ask, the last one that was asked is to blame, and named."""
+        for servers, name in ((1,), "a"), ((1, 1), "b"):
+            self.listen(*servers, pool={"eject": None})
+            self.notebook.requests.clear()
+            self.client(GET)
+            for _ in servers:
+                self.server.close()
+            record = self.the_request()
+            self.assertEqual((record.status, record.reason), (502, Reason.NO_ANSWER))
+            self.assertEqual((record.server, record.server_address[-2:]), (name, ":1"))
+            self.assertEqual(record.detail, "and no other server is up")
+            self.over()
+
+
 class Statuses(RetriesCase):
     """Answers that are not passed on."""
 
