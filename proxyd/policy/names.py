@@ -110,17 +110,18 @@ def targets_of(services: Sequence[Service], hosts: dict[str, Optional[Answer]]) 
     """
     The targets of a service that have addresses, with weights that a server can have.
 
-    SRV weights go up to 65535 and ours to 256.  If one is larger, all are made smaller by the same factor;
-    HAProxy divides each by 256, and those that were 10 and 20 are the same to it.  0, which is "a very small
-    chance" in RFC 2782, is 1.
+    SRV weights go up to 65535 and ours to 256.  If one is larger, all of its priority, among which alone they
+    count, are made smaller by the same factor; HAProxy divides each by 256, and those that were 10 and 20 are
+    the same to it.  0, which is "a very small chance" in RFC 2782, is 1.
     """
-    heaviest = max((service.weight for service in services), default=0)
-    scale = HEAVIEST / heaviest if heaviest > HEAVIEST else 1
+    heaviest: dict[int, int] = {}
+    for service in services:
+        heaviest[service.priority] = max(service.weight, heaviest.get(service.priority, HEAVIEST))
     found = []
     for service in services:
         answer = hosts.get(service.host)
         if answer is not None and answer.any:
-            weight = max(1, round(service.weight * scale))
+            weight = max(1, round(service.weight * HEAVIEST / heaviest[service.priority]))
             found.append(Target(service.host, answer.addresses, service.port, service.priority, weight))
     return tuple(found)
 

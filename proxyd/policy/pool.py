@@ -280,9 +280,10 @@ class Pool(Choice):
     def resume(self, servers: Collection[Server]) -> None:
         """Go on with the states and weights that these servers have been given; nobody has used them yet."""
         for server in servers:
-            self._leave_timers(server)
-            server.share = server.weight * FULL
-            server.cold = server.state not in (State.UP, State.CHECKING)
+            if server.state is not State.UP:
+                self._leave_timers(server)
+                server.cold |= server.state is not State.CHECKING
+            self._share(server, self._starting.get(server, 0.0))
             if server.state is State.EJECTED:
                 self._ejected.add(server)
         self._lay_out()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Optional, Sequence
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
 from proxyd.config.pool import HEAVIEST
 from proxyd.policy.pool import Pool
@@ -22,6 +22,8 @@ from proxyd.policy.state import OUT, State
 SECTION = "servers"
 
 FRESH = 300.0  # seconds for which what checks have found is believed: a restart or a reboot, not a weekend
+
+MOST = 10_000  # servers that are no more and of which something is kept
 
 _LONGEST_WHY = 1000
 
@@ -50,29 +52,33 @@ class Past:
 
 def remember(pools: Iterable[Pool]) -> list[dict[str, Any]]:
     """The servers of the pools, as plain values."""
-    return [
-        {
-            "pool": pool.name,
-            "name": server.name,
-            "address": _place(server),
-            "state": server.state.value,
-            "why": server.why[:_LONGEST_WHY],
-            "since": server.since,
-            "until": server.until,
-            "health": server.health.value,
-            "weight": server.weight,
-            "configured": server.configured,
-            "ejections": server.ejections,
-            "returned": server.returned,
-        }
-        for pool in pools
-        for server in pool.servers
-        if not server.leaving
-    ]
+    pasts = (_past_of(server) for pool in pools for server in pool.servers if not server.leaving)
+    return [{**asdict(past), "state": past.state.value, "health": past.health.value} for past in pasts]
+
+
+def _past_of(server: Server) -> Past:
+    return Past(
+        pool=server.pool,
+        name=server.name,
+        address=_place(server),
+        state=server.state,
+        why=server.why[:_LONGEST_WHY],
+        since=server.since,
+        until=server.until,
+        health=server.health,
+        weight=server.weight,
+        configured=server.configured,
+        ejections=server.ejections,
+        returned=server.returned,
+    )
 
 
 class Pasts:
-    """What the process before has known of the servers; each is taken back once."""
+    """
+    What the process before has known of the servers; each is taken back once.
+
+    So is what operators have done of one whose address has gone, in case that is there again.
+    """
 
     def __init__(self, content: Any, written: float) -> None:
         """Raises ValueError if the content is not what `remember` makes; it was written at that time."""
@@ -80,6 +86,16 @@ class Pasts:
             raise ValueError("it is no list of servers")
         self._pasts = {(past.pool, past.name): past for past in map(_past, content)}
         self._written = written
+
+    def keep(self, server: Server, why: str) -> None:
+        """A server is no more for that reason, which has also drained it if nobody else did before."""
+        taken_out = server.state in OUT and server.why != why
+        if taken_out or server.weight != server.configured:
+            state = server.state if taken_out else State.CHECKING
+            past = evolve(_past_of(server), state=state, health=State.CHECKING)
+            self._pasts[(server.pool, server.name)] = past
+            if len(self._pasts) > MOST:
+                del self._pasts[next(iter(self._pasts))]
 
     def take_back(self, pool: Pool, servers: Sequence[Server], now: float) -> list[Server]:
         """

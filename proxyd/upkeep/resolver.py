@@ -127,9 +127,11 @@ class Resolver:
                 continue
             found = (socket.inet_ntop(family, record.address) for record in outcome.payloads)
             families.append(tuple(dict.fromkeys(found)))
-        troubles = dict.fromkeys(str(each) for each in outcomes if isinstance(each, Trouble))
+        trouble = " and ".join(dict.fromkeys(str(each) for each in outcomes if isinstance(each, Trouble)))
+        if trouble and families != [None, None]:
+            trouble = f"only of IPv{6 if families[0] is None else 4} addresses something was learnt; {trouble}"
         ttls = [each.ttl for each in outcomes if isinstance(each, _Records) and each.payloads]
-        return Answer(families[0], families[1], min(ttls, default=0.0), " and ".join(troubles))
+        return Answer(families[0], families[1], min(ttls, default=0.0), trouble)
 
     async def _ask(self, name: str, kind: int, system: SystemResolvers) -> _Records:
         """The records of a type; raises `Trouble` when no server has an answer."""

@@ -49,13 +49,16 @@ def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
     """
     Put the servers where the process before has left them, and from now on keep where they are.
 
-    Those that a pool gets later, since their addresses have to be looked up, are put there when they come.
+    Those that a pool gets later, since their addresses have to be looked up, are put there when they come; and
+    when they have gone in between, where operators have left them.
     """
     pasts = _pasts(folder)
 
     def changed(change: Change) -> None:
         if change.event is Event.ADD:
             take_back(change.pool, [change.server], change.at)
+        elif change.event is Event.REMOVE:
+            pasts.keep(change.server, change.why)
         folder.changed(SECTION)
 
     def take_back(pool: Pool, servers: Sequence[Server], at: float) -> None:

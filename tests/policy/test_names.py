@@ -100,6 +100,12 @@ class Targets(Case):
         ):
             self.assertEqual(self.weights(*given), ours)
 
+    def test_weights_of_a_priority(self) -> None:
+        """A heavy target of another priority makes no difference to those that are weighed with each other."""
+        services = [Service("a", 80, 0, 10), Service("b", 80, 0, 50), Service("c", 80, 1, 65535)]
+        targets = targets_of(services, dict.fromkeys("abc", Answer(("1",))))
+        self.assertEqual([target.weight for target in targets], [10, 50, 256])
+
     def test_hosts_without_address(self) -> None:
         """A target whose host has never resolved is left out."""
         services = [Service("a", 80, 5, 1), Service("b", 81, 6, 1), Service("c", 82, 7, 1)]

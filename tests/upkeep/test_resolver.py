@@ -156,8 +156,12 @@ class ResolverTests(AsyncCase):
         def reply(asked: dns.Message) -> list[bytes]:
             return address(asked) if asked.queries[0].type == dns.A else with_code(dns.ESERVER)(asked)
 
-        found = await self.resolver(self.server(reply)[1]).host("db.example")
+        _, at = self.server(reply)
+        found = await self.resolver(at).host("db.example")
         self.assertEqual((found.v4, found.v6, found.ttl), (("10.0.0.1",), None, 60))
+        self.assertEqual(
+            found.trouble, f"only of IPv4 addresses something was learnt; {at} says server failure"
+        )
         self.assertSubstring("server failure", found.trouble)
 
     async def test_hosts_file(self) -> None:

@@ -97,6 +97,35 @@ class CarriedOver(Case):
             )
             self.successResultOf(folder.stop())
 
+    def test_gone_and_back(self) -> None:
+        """What operators have done holds when an address has gone and is there again; nothing else does."""
+        pool, folder = self.process("o")
+        specs = [ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in "abcde"]
+        a, b, c, d, e = pool.add(specs, "the name leads there", 1.0)
+        pool.drain(a, "kernel", 2.0)
+        pool.weigh(b, 7, "much memory", 2.0)
+        pool.eject(c, 900.0, "refused", 2.0)
+        pool.drain(d, "gone", 3.0)  # as a server with open connections is when its name leads elsewhere
+        pool.weigh(d, 3, "", 3.0)
+        pool.remove([a, b, c, d, e], "gone", 4.0)
+        found = pool.add(specs, "the name leads there", 100.0)
+        self.assertEqual(
+            [(server.state.value, server.why, server.since, server.weight) for server in found],
+            [
+                ("draining", "kernel", 2.0, 1),
+                ("up", "the name leads there", 100.0, 7),
+                ("up", "the name leads there", 100.0, 1),
+                ("up", "the name leads there", 100.0, 3),
+                ("up", "the name leads there", 100.0, 1),
+            ],
+        )
+        self.assertEqual([server.effective_weight / server.weight for server in found], [1] + [1 / 16] * 4)
+        pool.enable(found[0], "", 101.0)
+        pool.remove(found, "gone", 102.0)
+        found = pool.add(specs, "the name leads there", 103.0)
+        self.assertEqual([server.state for server in found], [State.UP] * 5)
+        self.successResultOf(folder.stop())
+
     def test_foreign(self) -> None:
         """A file that has something else is told, left out, and written anew."""
         folder = StateFolder(self.path, self.clock, maybeDeferred)
