@@ -8,3 +8,5 @@ which server; `proxyd_requests_open` counts them.
 `proxyctl show checks` has what each check of each server has found last, how long that took, how many results are against
 what it says, and when it looks again; `proxyctl show changes` what has become of servers and pools lately, and who or what
 did it.
+
+`proxyctl clear table TABLE --all` forgets all entries of a table, as when clients are to be spread anew after a failover.

@@ -43,7 +43,8 @@ def _steer(arguments: Namespace) -> int:
     row = result.get("server") or result["pool"]
     count = f"{row['open']} open connection{'' if row['open'] == 1 else 's'}"
     if "server" in result:
-        print(f"{row['pool']}/{row['name']} is {row['state']}, weight {weight(row)}, with {count}")
+        state = "in maintenance" if row["state"] == "maintenance" else row["state"]
+        print(f"{row['pool']}/{row['name']} is {state}, weight {weight(row)}, with {count}")
     else:
         what = "is in maintenance" if row["maintenance"] is not None else "serves its clients"
         print(f"pool {row['name']} {what}, with {count}")

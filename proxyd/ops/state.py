@@ -51,7 +51,7 @@ def became(change: Change) -> str:
     if change.event is Event.REMOVE:
         return "is no more"
     if change.event is Event.REVISE:
-        return f"is {server.state.value} with weight {server.weight} and priority {server.priority}"
+        return f"is {server.state.phrase} with weight {server.weight} and priority {server.priority}"
     if change.before is server.state is State.DRAINING:
         return f"is draining, and {server.health.value} to its checks"
-    return "is in maintenance" if server.state is State.MAINTENANCE else f"is {server.state.value}"
+    return f"is {server.state.phrase}"

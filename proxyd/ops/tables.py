@@ -37,7 +37,7 @@ class Table:
     Its ``name`` is its kind and whose it is; it has so many ``entries`` of at most ``size``.  ``rows`` gives
     no more than so many of them, those that were used last first, each with a value for each column; a column
     that ends in ``_seconds`` is a duration.  ``clear`` forgets the entry that the first column calls so, and
-    returns whether there was one; it raises `Invalid` for what can be none.
+    returns whether there was one; it raises `Invalid` for what can be none.  ``clear_all`` forgets them all.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Table:
     columns: tuple[str, ...]
     rows: Callable[[int], Iterable[Sequence[Any]]]
     clear: Callable[[str], bool]
+    clear_all: Callable[[], None]
 
 
 def tables(steered: Steered) -> Iterator[Table]:
@@ -70,6 +71,7 @@ def _affinity(pool: str, affinity: Affinity, now: float) -> Table:
             for entry in affinity.entries(now, most)
         ),
         clear=lambda key: affinity.table.clear(affinities.key_called(affinity.spec, key)),
+        clear_all=affinity.table.clear_all,
     )
 
 
@@ -93,6 +95,7 @@ def _counters(table: Counters, now: float) -> Table:
             for row in table.rows(now, most)
         ),
         clear=lambda key: table.clear(counters.key_called(spec, key)),
+        clear_all=table.clear_all,
     )  # fmt: skip
 
 
@@ -110,20 +113,29 @@ def _show_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Ans
 
 
 def _clear_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    table, key = _table(steered, given["table"]), given["key"]
+    table, key = _table(steered, given["table"]), given.get("key")
+    if (key is not None) is given.get("all", False):
+        raise Declined("bad_parameter", "clear table: write key or all, and not both")
+    if key is None:
+        table.clear_all()
+        return _cleared(table, caller, f"all {table.entries} entries", {"entries": table.entries})
     try:
         cleared = table.clear(key)
     except Invalid as why:
         raise Declined("bad_parameter", f"key: {why}") from None
     if not cleared:
         raise Declined("unknown_key", f"key: {table.name} has no {printable(key, LONGEST_KEY)}")
+    return _cleared(table, caller, printable(key, LONGEST_KEY), {"key": key})
+
+
+def _cleared(table: Table, caller: Optional[Caller], what: str, answer: Answer) -> Answer:
     log.info(
-        "admin: {who} has cleared {key} in {table}",
+        "admin: {who} has cleared {what} in {table}",
         who=f"{caller} (pid {caller.pid})" if caller else NOBODY_KNOWN,
-        key=printable(key, LONGEST_KEY),
+        what=what,
         table=table.name,
     )
-    return {"table": table.name, "key": key}
+    return {"table": table.name, **answer}
 
 
 def _table(steered: Steered, name: str) -> Table:
@@ -149,8 +161,12 @@ COMMANDS = (
     ),
     Command(
         "clear table",
-        "forget an entry of a table, as if that client had never come",
+        "forget an entry of a table, or all of them, as if that client had never come",
         _clear_table,
-        (TABLE, Parameter("key", "what show table has in its first column", required=True)),
+        (
+            TABLE,
+            Parameter("key", "what show table has in its first column"),
+            Parameter("all", "true to forget all entries", bool),
+        ),
     ),
 )

@@ -178,6 +178,10 @@ class Counters:
         """Forget one; whether there was one."""
         return self._entries.pop(key, None) is not None
 
+    def clear_all(self) -> None:
+        """Forget all of them."""
+        self._entries.clear()
+
     def rows(self, now: float, most: int) -> Iterator[Row]:
         """Those that were used last, so many at most."""
         for _, entry in zip(range(most), reversed(self._entries.values())):

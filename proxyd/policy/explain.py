@@ -362,12 +362,12 @@ def _why(pool: Pool, server: Server, tier: int) -> str:
         stay = pool.affinity is not None and pool.affinity.may_stay(server)
         gets = "gets those alone whom cookies lead to it" if stay else "gets nobody"
         if server.state in OUT:
-            return f"{gets}: it is {server.state.value}"
-        return f"{gets}: {'its weight is 0' if not server.share else f'it is {server.state.value}'}"
+            return f"{gets}: it is {server.state.phrase}"
+        return f"{gets}: {'its weight is 0' if not server.share else f'it is {server.state.phrase}'}"
     if tier > 1:
         return f"waits: it is {rank}"
     if server.state is not State.UP:
-        return f"gets clients though it is {server.state.value}: {'panic' if pool.panic else 'nobody is up'}"
+        return f"gets clients though it is {server.state.phrase}: {'panic' if pool.panic else 'nobody is up'}"
     return f"gets clients though it is {rank}: too few others do" if server.backup else "gets clients"
 
 

@@ -32,6 +32,11 @@ class State(enum.Enum):
     MAINTENANCE = "maintenance"
     EJECTED = "ejected"
 
+    @property
+    def phrase(self) -> str:
+        """What follows "it is" in a sentence."""
+        return "in maintenance" if self is State.MAINTENANCE else self.value
+
 
 OUT = (State.DRAINING, State.MAINTENANCE)  # whom operators have taken out, whatever happens to the others
 
@@ -109,7 +114,7 @@ def move(state: State, event: Event) -> State:
     """The state that the event leads to.  Raises `IllegalMove` if there is no such move."""
     after = MOVES[state].get(event)
     if after is None:
-        raise IllegalMove(f"a server that is {state.value} has no move for {event.value!r}")
+        raise IllegalMove(f"a server that is {state.phrase} has no move for {event.value!r}")
     return after
 
 

@@ -32,9 +32,10 @@ class Table:
         self.ttl = ttl
         self.evicted = 0  # entries that had to make room
         self.expired = 0  # entries that ran out
-        self._clear()
+        self.clear_all()
 
-    def _clear(self) -> None:
+    def clear_all(self) -> None:
+        """Forget all of them."""
         self._places: dict[bytes, int] = {}
         # Of each place.  Place 0 is no entry: it closes the ring, after the newest and before the oldest.
         self._keys = [b""]
@@ -120,7 +121,7 @@ class Table:
                 known.append((key, server, home, min(left, self.ttl), uses))
         known.reverse()
         known.sort(key=lambda row: row[3])
-        self._clear()
+        self.clear_all()
         for key, server, home, left, uses in known[-self.size :]:
             self._put(key, server, home, now + left, uses, now)
 

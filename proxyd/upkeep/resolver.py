@@ -129,7 +129,8 @@ class Resolver:
             families.append(tuple(dict.fromkeys(found)))
         trouble = " and ".join(dict.fromkeys(str(each) for each in outcomes if isinstance(each, Trouble)))
         if trouble and families != [None, None]:
-            trouble = f"only of IPv{6 if families[0] is None else 4} addresses something was learnt; {trouble}"
+            learnt = "IPv6" if families[0] is None else "IPv4"
+            trouble = f"only of {learnt} addresses something was learnt; {trouble}"
         ttls = [each.ttl for each in outcomes if isinstance(each, _Records) and each.payloads]
         return Answer(families[0], families[1], min(ttls, default=0.0), trouble)
 

@@ -49,8 +49,8 @@ def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
     """
     Put the servers where the process before has left them, and from now on keep where they are.
 
-    Those that a pool gets later, since their addresses have to be looked up, are put there when they come; and
-    when they have gone in between, where operators have left them.
+    Those that a pool gets later, since their addresses have to be looked up, are put there when they come;
+    and those that have gone and come back, where operators have left them.
     """
     pasts = _pasts(folder)
 

@@ -15,3 +15,14 @@ class ClearTests(AskingCase):
         self.assertEqual(
             self.asked, [{"command": "clear table", "table": "counters/clients", "key": "192.0.2.7"}]
         )
+
+    def test_all(self) -> None:
+        """All entries go only if that is said."""
+        self.answering({"table": "affinity/db", "entries": 3})
+        status, out, err = self.run_it("clear", "table", "affinity/db", "--all")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, "affinity/db has forgotten all of its entries, 3\n")
+        self.assertEqual(self.asked, [{"command": "clear table", "table": "affinity/db", "all": True}])
+        for words in ((), ("192.0.2.7", "--all")):
+            status, out, err = self.run_it("clear", "table", "affinity/db", *words)
+            self.assertEqual((status, out), (2, ""))

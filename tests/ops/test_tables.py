@@ -134,6 +134,26 @@ class TableTests(IniCase):
             formatEvent(events[0]), "admin: somebody has cleared 192.0.2.0/24 in counters/clients"
         )
 
+    def test_clear_all(self) -> None:
+        """All entries go at once, the log says how many, and those who are there still can leave."""
+        clients, _ = self.counters
+        self.come("192.0.2.1")
+        entries = [clients.opened(bytes([number]), self.now)[0] for number in range(3)]
+        with capturedLogs() as events:
+            for table, count in (("counters/clients", 3), ("affinity/db", 1)):
+                answer = self.do("clear table", table=table, all=True)
+                self.assertEqual(answer, {"table": table, "entries": count})
+        self.assertEqual([row["entries"] for row in self.do("show tables")["tables"]], [0, 0, 0])
+        self.assertEqual(
+            formatEvent(events[0]), "admin: somebody has cleared all 3 entries in counters/clients"
+        )
+        clients.closed(entries[0], self.now, False, False, 1, 1)
+        self.come("192.0.2.1")
+        self.assertEqual([row["entries"] for row in self.do("show tables")["tables"]], [1, 0, 0])
+        for given in ({}, {"key": "192.0.2.1", "all": True}, {"all": False}):
+            declined = self.assertRaises(Declined, self.do, "clear table", table="affinity/db", **given)
+            self.assertEqual(str(declined), "clear table: write key or all, and not both")
+
     def test_clear_nothing(self) -> None:
         """What is not there, or could not be, is said."""
         for table, key, code, why in [

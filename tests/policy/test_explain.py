@@ -208,7 +208,7 @@ class ServerSteps(Case):
                 ("a", 1, "gets clients"),
                 ("b", 0, "gets nobody: it is down"),
                 ("c", 0, "gets nobody: it is draining"),
-                ("d", 0, "gets nobody: it is maintenance"),
+                ("d", 0, "gets nobody: it is in maintenance"),
                 ("e", 0, "gets nobody: it is ejected"),
                 ("f", 0, "gets nobody: its weight is 0"),
                 ("g", 0, "gets nobody: it is checking"),

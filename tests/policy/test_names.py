@@ -101,7 +101,7 @@ class Targets(Case):
             self.assertEqual(self.weights(*given), ours)
 
     def test_weights_of_a_priority(self) -> None:
-        """A heavy target of another priority makes no difference to those that are weighed with each other."""
+        """A heavy target of another priority makes no difference to those that are weighed together."""
         services = [Service("a", 80, 0, 10), Service("b", 80, 0, 50), Service("c", 80, 1, 65535)]
         targets = targets_of(services, dict.fromkeys("abc", Answer(("1",))))
         self.assertEqual([target.weight for target in targets], [10, 50, 256])
