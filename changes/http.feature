@@ -14,3 +14,6 @@ curl and others cost no connection each.
 Connections to servers are kept also where these are told who the client is: with `proxy_protocol` for that client's
 connection alone, with `sni=client` of `tls` for those who ask for the same name. What was open before a server went
 away, or before files of TLS changed, is not used again.
+
+Behind another proxy of HTTP that is `trusted` each request is that of the client whom it tells of, by X-Forwarded-For or
+Forwarded: for routes (`client =`), limits, `balance`, pages and logs, which have the proxy as `via=`.

@@ -123,7 +123,11 @@ OPTIONS = (
         "trusted",
         Several(NetworkForm()),
         "With `protocol = http`: proxies before this one, whose X-Forwarded-… and Forwarded are passed on, "
-        "with their own addresses added.",
+        "with their own addresses added. A request of theirs is that of the client whom they tell of: the "
+        "last address in X-Forwarded-For (with `forwarded = forwarded`, in Forwarded) that is not among "
+        "these networks. Routes, limits, `balance`, pages and logs go by it, and the log has the proxy as "
+        "`via=`; what is decided when a connection comes (`allow`, `deny`, bans, the limits of connections) "
+        "goes by the proxy.",
         "trusted = 10.0.0.0/8",
         otherwise="nobody is believed",
     ),

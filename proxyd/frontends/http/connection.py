@@ -8,7 +8,7 @@ over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IAddress
@@ -20,6 +20,7 @@ from proxyd.frontends.http.affinity import Brought
 from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.http2 import Http2
 from proxyd.frontends.http.request import Introduction
+from proxyd.frontends.http.sender import spoken_for
 from proxyd.frontends.http.sides import HttpServer, HttpTLSServer
 from proxyd.policy.minrate import MinRate
 from proxyd.policy.pool import Pool
@@ -27,6 +28,7 @@ from proxyd.policy.server import Server
 from proxyd.records import Record
 from proxyd.relay.admission import client_of
 from proxyd.relay.bandwidth import Paced, Pacing
+from proxyd.relay.opening import Opening
 from proxyd.relay.pair import LOOKS, QUIET_LOOKS, ProxyClient, ProxyServer, Side
 from proxyd.relay.session import Session
 from proxyd.relay.streams import address_text, ssl_connection, taken, unsent
@@ -34,6 +36,7 @@ from proxyd.wire.chunked import Chunks
 from proxyd.wire.http1 import Answer, Memory, Request
 from proxyd.wire.http2 import FIRST_LINE, H2
 from proxyd.wire.http2frames import PREFACE
+from proxyd.wire.httpfields import Field
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
@@ -79,6 +82,7 @@ class HttpConnection(Session):
         "_coded",
         "_recoding",
         "_request",
+        "_sender",
         "_since",
         "_slot",
         "_status",
@@ -113,6 +117,7 @@ class HttpConnection(Session):
         self._since = 0.0  # when the phase began
         self._memory = Memory(factory.lines)
         self._forwarding: Optional[Introduction] = None
+        self._sender: Optional[Opening] = None  # what is known of it, if what it tells of others is believed
         self._came_from = ""  # the client's address, as records have it
         self._delivery: Optional[Delivery] = None
         self.requests = 0
@@ -179,6 +184,8 @@ class HttpConnection(Session):
         spec = self.http.spec
         self._came_from = address_text(address)
         self._forwarding = self.http.introduction(address, secure)
+        if self._forwarding.trusted:
+            self._sender = self.opening or Opening(address)
         self._delivery = Delivery(spec.http, self.http.seconds, secure)
         self._phase = IDLE
         self._since = self.http.seconds()
@@ -189,6 +196,11 @@ class HttpConnection(Session):
         if self.http.pacing is not None and self.outer is None:
             self._pace(self.http.pacing, client_of(address))
         self.wheel.arm(self, self._no_later(min(self.http.look, spec.http.header_timeout)))
+
+    def heed(self, sender: Opening, fields: Sequence[Field]) -> None:
+        """Who asks is whom a proxy that is trusted tells of; that may be another one each time."""
+        opening = self.opening = spoken_for(sender, fields, self.http.spec.http)
+        self._came_from = address_text(opening.address)
 
     def _pace(self, pacing: Pacing, client: bytes) -> None:
         """From now on move no more than the listener's bandwidth."""
@@ -240,6 +252,8 @@ class HttpConnection(Session):
         It is the same for those of whom the server is told the same.
         """
         if pool.spec.proxy_protocol is not None:
+            if self._sender is not None:
+                return self._came_from, self._sender.sni
             owner = self.outer or self
             if owner._itself is None:
                 owner._itself = object()
@@ -463,8 +477,14 @@ class HttpConnection(Session):
         """The head of a request does not come to its end."""
         self.reason, self.detail = Reason.REQUEST_TIMEOUT, "header_timeout"
         self._began = self._since
-        self.requests += 1
+        self._asks_nothing()
         self.say(408, Reason.REQUEST_TIMEOUT, "header_timeout", closes=True)
+
+    def _asks_nothing(self) -> None:
+        """It has sent a request that nobody can read; whom that is for is not known either."""
+        self.requests += 1
+        if self._sender is not None:
+            self.heed(self._sender, ())
 
     def _blame_silence(self) -> None:
         """The server does not begin its answer."""

@@ -208,7 +208,7 @@ class HttpOutcome(HttpConnection):
         self.reason, self.detail = reason, str(wrong)
         if self._request is None:
             self._began = self.http.seconds()
-            self.requests += 1
+            self._asks_nothing()
         elif self.outer is not None and self.outer.http2 is not None:
             self.outer.http2.offended()  # a server may have it already
         self._give_up_dialing()

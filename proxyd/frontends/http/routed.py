@@ -36,6 +36,7 @@ from proxyd.policy.cachekey import of_pool
 from proxyd.policy.httproute import Undecided
 from proxyd.policy.pool import Pool
 from proxyd.relay.admission import client_of
+from proxyd.relay.opening import Opening
 from proxyd.wire.http1 import Request, Said
 from proxyd.wire.httpfields import Field, Unacceptable
 
@@ -64,6 +65,11 @@ class RoutedSession(HttpFiles):
     def _listen(self) -> None:
         self._client = client_of(self.address if self.opening is None else self.opening.address)
         super()._listen()
+
+    def heed(self, sender: Opening, fields: Sequence[Field]) -> None:
+        super().heed(sender, fields)
+        if self.opening is not None:
+            self._client = client_of(self.opening.address)
 
     def client_said(self, data: bytes) -> None:
         if self._deciding and not self.parting:

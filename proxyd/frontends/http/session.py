@@ -119,6 +119,8 @@ class HttpSession(HttpRetries):
         elif rest:
             self.client.transport.pauseProducing()
         self.client.held = rest
+        if self._sender is not None:
+            self.heed(self._sender, request.said.fields)
         out = self.lead(request)
         if out is not None:
             self.send_on(out)
