@@ -14,6 +14,7 @@ that.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any, Callable, Optional
 
 from proxyd.wire.httpfields import Unacceptable
@@ -73,6 +74,7 @@ def encoder(coding: str, level: int) -> Encoder:
     return Encoder(gzip.compress, lambda: bytes(gzip.flush(zlib.Z_SYNC_FLUSH)), gzip.flush)
 
 
+@lru_cache(maxsize=9)  # an import that fails is tried anew each time, through all folders: 0.1 ms
 def gzip_library(level: int) -> Any:
     """The fastest that is there for this level."""
     try:

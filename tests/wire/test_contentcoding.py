@@ -91,9 +91,12 @@ class Codings(Case):
             [gzip_library(level).__name__.rpartition(".")[2] for level in (1, 3, 4, 9)],
             ["isal_zlib", "isal_zlib", "zlib_ng", "zlib_ng"],
         )
+        gzip_library.cache_clear()
+        self.addCleanup(gzip_library.cache_clear)
         with patch.dict(sys.modules, {"isal": None, "zlib_ng": None}):
             self.assertEqual([gzip_library(level) for level in (1, 9)], [zlib, zlib])
             self.assertEqual(gzip.decompress(encoded("gzip", 1, [b"abc", b"def"], True)), b"abcdef")
+        self.assertIs(gzip_library(1), zlib)  # which is not looked for again
 
 
 class Wrong(Case):

@@ -42,6 +42,7 @@ _BAD_GATEWAY = frozenset(
         Reason.CONNECT_TLS,
         Reason.NAME_FAILED,
         Reason.NO_ANSWER,
+        Reason.ANSWER_CUT,
         Reason.ANSWER_MALFORMED,
     }
 )
@@ -76,10 +77,14 @@ class HttpOutcome(HttpConnection):
 
     def not_recoded(self, wrong: Unacceptable) -> None:
         """The server has sent what it is not."""
+        self.not_all_said(Reason.ANSWER_MALFORMED, str(wrong))
+
+    def not_all_said(self, reason: Reason, detail: str) -> None:
+        """The answer of the server has begun, and nothing more of it will come."""
         if self._recoding is not None and not self._recoding.begun:
-            self.fail(Reason.ANSWER_MALFORMED, str(wrong))
+            self.fail(reason, detail)
         else:
-            self._give_up(Reason.ANSWER_MALFORMED, str(wrong))
+            self._give_up(reason, detail)
 
     def conclude(self, reason: Reason, detail: str) -> None:
         """The request is over: tell of it, and be ready for another."""

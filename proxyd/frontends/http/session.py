@@ -537,4 +537,4 @@ class HttpSession(HttpRetries):
                 self.client.transport.write(end)
             self._answered(False)
         else:
-            self._give_up(Reason.ANSWER_CUT, detail)
+            self.not_all_said(Reason.ANSWER_CUT, detail)

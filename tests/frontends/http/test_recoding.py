@@ -161,6 +161,27 @@ class Encoded(RecodingCase):
             client.close()
             self.over()
 
+    def test_gathered(self) -> None:
+        """The head leaves with as much of the body as is worth sending, in one write; or after a pause."""
+        for coding in DECODERS:
+            for pauses in (False, True):
+                self.listen()
+                client = self.asks(coding.encode())
+                self.say(self.server, HTML + b"Content-Length: 2000\r\n\r\n" + TEXT[:1000])
+                self.assertEqual(self.heard(client), b"")
+                said = b""
+                if pauses:
+                    self.moment(PAUSE)
+                    said = self.heard(client)
+                    _, body, _ = taken_apart(said)
+                    self.assertEqual(decoded(coding, body, whole=False), TEXT[:1000])
+                self.say(self.server, TEXT[1000:2000])
+                _, body, end = taken_apart(said + self.heard(client))
+                self.assertEqual((decoded(coding, body), end), (TEXT[:2000], b""))
+                client.close()
+                self.over()
+                self.datapath.peers.clear()
+
     def test_bulk(self) -> None:
         """What comes without a pause is not flushed in between."""
         self.listen()
@@ -321,11 +342,26 @@ class Bounds(RecodingCase):
         self.listen()
         client = self.asks()
         self.say(self.server, HTML + b"Content-Length: 2000\r\n\r\n" + TEXT[:1000])
+        self.moment(PAUSE)
         self.server.close()
         self.assertEqual(taken_apart(self.heard(client))[2], b"not complete")
         self.assertIsNot(client.ended, Ended.NOT)
         self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_CUT)])
         self.assertEqual(self.compressor.guard.under_way, 0)
+        self.over()
+
+    def test_cut_at_once(self) -> None:
+        """If the client has got nothing of it yet, it gets a page instead."""
+        self.listen()
+        client = self.asks()
+        self.say(self.server, HTML + b"Content-Length: 2000\r\n\r\n" + TEXT[:1000])
+        self.server.close()
+        said = self.heard(client)
+        self.assertTrue(said.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), said)
+        self.assertNotIn(b"Content-Encoding", said)
+        self.assertEqual(self.outcomes(), [(502, Reason.ANSWER_CUT)])
+        self.assertEqual(self.compressor.guard.under_way, 0)
+        client.close()
         self.over()
 
     def test_client_that_leaves(self) -> None:
@@ -343,6 +379,7 @@ class Bounds(RecodingCase):
         self.listen()
         client = self.asks()
         self.say(self.server, ENDLESS + b"3\r\nabc\r\nx")
+        self.moment(PAUSE)
         self.say(self.server, b"x\r\n")
         self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_MALFORMED)])
         self.assertIsNot(client.ended, Ended.NOT)
