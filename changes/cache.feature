@@ -8,3 +8,6 @@ holds from that moment on, however much is stored, and holds nobody up.
 
 With `path =` of a `[cache]` a body of 256 KiB or more is given from its file, by sendfile on plain connections, and takes
 no memory for that; its digest is checked in threads when the file is opened for the first time.
+
+`ignore_set_cookie = yes` of a `[cache]` stores answers that set a cookie, without it, as `private="Set-Cookie"` of an
+answer does now.

@@ -40,6 +40,7 @@ class CacheSpec:
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
     request_directives: bool = True
+    ignore_set_cookie: bool = False
     query: str = KEEP
     ignore_parameters: tuple[str, ...] = ()
     lock_timeout: float = 5.0
@@ -140,6 +141,16 @@ OPTIONS = (
         "not be; nginx and Varnish do not heed them.",
         "request_directives = no",
         default="yes",
+    ),
+    Option(
+        "ignore_set_cookie",
+        YesNo(),
+        "An answer that sets cookies is stored all the same: who has asked for it gets them, and all others "
+        "the answer without them, as with Set-Cookie in `proxy_ignore_headers` and `proxy_hide_header` of "
+        "nginx. By default it is stored only if it says itself that these are for one alone: "
+        '`private="Set-Cookie"`.',
+        "ignore_set_cookie = yes",
+        default="no",
     ),
     Option(
         "query",

@@ -25,6 +25,8 @@ UNDERSTOOD = HEURISTIC | {201, 202, 205, 302, 303, 307, *range(400, 432), 451, 5
 # Parts of an answer, and answers that say something of another one: they are of no use alone.
 _INCOMPLETE = frozenset({206, 304})
 
+_COOKIE = b"set-cookie"
+
 LONGEST_GUESS = 86_400.0  # seconds (RFC 9111, 4.2.2 has a day for it)
 
 
@@ -36,7 +38,8 @@ class Rules:
     ``heuristic`` is the share of the time since Last-Modified for which an answer is good that does not say;
     0 is for never.  ``targeted`` are the fields that come before Cache-Control, by their names in lower
     case.  ``negative`` has the seconds for answers of a status that do not say for how long.
-    ``while_revalidate`` and ``if_error`` are seconds for answers that do not say (RFC 5861).
+    ``while_revalidate`` and ``if_error`` are seconds for answers that do not say (RFC 5861).  With
+    ``ignore_set_cookie`` an answer that sets a cookie is stored, without that.
     """
 
     heuristic: float = 0.0
@@ -44,6 +47,7 @@ class Rules:
     negative: Mapping[int, float] = field(factory=dict)
     while_revalidate: float = 0.0
     if_error: float = 0.0
+    ignore_set_cookie: bool = False
 
 
 @frozen
@@ -53,7 +57,8 @@ class Terms:
 
     ``lifetime`` is how old it may be while it is fresh, ``since`` when it was made, as its age is counted.
     ``always_validate`` says that it is used after validation alone, ``never_stale`` that no server's failure
-    makes it good.  ``without`` are the names of fields that must not be stored.
+    makes it good.  ``without`` are the names of fields that must not be stored, since they are for who has
+    asked alone.
     """
 
     lifetime: float
@@ -108,8 +113,11 @@ def terms(
         return None
     if _whole(said, b"private") or b"*" in _listed(fields, b"vary"):
         return None
-    if values(fields, b"set-cookie"):
-        return None  # RFC 9111, 7.3: it is not forbidden, but what is in it is for one
+    without = _named(said, b"private") | _named(said, b"no-cache")
+    if values(fields, _COOKIE) and _COOKIE not in without:
+        if not rules.ignore_set_cookie:
+            return None  # RFC 9111, 7.3: it is not forbidden, but what is in it is for one
+        without |= {_COOKIE}
     shared = b"s-maxage" in said
     public = b"public" in said
     if authorized and not (shared or public or b"must-revalidate" in said):
@@ -129,7 +137,7 @@ def terms(
         never_stale,
         0.0 if never_stale else rules.while_revalidate if while_revalidate is None else while_revalidate,
         0.0 if never_stale else rules.if_error if if_error is None else if_error,
-        _named(said, b"private") | _named(said, b"no-cache"),
+        without,
     )
     validated = bool(values(fields, b"etag") or values(fields, b"last-modified"))
     left = 0.0 if always else lifetime + max(made.while_revalidate, made.if_error) - made.age(came)

@@ -31,6 +31,7 @@ negative = 404=10s 301=1h
 stale_while_revalidate = 30s
 stale_if_error = 1h
 request_directives = no
+ignore_set_cookie = yes
 query = sort
 ignore_parameters = utm_* fbclid
 lock_timeout = 2s
@@ -56,6 +57,7 @@ cache = off
                 30.0,
                 3600.0,
                 False,
+                True,
                 "sort",
                 ("utm_*", "fbclid"),
                 2.0,

@@ -13,6 +13,8 @@ NOW = 1_700_000_000.0
 
 SILENT = Rules()
 
+COOKIES = Rules(ignore_set_cookie=True)
+
 
 def date(second: float) -> bytes:
     return formatdate(second, usegmt=True).encode()
@@ -82,6 +84,25 @@ class Stored(Case):
                 ("4.1 Vary: * among others", False, found(b"Cache-Control: max-age=5", b"Vary: a, *")),
                 ("4.1 a Vary that is no list", False, found(b"Cache-Control: max-age=5", b"Vary: a b")),
                 ("7.3 Set-Cookie", False, found(b"Cache-Control: max-age=5", b"Set-Cookie: a=b")),
+                (
+                    "5.2.2.7 of which is said that it is for one",
+                    True,
+                    found(b'Cache-Control: max-age=5, private="Set-Cookie"', b"Set-Cookie: a=b"),
+                ),
+                (
+                    "7.3 Set-Cookie, which is ignored",
+                    True,
+                    found(b"Cache-Control: max-age=5", b"Set-Cookie: a=b", rules=COOKIES),
+                ),
+                (
+                    "5.2.2.7 and the whole is private",
+                    False,
+                    found(
+                        b"Cache-Control: max-age=5, private",
+                        b"Set-Cookie: a=b",
+                        rules=COOKIES,
+                    ),
+                ),
                 ("5.2 what is quoted says nothing", False, found(b'Cache-Control: x="max-age=5"')),
             ]
         )
@@ -220,6 +241,9 @@ class Fresh(Case):
         assert of is not None
         self.assertEqual(of.without, {b"a", b"b", b"c"})
         self.assertFalse(of.always_validate)
+        of = found(b'Cache-Control: max-age=5, private="C"', b"Set-Cookie: a=b", rules=COOKIES)
+        assert of is not None
+        self.assertEqual(of.without, {b"c", b"set-cookie"})
 
     def test_targeted(self) -> None:
         """RFC 9213: the first of the list that can be read counts alone, and no Expires beside it."""

@@ -72,6 +72,7 @@ class Cache:
             dict(spec.negative),
             spec.stale_while_revalidate,
             spec.stale_if_error,
+            spec.ignore_set_cookie,
         )
         self.store = Memory(spec.size)
         self.filling = Filling(spec.size, spec.max_object)

@@ -80,7 +80,8 @@ class Fetch:
         self.outdated = False
         self.stored = stored
         self.answer: Optional[Answer] = None
-        self.settled: list[Field] = []
+        self.settled: list[Field] = []  # what is said to all who get it,
+        self.personal: list[Field] = []  # and with what is for who has asked alone
         self.age = b""  # what it says of that
         self.declared: Optional[int] = None
         self.origin: Optional[RequestRecord] = None
@@ -169,7 +170,7 @@ class Fetch:
             return
         if stored is not None and answer.status in FAILURES:
             self._give_stale(stored)
-        self.settled = [field for field in settled if field[0] not in _NEVER]
+        self.settled = self.personal = [field for field in settled if field[0] not in _NEVER]
         self.age = b"".join([field[2] for field in settled if field[0] == b"age"])
         self.declared = answer.said.declared if answer.said.length >= 0 else None
         found = terms(cache.rules, answer.status, settled, self._asked_at, now, self.authorized)
@@ -229,9 +230,11 @@ class Fetch:
         if found is None or self.outdated:
             self._drop(stored)
             found = None
-            stored = stored.renewed(fields, Terms(0.0, now))
+            own = stored = stored.renewed(fields, Terms(0.0, now))
         else:
-            stored = stored.renewed(fields, found)
+            own = stored.renewed(fields, found)
+            kept = [field for field in fields if field[0] not in found.without]
+            stored = own if len(kept) == len(fields) else stored.renewed(kept, found)
             cache.put(stored)
         for session in waiting:
             if session is not self._leader and (found is None or not session.may_share(found)):
@@ -240,7 +243,7 @@ class Fetch:
                 session.start_anew()
             else:
                 session.origin = self.origin
-                session.give(stored, REVALIDATED)
+                session.give(own if session is self._leader else stored, REVALIDATED)
 
     def _drop(self, stored: Stored) -> None:
         """It is not to be used any more; what is said to somebody with a password is not about others."""

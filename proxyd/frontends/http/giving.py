@@ -329,7 +329,7 @@ class GivingSession(HttpSession):
             self.stays = fetch.session.stays
             edit = self._told_server(self.brought.affinity, answer, fetch.alone, edit)
         declared = fetch.declared if answer.said.length >= 0 else None
-        fields = fetch.settled
+        fields = fetch.settled if word == COALESCED else fetch.personal
         if self._wish.conditional and declared is not None:
             found = answer_to(request.said.fields, fields, declared, now, answer.status)
             if found in (NOT_MODIFIED, FAILED) and found != answer.status:

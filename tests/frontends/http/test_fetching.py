@@ -69,6 +69,21 @@ class Together(CachingCase):
             self.assertEqual([self.told(client)[2] for client in others], [b"0", b"1"])
             self.over()
 
+    def test_fields_for_one(self) -> None:
+        """Of fields that are for one alone, who has asked gets them, and nobody else then or later."""
+        named = b'Cache-Control: max-age=60, private="X, Set-Cookie"\r\nX: mine\r\n'
+        for fields, ignored in ((named, False), (FRESH, True)):
+            made = fields + b"Set-Cookie: a=b\r\n"
+            self.store(ignore_set_cookie=ignored)
+            first, other = self.many(2)
+            self.say(self.server, answer(b"hello", made))
+            told = [self.told(client) for client in (first, other, self.ask())]
+            self.assertEqual([body for _, _, body in told], [b"hello"] * 3)
+            self.assertEqual([said.get(b"set-cookie") for _, said, _ in told], [b"a=b", None, None])
+            mine = None if ignored else b"mine"
+            self.assertEqual([said.get(b"x") for _, said, _ in told], [mine, None, None])
+            self.over()
+
     def test_the_first_leaves_with_its_variant(self) -> None:
         """Nor does who waits longest get what goes by a field in which it differs."""
         self.store()
@@ -401,6 +416,20 @@ class Validation(CachingCase):
         status, fields, body = self.told(self.ask())
         self.assertEqual((status, body, fields[b"x"], fields[b"age"]), (200, b"hello", b"2", b"5"))
         self.assertEqual(self.words(), ["miss", "revalidated", "hit"])
+        self.over()
+
+    def test_fields_for_one(self) -> None:
+        """RFC 9111, 5.2.2.7: what a 304 says to one alone is for who has asked, and not stored."""
+        self.store(ignore_set_cookie=True)
+        self.fill(self.SHORT, ETAG, b"X: all\r\n")
+        self.pass_time(11)
+        clients = [self.ask(), self.ask()]
+        mine = b'Cache-Control: max-age=10, private="X"\r\nX: mine\r\nSet-Cookie: a=b\r\n'
+        self.say(self.server, b"HTTP/1.1 304 Not Modified\r\n" + mine + b"\r\n")
+        told = [self.told(client) for client in (*clients, self.ask())]
+        self.assertEqual([body for _, _, body in told], [b"hello"] * 3)
+        self.assertEqual([fields.get(b"x") for _, fields, _ in told], [b"mine", None, None])
+        self.assertEqual([fields.get(b"set-cookie") for _, fields, _ in told], [b"a=b", None, None])
         self.over()
 
     def test_together(self) -> None:
