@@ -3,8 +3,8 @@ How does a part of a file get to a peer?
 
 The kernel moves it where the stream is a plain connection of the lane; elsewhere, as under TLS, it is read
 in slices of `CHUNK`, each when the one before has left.  Either way it is no more than the peer takes, and
-others have their turns.  What is not in the page cache is waited for, as it is in nginx without threads;
-unless there is a `ReadAhead`, which has it read in a thread, as with `aio threads` in nginx.
+others have their turns.  What is not in the page cache a `ReadAhead` has read in a thread before, as with
+`aio threads` in nginx; without one it is waited for.
 """
 
 from __future__ import annotations
@@ -33,13 +33,27 @@ def is_cached(fd: int, offset: int, count: int) -> bool:
         return True
     byte = bytearray(1)
     try:
-        for place in range(offset, offset + count, PROBED):
+        for place in (*range(offset, offset + count, PROBED), offset + count - 1):
             os.preadv(fd, [byte], place, now)
     except BlockingIOError:
         return False
     except OSError:
         return True  # its file system cannot say
     return True
+
+
+def cached_part(fd: int, count: int) -> Optional[bytes]:
+    """The first bytes of a file, as many as the page cache has; None if it has none of them."""
+    now: Optional[int] = getattr(os, "RWF_NOWAIT", None)
+    data = bytearray(count)
+    try:
+        if now is not None:
+            return bytes(memoryview(data)[: os.preadv(fd, [data], 0, now)])
+    except BlockingIOError:
+        return None
+    except OSError:
+        pass  # its file system cannot say
+    return os.pread(fd, count, 0)
 
 
 class Sending:

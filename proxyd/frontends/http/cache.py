@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.bodies import Filling
-from proxyd.frontends.http.disk import DiskStore, InThread, OnDisk
+from proxyd.frontends.http.disk import DiskStore, OnDisk
+from proxyd.frontends.http.filebody import InThread
 from proxyd.frontends.http.variants import Variants
 from proxyd.policy.cachekey import chosen_by, read_url
 from proxyd.policy.cachestore import Memory, Stored

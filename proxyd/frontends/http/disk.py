@@ -45,11 +45,12 @@ from proxyd.frontends.http.diskfiles import (
     unlink,
     write_file,
 )
-from proxyd.frontends.http.filebody import Checked, FileBody
+from proxyd.frontends.http.filebody import Checked, FileBody, InThread
 from proxyd.policy.cachekey import chosen_by
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
 from proxyd.policy.purging import Voids
+from proxyd.relay.sendfile import ReadAhead
 from proxyd.snapshots import DiskSnapshot
 from proxyd.wire.httpfields import Field
 
@@ -60,8 +61,6 @@ SLICE = 250  # files whose heads are taken in one turn
 SWEPT = 1000  # places of the index that are looked at in one turn
 
 MOST_CHANGES = 10_000  # URLs that are noted until it is known what is there; with more all that is is void
-
-InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 log = Logger()
 
@@ -337,9 +336,9 @@ class DiskStore:
             await self._checked.judge(stored.body)
         return stored
 
-    def read_ahead(self, body: FileBody, offset: int, count: int, fetched: Callable[[], None]) -> None:
-        """Have a part of a file in the page cache, and tell when it is, or cannot be."""
-        self._in_thread(partial(body.read_ahead, offset, count)).addBoth(lambda _: fetched())
+    def ahead(self, body: FileBody) -> ReadAhead:
+        """Who has parts of a body read into the page cache."""
+        return body.ahead(self._in_thread)
 
     def failed(self, failure: Failure) -> None:
         """Something could not be done there."""

@@ -19,7 +19,6 @@ from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.routed import RoutedSession
 from proxyd.frontends.http.routing import Routing
 from proxyd.frontends.http.session import HttpSession
-from proxyd.frontends.http.static import Site
 from proxyd.interfaces import IDatapath, IObserver
 from proxyd.policy.admission import Admission
 from proxyd.policy.compression import CompressionSnapshot
@@ -94,8 +93,7 @@ class HttpFactory(ProxyFactory):
         self.error_pages = ErrorPages(spec.http.error_page) if routing is None else routing.error_pages
         self.compressor = compressor
         self.codings = FileCodings()
-        root = spec.http.root
-        self.site = None if root is None else Site(root, seconds)  # for what takes no route, too
+        self.site = None if routing is None else routing.site
         courses = () if routing is None else routing.courses
         self.recodes = compressor is not None or any(course.compressor is not None for course in courses)
         waits = [pools[name].spec.response_timeout for name in spec.pools]

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, Awaitable, BinaryIO, Callable, Optional, Union
+from typing import Any, BinaryIO, Callable, Optional, Union
+
+from twisted.internet.defer import Deferred
 
 from proxyd.errors import Malformed
 from proxyd.frontends.http.bodies import PIECE, Body, Whole
 from proxyd.policy.cachestore import Elsewhere
+from proxyd.relay.sendfile import ReadAhead
 from proxyd.wire.cachefile import Digest, head_length, unpack, unpack_head
+
+InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 LARGE = 256 * 1024  # bytes of a body that is not read into memory
 
@@ -49,8 +54,15 @@ class FileBody(Elsewhere):
         """Whether no folder has it any more, so that it takes room only for us."""
         return not os.fstat(self.fd).st_nlink
 
-    def read_ahead(self, offset: int, count: int) -> None:
-        """Have a part of the file in the page cache; for a thread."""
+    def ahead(self, in_thread: InThread) -> ReadAhead:
+        """Who has parts of the file read into the page cache."""
+
+        def read(offset: int, count: int, fetched: Callable[[], None]) -> None:
+            in_thread(partial(self._read_ahead, offset, count)).addBoth(lambda _: fetched())
+
+        return read
+
+    def _read_ahead(self, offset: int, count: int) -> None:
         for place in range(offset, offset + count, PIECE):
             os.pread(self.fd, PIECE, place)
 
@@ -84,7 +96,7 @@ def read(path: str) -> tuple[dict[str, Any], Union[bytes, FileBody]]:
 class Checked:
     """The files that are known to be whole."""
 
-    def __init__(self, in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
+    def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
         self._known: dict[tuple[int, ...], None] = {}
 

@@ -196,7 +196,7 @@ class HttpFiles(CachingSession):
         elif file.body is None:
             opened = self._open_file(site, file, path)
             if opened is not None:
-                self._send_file(status, head, opened, first, count, closes)
+                self._send_file(site, status, head, opened, first, count, closes)
         elif self.paced is not None:
             self._send_body(status, head, Whole(memoryview(file.body)[first : first + count]), closes)
         else:
@@ -243,7 +243,7 @@ class HttpFiles(CachingSession):
         return FileBody(fd, 0, file.size)
 
     def _send_file(
-        self, status: int, head: bytes, opened: FileBody, first: int, count: int, closes: bool
+        self, site: Site, status: int, head: bytes, opened: FileBody, first: int, count: int, closes: bool
     ) -> None:
         """An answer of which the file itself is sent."""
         if self.paced is not None:
@@ -252,7 +252,7 @@ class HttpFiles(CachingSession):
         self._status = status
         self._closes, self._complete = closes, not self._up_left
         self._nobody.received = len(head) + count
-        self.send_file(head, opened, first, count, self._file_sent)
+        self.send_file(head, opened, first, count, self._file_sent, opened.ahead(site.in_thread))
 
     def _file_sent(self, left: int) -> None:
         if left:

@@ -9,7 +9,6 @@ say, which is above this.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from twisted.internet.interfaces import IAddress
@@ -256,7 +255,7 @@ class GivingSession(HttpSession):
 
         self._answer = answer
         self._nobody.received = count
-        ahead = None if cache.disk is None else partial(cache.disk.read_ahead, body)
+        ahead = None if cache.disk is None else cache.disk.ahead(body)
         self.send_file(head, body, first, count, sent, ahead)
 
     def send_file(

@@ -14,6 +14,7 @@ from proxyd.config.files import read_small
 from proxyd.config.http import KEEP
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.route import RouteSpec
+from proxyd.config.static import StaticSpec
 from proxyd.errors import Problem
 from proxyd.frontends.http.auth import Basic, InThread
 from proxyd.frontends.http.cache import Cache
@@ -115,6 +116,8 @@ class Routing:
     ) -> None:
         """``limits`` are those of all routes, by their names: a route may be that of several listeners."""
         self.spec = spec
+        self._seconds, self._in_thread = reactor.seconds, in_thread
+        self.site = self._site(spec.http.root)  # for what takes no route
         self.slashes = spec.http.encoded_slashes == KEEP
         self.error_pages = ErrorPages(spec.http.error_page)
         self._routes = HttpRoutes(spec.routes, lists, self.slashes, spec.http.cache != "")
@@ -129,10 +132,13 @@ class Routing:
                 self.error_pages,
                 caches.get(route.action.cache or spec.http.cache),
                 compressors(route.action.compression),
-                Site(route.action.root, reactor.seconds) if route.action.root is not None else None,
+                self._site(route.action.root),
             )
             for route in spec.routes
         }
+
+    def _site(self, root: Optional[StaticSpec]) -> Optional[Site]:
+        return None if root is None else Site(root, self._seconds, self._in_thread)
 
     @property
     def courses(self) -> tuple[Course, ...]:

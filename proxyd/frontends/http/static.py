@@ -7,7 +7,8 @@ found is remembered for `FRESH`, small files with what is in them, so that who a
 call; a file that has changed is seen after that time.  One that has not keeps what was made of it in codings
 (`proxyd.frontends.http.filecoding`).
 
-Files are opened and read in the event loop, as nginx does it: what the page cache has takes some 10 µs.
+Files are opened in the event loop, as nginx does it, which takes some 10 µs; what the page cache does not
+have of them is read in threads while they are sent (`proxyd.relay.sendfile`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import stat
 from typing import Callable, Iterator, Optional
 
 from proxyd.config.static import StaticSpec
+from proxyd.frontends.http.filebody import InThread
 from proxyd.policy.encoding import Decision, choose
 from proxyd.policy.static import SUFFIXES, fields_of, names_of
+from proxyd.relay.sendfile import cached_part
 from proxyd.wire.httpfields import Field
 from proxyd.wire.target import parse_target
 
@@ -152,8 +155,10 @@ class _Folder:
 class Site:
     """The files of one folder."""
 
-    def __init__(self, spec: StaticSpec, seconds: Callable[[], float]) -> None:
+    def __init__(self, spec: StaticSpec, seconds: Callable[[], float], in_thread: InThread) -> None:
+        """``in_thread`` does what waits for the disk."""
         self.spec = spec
+        self.in_thread = in_thread
         self._root = os.fsencode(spec.path)
         self._flags = 0 if spec.symlinks else os.O_NOFOLLOW
         self._seconds = seconds
@@ -276,10 +281,10 @@ class Site:
                 return was
             body: Optional[bytes] = None
             if found.st_size <= SMALL:
-                body = os.pread(fd, SMALL + 1, 0)
+                body = cached_part(fd, found.st_size + 1)
                 found = os.fstat(fd)
-                if len(body) != found.st_size:
-                    body = None  # it is being written: it is sent as it is then
+                if body is not None and len(body) != found.st_size:
+                    body = None  # it is being written, or not all in the page cache: it is sent as it is then
         finally:
             os.close(fd)
         fields = fields_of(called, found.st_size, found.st_mtime_ns, coding, varies)

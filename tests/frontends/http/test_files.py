@@ -7,8 +7,6 @@ import zlib
 from typing import Any, Optional
 from unittest.mock import patch
 
-from twisted.internet.defer import Deferred
-
 from proxyd.config.action import ActionSpec, EditSpec, RespondSpec, RewriteSpec
 from proxyd.config.bandwidth import Allowance, BandwidthSpec
 from proxyd.config.compression import CompressionSpec
@@ -26,10 +24,12 @@ from proxyd.frontends.http.static import FRESH, SMALL, File
 from proxyd.policy.lists import Lists
 from proxyd.policy.routelimits import RouteLimits
 from proxyd.relay.bandwidth import TICK_SECONDS
+from tests.frontends.http.caches import Threads
 from tests.frontends.http.client2 import GET2, Http2Client
 from tests.frontends.http.front import HttpCase
 from tests.frontends.http.test_recoding import decoded, taken_apart
 from tests.frontends.http.test_static import SiteCase
+from tests.relay.test_sendfile import not_cached
 from tests.support.admission import admission
 from tests.support.descriptors import open_files, open_files_before
 from tests.support.peer import Ended
@@ -57,7 +57,8 @@ class FilesCase(HttpCase, SiteCase):
             "front", (), protocol="http", routes=routes, http=http or HttpSpec(root=root), **listener
         )
         limits = {each.name: RouteLimits(each) for each in routes}
-        routing = Routing(spec, {}, Lists(()), limits, self.clock, lambda work: Deferred())
+        self.threads = Threads()
+        routing = Routing(spec, {}, Lists(()), limits, self.clock, self.threads)
         self.factory = HttpFactory(
             spec, {}, self.datapath, self.wheel, self.clock.seconds, self.capacity, [self.notebook],
             admission(), routing=routing,
@@ -130,6 +131,22 @@ class Answers(FilesCase):
         self.assertEqual(self.outcomes(), [(200, Reason.ANSWERED)] * 2)
         self.assertEqual(self.notebook.requests[0].bytes_out, len(head) + 4 + len(LARGE))
         client.close()
+        self.over()
+
+    def test_not_cached(self) -> None:
+        """What the page cache does not have is read in threads, and nobody waits but who wants it."""
+        self.write("small.txt", bytes(SMALL), AT)
+        self.serves()
+        self.patch(os, "preadv", not_cached)
+        large, small = self.client(self.ask(b"/large.bin")), self.client(self.ask(b"/small.txt"))
+        for client in (large, small):
+            self.assertTrue(client.received.endswith(b"\r\n\r\n"))
+        self.assertEqual(self.answer(b"/large.bin", method=b"HEAD")[0], 200)
+        self.assertEqual(len(self.threads.work), 2)
+        self.threads.run()
+        self.network.flush()
+        for client, body in ((large, LARGE), (small, bytes(SMALL))):
+            self.assertTrue(client.received.endswith(b"\r\n\r\n" + body))
         self.over()
 
     def test_statuses(self) -> None:

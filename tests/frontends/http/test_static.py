@@ -8,9 +8,12 @@ import tempfile
 from typing import Any, Optional
 from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
+
 from proxyd.config.static import StaticSpec
 from proxyd.frontends.http import static
 from proxyd.frontends.http.static import FRESH, SMALL, Absent, File, Site
+from tests.relay.test_sendfile import not_cached
 from tests.support.case import Case
 
 
@@ -38,7 +41,7 @@ class SiteCase(Case):
         return path
 
     def site(self, **how: Any) -> Site:
-        return Site(StaticSpec(self.folder, **how), lambda: self.now)
+        return Site(StaticSpec(self.folder, **how), lambda: self.now, lambda work: Deferred())
 
     def absent(self, site: Site, path: bytes) -> int:
         """How it is answered that this is not there."""
@@ -99,7 +102,7 @@ class Sites(SiteCase):
 
     def test_no_folder(self) -> None:
         """A root that is not there is told when the daemon starts."""
-        site = Site(StaticSpec("/nowhere/at/all"), lambda: 0.0)
+        site = Site(StaticSpec("/nowhere/at/all"), lambda: 0.0, lambda work: Deferred())
         self.assertEqual(list(site.load()), ["root: /nowhere/at/all: No such file or directory"])
         self.assertEqual(self.absent(site, b"/a"), 404)
 
@@ -170,11 +173,21 @@ class Sites(SiteCase):
         """What changes while it is read is not remembered half."""
         path = self.write("a.html", b"<p>a")
 
-        def cut_short(fd: int, count: int, offset: int) -> bytes:
+        def cut_short(fd: int, count: int) -> bytes:
             with open(path, "ab") as file:
                 file.write(b"more")
             return b"<p>a"
 
-        with patch("os.pread", cut_short):
+        with patch.object(static, "cached_part", cut_short):
             found = self.site().find(b"/a.html", None)
         self.assertEqual((found.body, found.size), (None, 8))
+
+    def test_not_cached(self) -> None:
+        """What the page cache does not have is held once it has been read, by whoever it was."""
+        site = self.site()
+        with patch("os.preadv", not_cached):
+            self.assertEqual((site.find(b"/a.html", None).body, site.find(b"/a.html", None).size), (None, 4))
+            self.now += FRESH
+            self.assertEqual(site.find(b"/a.html", None).body, None)
+        self.now += FRESH
+        self.assertEqual(site.find(b"/a.html", None).body, b"<p>a")
