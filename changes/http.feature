@@ -17,3 +17,6 @@ away, or before files of TLS changed, is not used again.
 
 Behind another proxy of HTTP that is `trusted` each request is that of the client whom it tells of, by X-Forwarded-For or
 Forwarded: for routes (`client =`), limits, `balance`, pages and logs, which have the proxy as `via=`.
+
+`rewrite = /v1 / both_ways` leads the paths in a server's redirects and cookies back to what clients call them; without
+`both_ways` that is done where the server names itself, whose redirects led nowhere.

@@ -30,6 +30,8 @@ OF_THE_REQUEST = (SCHEME, HOST, PATH, QUERY, URI)
 OF_ALL = (*OF_THE_REQUEST, CLIENT, LISTENER, ROUTE, USER)
 
 SET, ADD, REMOVE = "set", "add", "remove"
+
+BOTH_WAYS = "both_ways"
 EDITS = (SET, ADD, REMOVE)
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -70,15 +72,20 @@ class RespondSpec:
 
 @frozen
 class RewriteSpec:
-    """A path that is this one, or below it, is below another one; or what a pattern finds is replaced."""
+    """
+    A path that is this one, or below it, is below another one; or what a pattern finds is replaced.
+
+    ``both_ways`` is whether paths in answers are led back, too, by whatever host they are.
+    """
 
     found: str
     to: str
     pattern: bool = False
+    both_ways: bool = False
 
     def __str__(self) -> str:
         """As it is written."""
-        return f"{PATTERN_SIGN * self.pattern}{self.found} {self.to}"
+        return f"{PATTERN_SIGN * self.pattern}{self.found} {self.to}{f' {BOTH_WAYS}' * self.both_ways}"
 
 
 @frozen
@@ -187,22 +194,25 @@ class Respond(Form):
 
 
 class Rewrite(Form):
-    """``/v1 /api/v1``, or ``~^/users/([0-9]+) /u/\\1``."""
+    """``/v1 /api/v1``, ``/v1 / both_ways``, or ``~^/users/([0-9]+) /u/\\1``."""
 
     shape: ClassVar[str] = (
-        "a path and what stands for it; or `~`, a regular expression, and what stands for what it finds "
-        "first, with `\\1` for its first group"
+        "a path and what stands for it, and `both_ways` if that is so for answers, too; or `~`, a regular "
+        "expression, and what stands for what it finds first, with `\\1` for its first group"
     )
 
     def parse(self, words: Sequence[Word], fail: Fail) -> Optional[RewriteSpec]:
-        if len(words) != 2:
+        both_ways = len(words) == 3 and words[2].text == BOTH_WAYS
+        if len(words) != 2 + both_ways:
             fail(words[0].line, "is what is found and what stands for it, as in /v1 /api/v1")
             return None
-        found, to = words
+        found, to = words[:2]
         try:
             if found.text.startswith(PATTERN_SIGN):
+                if both_ways:
+                    raise Invalid("what a pattern has made cannot be led back; both_ways is for paths")
                 return self._pattern(found, to)
-            return RewriteSpec(PathName().read(found), PathName().read(to))
+            return RewriteSpec(PathName().read(found), PathName().read(to), both_ways=both_ways)
         except Invalid as why:
             fail(found.line, str(why))
         return None
@@ -289,7 +299,9 @@ OPTIONS = (
         Rewrite(),
         "What the server is told that the path is. A path stands for another one with all that is below "
         "it; a regular expression sees the path as it leaves, with what escapes are needed. The query "
-        "stays.",
+        "stays. Where a server names itself in an answer, in Location and Content-Location, the path there "
+        "is led back; with `both_ways` also where there is no host or that of the client, and so are the "
+        "paths of cookies: for servers that do not know under which path they are reached.",
         "rewrite = /v1 /api/v1",
         otherwise="the path stays",
     ),

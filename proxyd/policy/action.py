@@ -81,7 +81,9 @@ class Rewriter:
     """What is made of paths."""
 
     def __init__(self, spec: RewriteSpec) -> None:
+        """``both_ways`` is as in the spec."""
         self._spec = spec
+        self.both_ways = spec.both_ways
         self._pattern: Optional[regex.Pattern[str]] = regex.compile(spec.found) if spec.pattern else None
         self._from = _escaped(spec.found)
         self._to = _escaped(spec.to)
@@ -117,6 +119,24 @@ class Rewriter:
             rest = rest.partition(b"/")[2]
         return Target(to + rest, target.plain, target.query)
 
+    def back(self, path: bytes) -> bytes:
+        """What clients call a path of the server's, query and all; as it is if they cannot ask for it."""
+        own, theirs = self._from.rstrip(b"/"), self._to.rstrip(b"/")
+        if self._pattern is not None or not _is_below(path, theirs):
+            return path
+        if _is_below(own, theirs) and _is_below(path, own):
+            return path  # it knows what it is called
+        return own + path[len(theirs) :] or b"/"
+
+    def cookie_back(self, path: bytes) -> bytes:
+        """The same of the path of a cookie, which is for all below it."""
+        return self.back(path) if path != b"/" else self.back(path).rstrip(b"/") or b"/"
+
+
+def _is_below(path: bytes, other: bytes) -> bool:
+    """Whether a path is another one, or below it, which has no slash at its end: the root is empty."""
+    return path.startswith(other) and (path[len(other) : len(other) + 1] in _ENDS or not other)
+
 
 def _escaped(path: str) -> bytes:
     """A path as it leaves, of one as people write it: what stands in no path is escaped."""
@@ -124,6 +144,8 @@ def _escaped(path: str) -> bytes:
         bytes((letter,)) if letter in _PLAIN else b"%%%02X" % letter for letter in path.encode("utf-8")
     )
 
+
+_ENDS = frozenset((b"", b"/", b";", b"?", b"#"))
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/")
 

@@ -54,6 +54,8 @@ class ActionTests(HttpCase):
             self.action(r"pool = p" "\n" r"rewrite = ~^/a(.)$$ /b\1").rewrite,
             RewriteSpec("^/a(.)$", r"/b\1", True),
         )
+        both = self.action("pool = p\nrewrite = /v1 / both_ways").rewrite
+        self.assertEqual((both, str(both)), (RewriteSpec("/v1", "/", both_ways=True), "/v1 / both_ways"))
 
     def test_ends(self) -> None:
         """A route sends clients elsewhere, or answers them."""
@@ -122,6 +124,10 @@ class ActionTests(HttpCase):
             (
                 "rewrite = a /b",
                 'rewrite: "a" is not a path; it begins with / and has no blank, ?, # or backslash',
+            ),
+            (
+                "rewrite = ~a /b both_ways",
+                "rewrite: what a pattern has made cannot be led back; both_ways is for paths",
             ),
             (r"rewrite = ~(a) /\2", r'rewrite: "/\2" has \2, and the pattern has 1 groups'),
             (r"rewrite = ~a /\1", r'rewrite: "/\1" has \1, and the pattern has no groups'),

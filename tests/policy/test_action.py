@@ -57,6 +57,41 @@ class Places(Case):
             self.assertEqual(location(RedirectSpec(301, template(to, OF_THE_REQUEST)), request), place)
 
 
+class Back(Case):
+    def test_paths(self) -> None:
+        """What a server calls its paths is led back to what clients call them, once."""
+        for found, to, path, result in [
+            ("/v1", "/", b"/login", b"/v1/login"),
+            ("/v1", "/", b"/", b"/v1/"),
+            ("/v1", "/", b"/?x=/v1#y", b"/v1/?x=/v1#y"),
+            ("/v1", "/", b"/v1/login", b"/v1/login"),  # a server that knows where it is
+            ("/v1", "/", b"/v1?x", b"/v1?x"),
+            ("/v1", "/", b"/v10", b"/v1/v10"),
+            ("/v1/", "/", b"/login", b"/v1/login"),
+            ("/v1", "/api/v1", b"/api/v1/login", b"/v1/login"),
+            ("/v1", "/api/v1", b"/api/v1", b"/v1"),
+            ("/v1", "/api/v1/", b"/api/v1?x", b"/v1?x"),
+            ("/v1", "/api/v1", b"/api/v10", b"/api/v10"),
+            ("/v1", "/api/v1", b"/login", b"/login"),
+            ("/", "/app", b"/app/login", b"/login"),
+            ("/", "/app", b"/app", b"/"),
+            ("/", "/app", b"/other", b"/other"),
+            ("/a b", "/c", b"/c/d", b"/a%20b/d"),
+        ]:
+            self.assertEqual(Rewriter(RewriteSpec(found, to)).back(path), result, (found, to, path))
+        self.assertEqual(Rewriter(RewriteSpec("^/v1", "/", True)).back(b"/x"), b"/x")
+
+    def test_cookies(self) -> None:
+        """A cookie for all of a server is for what clients call that, with or without a slash behind it."""
+        for found, to, path, result in [
+            ("/v1", "/", b"/", b"/v1"),
+            ("/v1", "/", b"/x/", b"/v1/x/"),
+            ("/", "/app", b"/app", b"/"),
+            ("/", "/", b"/", b"/"),
+        ]:
+            self.assertEqual(Rewriter(RewriteSpec(found, to)).cookie_back(path), result)
+
+
 class Rewriting(Case):
     def rewritten(self, found: str, to: str, target: bytes, pattern: bool = False) -> bytes:
         return Rewriter(RewriteSpec(found, to, pattern)).rewrite(parse_target(target)).whole

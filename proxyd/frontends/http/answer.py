@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional, Sequence
 from proxyd.config.address import TcpAddress
 from proxyd.config.http import DROP, REPLACE, HttpSpec
 from proxyd.frontends.http.pages import Edit, date
+from proxyd.policy.action import Rewriter
 from proxyd.policy.encoding import Decision
 from proxyd.policy.server import Server
 from proxyd.wire.chunked import chunk, last
@@ -26,7 +27,9 @@ from proxyd.wire.httpfields import DATE, END_TO_END, LOCATION, SERVER, SET_COOKI
 
 _OWN_NAME = b"Server: proxyd\r\n"
 
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE).match
+_ABSOLUTE = re.compile(rb"(?:https?:)?//([^/?#]*)", re.IGNORECASE).match
+
+_COOKIE_PATH = re.compile(rb";[ \t]*path[ \t]*=[ \t]*([^;]*)", re.IGNORECASE)
 
 _DOMAIN = re.compile(rb";[ \t]*domain[ \t]*=[ \t]*\.?([^;]*)", re.IGNORECASE)
 
@@ -234,3 +237,51 @@ def _for_our_domain(field: Field, server: Server) -> bytes:
     if domain not in [host for host, _ in _names(server)]:
         return line
     return b"%s: %s%s\r\n" % (line[: len(name)], value[: match.start()], value[match.end() :])
+
+
+# What says where something is, on this server or another.
+_LOCATIONS = frozenset((b"location", b"content-location"))
+_PLACES = _LOCATIONS | {b"set-cookie"}
+
+
+def names_places(fields: Sequence[Field]) -> bool:
+    """Whether an answer may have paths that clients know by other names."""
+    return any(field[0] in _PLACES for field in fields)
+
+
+def led_back(
+    fields: Sequence[Field], rewriter: Rewriter, asked: bytes, server: Optional[Server]
+) -> list[Field]:
+    """
+    The fields of an answer to a request whose path was rewritten, with the paths that its client knows.
+
+    ``asked`` is the host that the client has asked for.
+    """
+    found: list[Field] = []
+    for field in fields:
+        name, value, line, kind = field
+        start, path = 0, b""
+        if name in _LOCATIONS:
+            start = _place_of_path(value, rewriter.both_ways, asked, server)
+            path = rewriter.back(value[start:]) if start >= 0 else b""
+            end = len(value)
+        elif name == b"set-cookie" and rewriter.both_ways:
+            match = _COOKIE_PATH.search(value)
+            if match is not None:
+                start, end = match.span(1)
+                path = rewriter.cookie_back(match.group(1))
+        if path:
+            value = value[:start] + path + value[end:]
+            field = name, value, b"%s: %s\r\n" % (line[: len(name)], value), kind
+        found.append(field)
+    return found
+
+
+def _place_of_path(value: bytes, both_ways: bool, asked: bytes, server: Optional[Server]) -> int:
+    """Where the path begins in a reference to something on the server, -1 for what is elsewhere."""
+    match = _ABSOLUTE(value)
+    if match is None:
+        return 0 if both_ways and value[:1] == b"/" else -1
+    authority = match.group(1)
+    named = server is not None and _is_at(authority, asked, server)
+    return match.end() if named or (both_ways and authority.lower() == asked.lower()) else -1

@@ -99,7 +99,7 @@ class GivingSession(HttpSession):
         self._fetch = None
         self.cached = word
         self._first = now = self.http.seconds()
-        keep, edit, minor = self._goes_on(), self.edit(), request.said.minor
+        keep, edit, minor = self._goes_on(), self.edit_of(stored.fields), request.said.minor
         self._status = stored.status
         of_head = request.method == b"HEAD"
         found = self._outcome(stored, now, of_head)
@@ -172,7 +172,7 @@ class GivingSession(HttpSession):
 
     def _give_making(self, making: Making, stored: Stored, word: str) -> None:
         """Answer with what is stored while another body is made of that."""
-        delivery, edit, now = self._delivery, self.edit(), self.http.seconds()
+        delivery, edit, now = self._delivery, self.edit_of(stored.fields), self.http.seconds()
         assert delivery is not None
         fields = making.decision.fields(stored.fields)
         if edit is not None:
@@ -323,7 +323,7 @@ class GivingSession(HttpSession):
             self.origin = fetch.origin
         self._first = now = self.http.seconds()
         self._status = answer.status
-        keep, edit, minor = self._goes_on(), self.edit(), request.said.minor
+        keep, edit, minor = self._goes_on(), self.edit_of(answer.said.fields), request.said.minor
         if self.brought is not None and fetch.alone is not None:
             self.stays = fetch.session.stays
             edit = self._told_server(self.brought.affinity, answer, fetch.alone, edit)
@@ -368,7 +368,7 @@ class GivingSession(HttpSession):
         if status == FAILED:
             self.say(412, Reason.ANSWERED, "")
             return
-        edit = self.edit()
+        edit = self.edit_of(fields)
         fields = self._as_it_is(status, fields, None)
         fields = fields if edit is None else edit(fields)
         self._status = status

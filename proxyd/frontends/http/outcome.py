@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from secrets import token_hex
-from typing import Optional
+from typing import Optional, Sequence
 
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import connectionDone
@@ -28,7 +28,7 @@ from proxyd.records import RequestRecord
 from proxyd.relay.opening import agreed_on
 from proxyd.relay.streams import address_text, buffered, leave
 from proxyd.wire.http1 import Answer, Request, Said, may_be_skipped
-from proxyd.wire.httpfields import Unacceptable
+from proxyd.wire.httpfields import Field, Unacceptable
 
 ID_BYTES = 8  # of a page, random; people will read it to each other
 
@@ -406,6 +406,10 @@ class HttpOutcome(HttpConnection):
 
     def edit(self) -> Optional[Edit]:
         """What is changed in the fields of an answer, whoever makes it; None if nothing is."""
+        return None
+
+    def edit_of(self, fields: Sequence[Field]) -> Optional[Edit]:
+        """The same of an answer of a server with these fields."""
         return None
 
 

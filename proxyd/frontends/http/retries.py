@@ -169,7 +169,9 @@ class HttpRetries(HttpOutcome):
     def _blame_silence(self) -> None:
         pool, picked = self.pool, self.picked
         assert pool is not None and picked is not None
-        detail = f"[pool {pool.name}] response_timeout={self.response_timeout(pool):g}s"
+        seconds = self.response_timeout(pool)
+        whose = f"pool {pool.name}" if seconds == pool.spec.response_timeout else f"route {self.route}"
+        detail = f"[{whose}] response_timeout={seconds:g}s"
         pool.failed(picked, f"{Reason.ANSWER_TIMEOUT.code}, {detail}", self.http.seconds())
         if not (pool.spec.retry_on.timeout and self._asks_another()):
             self.fail(Reason.ANSWER_TIMEOUT, detail)

@@ -14,6 +14,7 @@ has answered; all else is as in `HttpSession`, which is what listeners without r
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence, Union
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 
 from proxyd.config.action import CLIENT, HOST, LISTENER, ROUTE, USER
 from proxyd.errors import Reason, Refused
+from proxyd.frontends.http.answer import led_back, names_places
 from proxyd.frontends.http.auth import Verdict
 from proxyd.frontends.http.errorpage import ErrorPages
 from proxyd.frontends.http.files import HttpFiles
@@ -30,11 +32,12 @@ from proxyd.frontends.http.forwardauth import Forward
 from proxyd.frontends.http.pages import Edit, Words
 from proxyd.frontends.http.recoding import Compressor
 from proxyd.frontends.http.routing import Course
-from proxyd.policy.action import fill, location, without, words_of
+from proxyd.policy.action import Rewriter, fill, location, without, words_of
 from proxyd.policy.asked import Asked
 from proxyd.policy.cachekey import of_pool
 from proxyd.policy.httproute import Undecided
 from proxyd.policy.pool import Pool
+from proxyd.policy.server import Server
 from proxyd.relay.admission import client_of
 from proxyd.relay.opening import Opening
 from proxyd.wire.http1 import Request, Said
@@ -303,6 +306,13 @@ class RoutedSession(HttpFiles):
         words = {} if editor.fixed else self._words()
         return lambda fields: editor.edit(fields, words)
 
+    def edit_of(self, fields: Sequence[Field]) -> Optional[Edit]:
+        edit, course, asked = self.edit(), self._course, self._asked
+        rewriter = course.rewriter if course is not None else None
+        if rewriter is None or asked is None or not names_places(fields):
+            return edit
+        return partial(_led_back, rewriter, asked.host, self.picked, edit)
+
     def response_timeout(self, pool: Pool) -> float:
         course = self._course
         own = course.spec.action.response_timeout if course is not None else 0.0
@@ -316,3 +326,11 @@ class RoutedSession(HttpFiles):
         super().conclude(reason, detail)
         self._course = self._asked = None
         self.route = self.user = ""
+
+
+def _led_back(
+    rewriter: Rewriter, asked: bytes, server: Optional[Server], edit: Optional[Edit], fields: Sequence[Field]
+) -> list[Field]:
+    """The fields with the paths that clients know, and edited then."""
+    found = led_back(fields, rewriter, asked, server)
+    return found if edit is None else edit(found)

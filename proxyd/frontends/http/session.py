@@ -397,7 +397,7 @@ class HttpSession(HttpRetries):
         self._answer = answer
         self._out = b""
         self._status = answer.status
-        edit = self.edit()
+        edit = self.edit_of(answer.said.fields)
         if self.brought is not None:
             edit = self._told_server(self.brought.affinity, answer, picked, edit)
         compressor = self.compressor()

@@ -436,6 +436,7 @@ class Limits(RoutedCase):
         self.pass_time(4)
         self.assertEqual(self.status(self.heard(client)), 504)
         self.assertEqual(self.outcomes(), [(504, Reason.ANSWER_TIMEOUT)])
+        self.assertEqual(self.the_request().detail, "[route r] response_timeout=3s")
         self.over()
 
 
@@ -475,6 +476,16 @@ class Deciding(RoutedCase):
         self.say(self.server, OK)
         self.assertEqual(self.status(self.heard(client)), 200)
         self.assertEqual((self.the_request().route, self.the_request().user), ("r", "alice"))
+        self.over()
+
+    def test_sent_to_a_login(self) -> None:
+        """Where the client is sent by who decides is no path of a server, to be led back where it was."""
+        judge = self.decide(rewrite=RewriteSpec("/x", "/", both_ways=True))
+        client = self.client(GET)
+        judge.verdicts[0].callback(
+            Verdict(status=302, words=Words(b"", "text/plain", (b"Location: /login",)))
+        )
+        self.assertIn(b"Location: /login\r\n", self.heard(client))
         self.over()
 
     def test_no(self) -> None:
