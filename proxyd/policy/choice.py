@@ -128,10 +128,16 @@ class Choice:
 
     def _balance(self, tried: Collection[Server], arrival: Optional[Arrival]) -> Optional[Server]:
         server: Optional[Server] = None
-        if self._tried_out:
-            server = self._among(self._tried_out.union(tried), arrival)
-        if server is None:
-            server = self._among(tried, arrival)
+        if self._full or self._tried_out:
+            if self._tried_out:
+                server = self._among(self._tried_out.union(tried), arrival)
+            if server is None:
+                server = self._among(tried, arrival)
+        else:
+            for tier in self._tiers:  # the same where all have room, which is nearly always so
+                server = self.balancer.choose(tier, tried, arrival)
+                if server is not None:
+                    break
         if server is not None and server.trial:
             self._tried_out.add(server)
         return server
