@@ -89,9 +89,8 @@ class Said:
 
     Of an answer, ``patience`` is for how many seconds its server keeps an idle connection, if that is said.
     Of a request, ``host`` is who it is for, None if that is not said; ``expects`` whether its client waits
-    for 100, ``trailers`` whether it takes some, ``shared`` that the same is known of other connections.
-    ``rendered``, and ``rendered_last`` for the last head of a connection, are whose who passes it on, but of
-    what is shared.
+    for 100, ``trailers`` whether it takes some.  ``rendered``, and ``rendered_last`` for the last head of a
+    connection, are whose who passes it on.
     """
 
     __slots__ = (
@@ -106,7 +105,6 @@ class Said:
         "persistent",
         "rendered",
         "rendered_last",
-        "shared",
         "trailers",
         "upgrade",
     )
@@ -125,7 +123,6 @@ class Said:
         self.trailers = False
         self.rendered: Optional[bytes] = None
         self.rendered_last: Optional[bytes] = None
-        self.shared = False
 
 
 class Request:
@@ -188,6 +185,10 @@ class Memory:
         self.head = b""  # of an answer
         self.answer: Optional[Answer] = None  # in this
         self.of_head = False  # to a HEAD
+
+    def is_shared(self, request: Request) -> bool:
+        """Whether it is the last one, whole, and has nothing in it that is not known of others, too."""
+        return request is self.request and self.lines.heads.get(self.tail) is request.said
 
 
 def parse_request(

@@ -166,7 +166,6 @@ class Lines:
         if all(line in self.fields for line in lines):
             if len(self.heads) >= REMEMBERED_HEADS:
                 self.heads.clear()
-            said.shared = True
             self.heads[head] = said
 
 

@@ -115,7 +115,7 @@ class HttpConnection(Session):
         self._nobody = self.server  # who is the server while there is none
         self._phase = OPENING
         self._since = 0.0  # when the phase began
-        self._memory = Memory(factory.lines)
+        self._memory: Optional[Memory] = None  # until it has asked what is not known of its client
         self._forwarding: Optional[Introduction] = None
         self._sender: Optional[Opening] = None  # what is known of it, if what it tells of others is believed
         self._came_from = ""  # the client's address, as records have it

@@ -22,13 +22,10 @@ _OFF: tuple[str, ...] = (X_FORWARDED_FOR, BOTH)
 _ALSO: tuple[str, ...] = (FORWARDED, BOTH)
 
 
-KNOWN = 8  # of what clients at one address say, rendered: programs say the same again and again
-
-
 class Introduction:
     """Who a client is, as servers are told; it is the same for all of its connections that are alike."""
 
-    __slots__ = ("_host", "_known", "_own", "_recodes", "_spec", "secure", "trusted", "version")
+    __slots__ = ("_host", "_own", "_recodes", "_spec", "_via", "asked", "request", "secure", "trusted")
 
     def __init__(
         self, spec: HttpSpec, address: Any, secure: bool, recodes: bool = False, version: bytes = b""
@@ -38,17 +35,24 @@ class Introduction:
 
         ``recodes`` is whether answers are compressed, so that it may have validators that we have made weak;
         ``version`` that of HTTP, which it speaks, b"" for what its requests say.  `trusted` will say that
-        what it tells of others is believed.
+        what it tells of others is believed, and `asked` is the whole request with which it has begun a
+        connection last, in bytes and as it was understood: programs do so again and again.
         """
         host = getattr(address, "host", "")
         self._spec = spec
         self._host = host.encode()
         self._recodes = recodes
         self.secure = secure
-        self.version = version
-        self._known: dict[Said, bytes] = {}  # what is behind the Host, where that is shared
+        self.asked = b""
+        self.request: Optional[Request] = None
         self.trusted = bool(spec.trusted) and is_in(host, spec.trusted)
-        self._own = b"" if self.trusted else self._told(b"", b"", b"")
+        self._via = (self._via_of(version or b"1.0"), self._via_of(version or b"1.1"))
+        told = b"" if self.trusted else self._told(b"", b"", b"")
+        self._own = (told + self._via[0], told + self._via[1])  # behind requests of HTTP/1.0 and 1.1
+
+    def _via_of(self, version: bytes) -> bytes:
+        """The last of the lines, and the end of the head (RFC 9110, 7.6.3)."""
+        return b"Via: %s %s\r\n\r\n" % (version, self._spec.via.encode()) if self._spec.via else b"\r\n"
 
     def head(
         self,
@@ -66,36 +70,26 @@ class Introduction:
         as_said = rest is None and not (target or host)
         if as_said and request.rendered is not None:
             return request.rendered
+        said = request.said
         if rest is None:
-            rest = self._known_rest(request.said)
+            if said.rendered is None:
+                said.rendered = self._passed_on(said, said.fields)
+            rest = said.rendered + self._introduced(said, said.fields)
         place = host or request.host or _place_of(transport)
         head = b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (request.method, target or request.target, place, rest)
-        if as_said:
+        if as_said and request.host:
             request.rendered = head
         return head
 
-    def _known_rest(self, said: Said) -> bytes:
-        """`rest` with the fields as they were said, which is remembered."""
-        rest = self._known.get(said) if said.shared else said.rendered
-        if rest is None:
-            rest = self.rest(said, said.fields)
-            if not said.shared:
-                said.rendered = rest
-                return rest
-            if len(self._known) >= KNOWN:
-                self._known.clear()
-            self._known[said] = rest
-        return rest
-
     def rest(self, said: Said, fields: Sequence[Field]) -> bytes:
-        """
-        All behind the Host, with these fields: the same for each request that says the same, whatever its
-        target.
-        """
+        """All behind the Host, with these fields."""
+        return self._passed_on(said, fields) + self._introduced(said, fields)
+
+    def _passed_on(self, said: Said, fields: Sequence[Field]) -> bytes:
+        """What the request says, whoever its client is."""
         if self._recodes:
             fields = for_origin(fields) or fields
         lines = [field[2] for field in fields if field[3] != TELLS_OF_CLIENT]
-        lines.append(self._own or self._added_to(fields, lines))
         if said.length == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif said.declared is not None:
@@ -111,16 +105,14 @@ class Introduction:
             lines.append(b"TE: trailers\r\n")
         if named:
             lines.append(b"Connection: %s\r\n" % b", ".join(named))
-        if self._spec.via:
-            lines.append(b"Via: %s %s\r\n" % (self.version or b"1.%d" % said.minor, self._spec.via.encode()))
-        lines.append(b"\r\n")
         return b"".join(lines)
 
-    def _added_to(self, fields: Sequence[Field], lines: list[bytes]) -> bytes:
-        """What a proxy that is trusted has told, with its own address added."""
+    def _introduced(self, said: Said, fields: Sequence[Field]) -> bytes:
+        """Who the client is, and how it has come; of a proxy that is trusted what it has told, too."""
         if not self.trusted:
-            return b""
+            return self._own[said.minor]
         told: dict[bytes, list[bytes]] = {}
+        lines = []
         for name, value, line, kind in fields:
             if kind == TELLS_OF_CLIENT:
                 told.setdefault(name, []).append(value)
@@ -130,7 +122,7 @@ class Introduction:
             b", ".join(told.get(name, ()))
             for name in (b"x-forwarded-for", b"forwarded", b"x-forwarded-proto")
         ]
-        return self._told(*before)
+        return b"".join([*lines, self._told(*before), self._via[said.minor]])
 
     def _told(self, others: bytes, forwarded: bytes, proto: bytes) -> bytes:
         """Our own fields, behind what others have told before."""

@@ -34,6 +34,7 @@ from proxyd.frontends.http.affinity import Brought, giving, learn
 from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
 from proxyd.frontends.http.pages import Edit
 from proxyd.frontends.http.recoding import Recoding
+from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.retries import HttpRetries
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.affinity import Affinity, SealedAffinity
@@ -48,6 +49,7 @@ from proxyd.wire.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
     Answer,
+    Memory,
     Request,
     Said,
     parse_answer,
@@ -91,9 +93,10 @@ class HttpSession(HttpRetries):
 
     def _hear(self, data: bytes) -> None:
         """These bytes begin a request."""
-        spec = self.http.spec.http
+        forwarding = self._forwarding
+        assert forwarding is not None
         try:
-            request = parse_request(data, self._memory, spec.max_header, spec.max_fields)
+            request = forwarding.request if data == forwarding.asked else self._understood(data, forwarding)
         except Unacceptable as wrong:
             if not self.begins_http2(data):
                 self.reject(wrong)
@@ -104,9 +107,8 @@ class HttpSession(HttpRetries):
                 self._phase = HEAD
                 if self.requests:  # the first one is waited for since the client came
                     self._since = self.http.seconds()
-                    self.wheel.hasten(self, spec.header_timeout)
+                    self.wheel.hasten(self, self.http.spec.http.header_timeout)
             return
-        assert self._forwarding is not None
         self.requests += 1
         self._request = request
         self._phase = ASKED
@@ -124,6 +126,16 @@ class HttpSession(HttpRetries):
         out = self.lead(request)
         if out is not None:
             self.send_on(out)
+
+    def _understood(self, data: bytes, forwarding: Introduction) -> Optional[Request]:
+        """The request that these bytes begin with, or None if more must come.  Raises `Unacceptable`."""
+        spec, memory = self.http.spec.http, self._memory
+        if memory is None:
+            memory = self._memory = Memory(self.http.lines)
+        request = parse_request(data, memory, spec.max_header, spec.max_fields)
+        if not self.requests and request is not None and memory.is_shared(request):
+            forwarding.asked, forwarding.request = data, request
+        return request
 
     def send_on(self, head: bytes) -> None:
         """Send the request to a server of ``pool``, with what of its body has come."""
@@ -222,7 +234,7 @@ class HttpSession(HttpRetries):
         if pool is not None and pool.budget is not None:
             pool.budget.asked(self._since)
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
-            server = self.pick(pool, ())
+            server = pool.pick() if not pool.by_client else self.pick(pool, ())
             if server is not None:
                 whom = self.whom(pool, server) if pool.tells else None
                 upstream = self.http.kept.take(server, self._since, whom)
