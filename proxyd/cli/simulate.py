@@ -12,7 +12,7 @@ from attrs import evolve
 
 from proxyd.cli.command import Command, misused, read_config, takes_file
 from proxyd.config.address import TcpAddress
-from proxyd.config.balance import BALANCES, Balance, BalanceSpec, of_requests
+from proxyd.config.balance import BALANCES, CONNECT, Balance, BalanceSpec, of_requests
 from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.options import Count, Duration, OneWord, unknown
@@ -153,6 +153,9 @@ def _ways(texts: Sequence[str], pool: PoolSpec) -> list[tuple[str, BalanceSpec]]
         if of_requests(way.key):
             what = f"{way.name} key={way.key} goes by what is in requests, and clients make none here"
             misused("simulate", f"{what}; write --balance and another way")
+        if way.measure != CONNECT:
+            what = f"{way.name} measure={way.measure} goes by what no log has"
+            print(f"note: {what}; the time to connect stands for it", file=sys.stderr)
     return ways
 
 

@@ -54,12 +54,14 @@ class LeastTime(TwoDraws):
     The one that takes less time, times its open connections and one more, for its weight.
 
     What a server takes is Finagle's peak EWMA: a higher time counts at once and fully, a lower one by and
-    by.  Of a server that has not been measured one connection is made, and no second before it is.
+    by.  Of a server that has not been measured one connection is made, and no second before it is; or before
+    ``decay`` is over, since who got the first may be a client that says nothing.
     """
 
     def __init__(self, random: Chance, seconds: Callable[[], float], decay: float) -> None:
         super().__init__(random)
         self._fading = Fading(seconds, decay)
+        self._decay = decay
 
     def choose(
         self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
@@ -68,7 +70,10 @@ class LeastTime(TwoDraws):
         if one is None or other is None:
             return one
         now = self._fading.now()
-        return one if self._cost(one, now) * other.share <= self._cost(other, now) * one.share else other
+        best = one if self._cost(one, now) * other.share <= self._cost(other, now) * one.share else other
+        if not best.measured:
+            best.measured_at = now
+        return best
 
     def timed(self, server: Server, seconds: float) -> None:
         now = self._fading.now()
@@ -79,7 +84,7 @@ class LeastTime(TwoDraws):
 
     def _cost(self, server: Server, now: float) -> float:
         seconds = self._fading.of(server, now)
-        if not server.measured and server.open:
+        if not server.measured and server.open and 0 <= now - server.measured_at < self._decay:
             seconds = UNKNOWN
         return seconds * (server.open + 1)
 

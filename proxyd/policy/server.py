@@ -23,7 +23,7 @@ class Server:
 
     ``open`` are the connections that it has, and those that are being dialed: see `Pool.opened`.
     ``credit`` is what round robin owes it, and ``measured`` what a balancer that measures has found of it, as
-    of ``measured_at``.
+    of ``measured_at``; as long as that is nothing, it was tried then.
 
     ``weight`` is what the operator wants, ``configured`` what the configuration says.  Balancers go by
     ``share``: the weight times `FULL`, or less while the server starts slowly.  ``since`` is when it came

@@ -83,6 +83,20 @@ class SimulateTests(ShellCase):
         names = [simulation["balance"] for simulation in found["simulations"]]
         self.assertEqual(names, [*BALANCES, "hash key=source+port prefix6=56"])
 
+    def test_not_in_the_log(self) -> None:
+        """What a way goes by and no log has is told, with what stands for it."""
+        for measure, note in (
+            ("connect", ""),
+            (
+                "rtt",
+                "note: leasttime measure=rtt goes by what no log has; the time to connect stands for it\n",
+            ),
+        ):
+            asked = ("--log", self.log(), "--balance", f"leasttime measure={measure}")
+            status, out, err = self.run_it("simulate", self.write(LISTENER + POOL), *asked)
+            self.assertEqual((status, err), (0, note))
+            self.assertIn("30 clients", out)
+
     def test_weight(self) -> None:
         """Another weight."""
         self.assertEqual(self.connections("--log", self.log(), "--weight", "b=4"), [{"a": 10, "b": 20}])

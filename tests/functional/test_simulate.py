@@ -22,6 +22,14 @@ STAYS = 0.3  # seconds, on average
 WEIGHTS = {"a": 3, "b": 2, "c": 1}
 ROOM = {"a": 6, "b": 5, "c": 100}  # connections, for `first`
 
+# What each is called, and how it is written.
+WAYS = {
+    **{name: name for name in BALANCES},
+    "first-byte": "leasttime measure=first_byte",
+    "round-trip": "leasttime measure=rtt",
+    "bounded": "hash hash_balance_factor=125",
+}
+
 BY_THE_CLIENT = ("source", "hash", "maglev")
 IN_TURN = ("roundrobin", "static-rr")
 
@@ -33,7 +41,7 @@ class Replayed(DaemonCase):
     async def test_as_it_was(self) -> None:
         """Of each way to balance, the shares of the servers are those of a simulation of its log."""
         servers = {name: (await redis(self.stage)).place for name in WEIGHTS}
-        places = {way: self.stage.tcp() for way in BALANCES}
+        places = {way: self.stage.tcp() for way in WAYS}
         sections = []
         for way, place in places.items():
             lines = [
@@ -42,11 +50,11 @@ class Replayed(DaemonCase):
                 for name, weight in WEIGHTS.items()
             ]
             sections += [f"[listener {way}]", f"bind = {place.bind}", f"pool = {way}"]
-            sections += [f"[pool {way}]", f"balance = {way}", *lines]
+            sections += [f"[pool {way}]", f"balance = {WAYS[way]}", *lines]
         daemon = await self.start("\n".join(sections), places["p2c"])
         await visit(self.stage, clients(list(places.values()), EACH, RATE, STAYS, seed=1))
-        records = await daemon.records(EACH * len(BALANCES))
-        for way in BALANCES:
+        records = await daemon.records(EACH * len(WAYS))
+        for way in WAYS:
             own = [record for record in records if record["pool"] == way]
             self.assertEqual(len(own), EACH, way)
             log = daemon.folder / f"{way}.log"  # all of them would have to be read for each simulation

@@ -87,6 +87,19 @@ class Quickest(Case):
         balancer.timed(b, 0.01)
         self.assertIs(balancer.choose(among), b)
 
+    def test_unknown_for_long(self) -> None:
+        """One whose first client says nothing, so that nothing is measured, gets another in each ``decay``."""
+        hours = Hours()
+        a, b = among = servers(1, 1)
+        balancer = least_time(hours, *[0.9] * 6)
+        balancer.timed(a, 0.1)
+        for later, chosen in ((0.0, b), (9.0, a), (2.0, b), (0.0, a), (9.0, a), (2.0, b)):
+            hours.time += later
+            balancer.timed(a, 0.1)
+            server = balancer.choose(among)
+            self.assertIs(server, chosen)
+            server.open += 1
+
     def test_no_time(self) -> None:
         """A measurement of nothing at all is one, and a clock that is set back does no harm."""
         hours = Hours()
