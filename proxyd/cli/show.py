@@ -134,6 +134,11 @@ def _next(row: Row) -> str:
     return "now" if row["next_in_seconds"] is None else f"{row['next_in_seconds']:.1f}s"
 
 
+def _against(row: Row) -> str:
+    """How many results in a row say otherwise, of how many would count; an agent's count at once."""
+    return f"{row['against']}/{row['needed']}" if row["needed"] else NOTHING
+
+
 def _took(row: Row) -> str:
     seconds = row["took_seconds"]
     if seconds is None:
@@ -235,7 +240,7 @@ VIEWS = (
             Column("SERVER", lambda row: f"{row['pool']}/{row['server']}"),
             Column("CHECK", _check),
             Column("SAYS", lambda row: row["state"]),
-            Column("AGAINST", lambda row: _of(row["against"], row["needed"]), right=True),
+            Column("AGAINST", _against, right=True),
             Column("AGO", lambda row: _while(row["ago_seconds"]), right=True),
             Column("TOOK", _took, right=True),
             Column("NEXT IN", _next, right=True),

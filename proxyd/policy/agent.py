@@ -8,6 +8,7 @@ out it leaves alone: what it has done itself is known by the reason, which begin
 from __future__ import annotations
 
 from proxyd.config.pool import HEAVIEST
+from proxyd.config.words import printable
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.policy.state import OUT, State
@@ -37,13 +38,14 @@ def _take_out_or_back(pool: Pool, server: Server, report: Report, now: float) ->
     out = server.state in OUT
     if server.leaving or (out and not server.why.startswith(PREFIX)):
         return
+    reason = f" ({printable(report.text.decode('utf-8', 'backslashreplace'))})" if report.text else ""
     nothing = f"{PREFIX}0%"
-    why = f"{PREFIX}{report.admin}"
+    why = f"{PREFIX}{report.admin}{reason}"
     if report.admin == "maint":
         if server.state is not State.MAINTENANCE:
             pool.disable(server, why, now)
     elif report.admin == "drain" or report.percent == 0:
         if server.state is not State.DRAINING:
-            pool.drain(server, why if report.admin == "drain" else nothing, now)
-    elif out and (report.admin == "ready" or (report.percent and server.why == nothing)):
-        pool.enable(server, f"{PREFIX}{report.admin or f'{report.percent}%'}", now)
+            pool.drain(server, why if report.admin == "drain" else f"{nothing}{reason}", now)
+    elif out and (report.admin == "ready" or (report.percent and server.why.startswith(nothing))):
+        pool.enable(server, f"{PREFIX}{report.admin or f'{report.percent}%'}{reason}", now)

@@ -68,7 +68,8 @@ class ShowTests(AskingCase):
         slow = {**role, "took_seconds": 2.0, "next_in_seconds": None, "check": "", "kind": "tcp"}
         new = {**role, "found": "", "ago_seconds": None, "took_seconds": None, "against": 0}
         rests = {**role, "rests": "it is in maintenance"}
-        self.answering({"checks": [role, slow, new, rests, {**new, "rests": "its name"}]})
+        agent = {**slow, "kind": "agent", "against": 0, "needed": 0}
+        self.answering({"checks": [role, slow, new, rests, {**new, "rests": "its name"}, agent]})
         self.assertEqual(
             self.show("checks", "--pool", "db"),
             [
@@ -79,6 +80,7 @@ class ShowTests(AskingCase):
                 "db/a    role (pgsql)  up        2/3   1s  12.3ms        -  10.0.0.1:5432  "
                 "it is in maintenance; before: in recovery",
                 "db/a    role (pgsql)  up        0/3    -       -        -  10.0.0.1:5432  its name",
+                "db/a    agent         up          -   1s      2s      now  10.0.0.1:5432  in recovery",
             ],
         )
         self.assertEqual(self.asked, [{"command": "show checks", "pool": "db"}])

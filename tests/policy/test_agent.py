@@ -46,6 +46,18 @@ class AgentTests(Case):
             self.assertIs(self.a.state, State.UP)
         self.assertEqual(self.a.why, "agent: ready")
 
+    def test_reason(self) -> None:
+        """What the agent says for people is kept with the state, fit for a terminal."""
+        for report, state, why in (
+            (Report(admin="drain", text=b"backup \x1b"), State.DRAINING, "agent: drain (backup \\x1b)"),
+            (Report(admin="ready", text=b"done"), State.UP, "agent: ready (done)"),
+            (Report(0, text=b"busy"), State.DRAINING, "agent: 0% (busy)"),
+            (Report(50), State.UP, "agent: 50%"),
+            (Report(admin="maint", text=b"\xff"), State.MAINTENANCE, "agent: maint (\\xff)"),
+        ):
+            heed(self.pool, self.a, report, 1.0)
+            self.assertEqual((self.a.state, self.a.why), (state, why))
+
     def test_maintenance(self) -> None:
         """It takes its server into maintenance, from draining too, and says the same again in vain."""
         told: list[str] = []

@@ -88,7 +88,7 @@ class Quickest(Case):
         self.assertIs(balancer.choose(among), b)
 
     def test_unknown_for_long(self) -> None:
-        """One whose first client says nothing, so that nothing is measured, gets another in each ``decay``."""
+        """One whose first client says nothing, so that none is measured, gets another in each ``decay``."""
         hours = Hours()
         a, b = among = servers(1, 1)
         balancer = least_time(hours, *[0.9] * 6)
@@ -96,9 +96,8 @@ class Quickest(Case):
         for later, chosen in ((0.0, b), (9.0, a), (2.0, b), (0.0, a), (9.0, a), (2.0, b)):
             hours.time += later
             balancer.timed(a, 0.1)
-            server = balancer.choose(among)
-            self.assertIs(server, chosen)
-            server.open += 1
+            self.assertIs(balancer.choose(among), chosen)
+            chosen.open += 1
 
     def test_no_time(self) -> None:
         """A measurement of nothing at all is one, and a clock that is set back does no harm."""

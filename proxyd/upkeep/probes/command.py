@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from proxyd.config.address import Addresses, TcpAddress, UnixAddress
+from proxyd.config.address import TcpAddress, UnixAddress
 from proxyd.config.probes import CommandAsk
 from proxyd.upkeep.probes.conversation import CLOSING_SECONDS, Call, Failed, Unable, shown
 
@@ -93,8 +93,8 @@ def _environment(call: Call) -> Mapping[str, str]:
 
 
 def _facts(call: Call) -> dict[str, str]:
-    """What there is to know of the server; of several addresses the first."""
-    address = call.address.each[0] if isinstance(call.address, Addresses) else call.address
+    """What there is to know of the server."""
+    address = call.place
     names = {"pool": call.pool, "server": call.server}
     if isinstance(address, TcpAddress):
         return {**names, "address": address.host, "port": str(address.port)}

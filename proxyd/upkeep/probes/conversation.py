@@ -27,7 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from proxyd.config.address import Address, named
+from proxyd.config.address import Address, Addresses, named
 from proxyd.config.tcp import TcpSpec
 from proxyd.config.words import printable
 from proxyd.errors import DialFailed
@@ -91,6 +91,11 @@ class Call:
         self.tls = tls
         self.starttls = starttls
         self.awaited = "answer"
+
+    @property
+    def place(self) -> Address:
+        """The address, and of several the first: for those who connect by themselves."""
+        return self.address.each[0] if isinstance(self.address, Addresses) else self.address
 
     def dial(self, protocol: Any) -> Deferred[Any]:
         """Connect a protocol to the server; the connection begins with the greeting."""

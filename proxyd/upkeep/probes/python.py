@@ -24,13 +24,17 @@ def faults(ask: PythonAsk) -> Iterator[str]:
         yield str(why)
 
 
+# Faults of the class itself, whose text alone says little: of a KeyError it is the key.
+_OF_CODE = (ArithmeticError, AttributeError, LookupError, NameError, TypeError)
+
+
 async def probe(call: Call, ask: PythonAsk) -> str:
     """Pass unless it raises something, or returns False; a text that it returns is a remark."""
     kind = _load(ask.probe)
     call.awaited = "end of the probe"
 
     def begin() -> Any:
-        return kind(call.reactor, call.address, dict(ask.parameters)).probe()
+        return kind(call.reactor, call.place, dict(ask.parameters)).probe()
 
     running = maybeDeferred(begin)
     # A probe that does not end when it is cancelled is left behind, and not waited for.
@@ -41,7 +45,9 @@ async def probe(call: Call, ask: PythonAsk) -> str:
     except (CancelledError, Failed, Unable):
         raise
     except BaseException as failed:  # noqa: BLE001
-        text = str(failed) or type(failed).__name__
+        text = str(failed)
+        if not text or isinstance(failed, _OF_CODE):
+            text = f"{type(failed).__name__}: {text}".rstrip(": ")
         raise Failed(shown(text.encode("utf-8", "backslashreplace"))) from None
     if found is False:
         raise Failed("is not fit, says the probe")

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from proxyd.config.address import TcpAddress
+from proxyd.config.address import Addresses, TcpAddress
 from proxyd.config.probes import PythonAsk
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
@@ -80,7 +80,7 @@ class PythonTests(Case):
         self.assertFails("too long\\n", Raises, what="error")
         self.assertFails("KeyError", Raises, what="mute")
         self.assertFails("bye", Raises, what="exit")
-        self.assertFails("'answer'", Answers)
+        self.assertFails("KeyError: 'answer'", Answers)
 
     def test_waits(self) -> None:
         """A probe may wait, and is given the address and the reactor."""
@@ -110,6 +110,13 @@ class PythonTests(Case):
             (f"{__name__}.ADDRESS", [f"{__name__}.ADDRESS is not a class with a method probe"]),
         ):  # fmt: skip
             self.assertEqual(list(faults(PythonAsk(path))), why)
+
+    def test_several_addresses(self) -> None:
+        """Of several addresses of a server the class is given the first, not all as one that has no host."""
+        call = Call(Clock(), Stock(Clock()), Addresses((ADDRESS, TcpAddress("10.0.0.2", 80))))
+        outcome = Deferred.fromCoroutine(probe(call, PythonAsk(f"{__name__}.Waits")))
+        Waits.waiting.callback(None)
+        self.assertEqual(self.successResultOf(outcome), "10.0.0.1:80 Clock")
 
     def test_vanished(self) -> None:
         """If it cannot be had later, that is no fault of the server."""
