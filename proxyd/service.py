@@ -504,6 +504,7 @@ class ProxyService(Service):
                 pool.affinity.snapshot(pool.name) for pool in self.pools.values() if pool.affinity is not None
             ),
             maintenances=tuple(pool.maintenance.snapshot() for pool in self.pools.values()),
+            checks=tuple(self._checks.snapshots()),
             names=self._names.snapshots(),
             bans=len(self.bans),
             shedding=self._shedding.snapshot() if self._shedding is not None else None,

@@ -355,6 +355,7 @@ class Snapshot:
     counters: tuple[CountersSnapshot, ...] = ()
     affinities: tuple[AffinitySnapshot, ...] = ()
     maintenances: tuple[MaintenanceSnapshot, ...] = ()
+    checks: tuple[CheckSnapshot, ...] = ()
     names: tuple[NameSnapshot, ...] = ()
     bans: int = 0
     shedding: Optional[SheddingSnapshot] = None

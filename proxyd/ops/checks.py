@@ -1,16 +1,19 @@
 """
-What has each check of a server said last, and when is the next one?  A command of the admin socket.
+What has each check of a server said last, and when is the next one?
 
-So one sees why a server is down, and also what does not decide: a check that has begun to fail, one that is
-outvoted by others, and one by which nothing is learnt.
+A command of the admin socket tells, and so do metrics.  So one sees why a server is down, and also what does
+not decide: a check that has begun to fail, one that is outvoted by others, and one by which nothing is learnt.
 """
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Iterator, Optional
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from proxyd.ops.command import Answer, Caller, Command, Given, Parameter, Steered
-from proxyd.snapshots import CheckSnapshot
+from proxyd.policy.state import State
+from proxyd.snapshots import CheckSnapshot, Snapshot
 
 
 def _show_checks(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -41,6 +44,28 @@ def _row(seen: CheckSnapshot) -> Answer:
 
 def _rounded(seconds: Optional[float], digits: int = 3) -> Optional[float]:
     return round(seconds, digits) if seconds is not None else None
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """The checks as metrics; one that has no name goes by its kind, which for an agent is that."""
+    labels = ("pool", "server", "check")
+    up = GaugeMetricFamily(
+        "proxyd_check_up", "1 if that check alone has the server up, else 0.", labels=labels
+    )
+    took = GaugeMetricFamily("proxyd_check_seconds", "How long the last one of them took.", labels=labels)
+    made = CounterMetricFamily(
+        "proxyd_checks",
+        "Checks that passed, that failed, and that were unable to learn anything of the server.",
+        labels=(*labels, "outcome"),
+    )
+    for seen in snapshot.checks:
+        which = (seen.pool, seen.server, seen.check or seen.kind)
+        up.add_metric(which, seen.state == State.UP.value)
+        if seen.took_seconds is not None:
+            took.add_metric(which, seen.took_seconds)
+        for outcome in ("passed", "failed", "unable"):
+            made.add_metric((*which, outcome), getattr(seen, outcome))
+    yield from (up, took, made)
 
 
 COMMANDS = (

@@ -28,7 +28,7 @@ from twisted.web import http
 from twisted.web.server import Request, Site
 
 from proxyd import __version__
-from proxyd.ops import cache, certificates, compression, retries
+from proxyd.ops import cache, certificates, checks, compression, retries
 from proxyd.ops.pages import HTML, TEXT, Directory, Page, QuietSite
 from proxyd.ops.passed import Passed
 from proxyd.ops.requestmetrics import FAULTS, buckets, request_metrics
@@ -70,6 +70,7 @@ class Metrics(Collector):
         yield from self._what_passed()
         yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
+        yield from checks.families(snapshot)
         yield from _affinity(snapshot)
         yield from _maintenance(snapshot)
         yield from _shedding(snapshot)

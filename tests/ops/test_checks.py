@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from proxyd.snapshots import CheckSnapshot
+from proxyd.ops.checks import families
+from proxyd.snapshots import CheckSnapshot, Snapshot
 from tests.ops.test_commands import CommandCase
 
 ROLE = CheckSnapshot(
@@ -62,4 +63,26 @@ class Checks(CommandCase):
         self.assertEqual(
             self.declines("show checks", pool="wob"),
             'unknown_pool: pool: "wob" is not known; did you mean "web"?',
+        )
+
+    def test_metrics(self) -> None:
+        """Prometheus has what each check says, how many there were, and how long the last took."""
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in families(Snapshot((), (), checks=(ROLE, AGENT)))
+            for sample in family.samples
+        }
+        self.assertEqual(
+            found,
+            {
+                ("proxyd_check_up", "db", "a", "role"): 1,
+                ("proxyd_check_up", "web", "a", "agent"): 1,
+                ("proxyd_check_seconds", "db", "a", "role"): 0.00123456,
+                ("proxyd_checks_total", "db", "a", "role", "passed"): 10,
+                ("proxyd_checks_total", "db", "a", "role", "failed"): 2,
+                ("proxyd_checks_total", "db", "a", "role", "unable"): 1,
+                ("proxyd_checks_total", "web", "a", "agent", "passed"): 0,
+                ("proxyd_checks_total", "web", "a", "agent", "failed"): 0,
+                ("proxyd_checks_total", "web", "a", "agent", "unable"): 0,
+            },
         )

@@ -98,19 +98,20 @@ class InMemory(Case):
     def attempts(self) -> int:
         return len(self.reactor.tcpClients)
 
-    def accept(self, closes: bool = True) -> FakeTransport:
-        """The newest connection is accepted."""
+    def accept(self, closes: bool = True, place: int = -1) -> FakeTransport:
+        """The newest connection is accepted, or the one at that place."""
         transport = FakeTransport(closes)
-        transport.protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
+        transport.protocol = self.reactor.tcpClients[place][2].buildProtocol(None)
         transport.protocol.makeConnection(transport)
         return transport
 
-    def fail_with(self, error: Exception) -> None:
-        """The newest connection fails."""
-        self.reactor.tcpClients[-1][2].clientConnectionFailed(self.reactor.connectors[-1], Failure(error))
+    def fail_with(self, error: Exception, place: int = -1) -> None:
+        """The newest connection fails, or the one at that place."""
+        factory, connector = self.reactor.tcpClients[place][2], self.reactor.connectors[place]
+        factory.clientConnectionFailed(connector, Failure(error))
 
-    def refuse(self) -> None:
-        self.fail_with(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+    def refuse(self, place: int = -1) -> None:
+        self.fail_with(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), place)
 
     def next_check(self) -> None:
         before = self.attempts() + len(self.names.asked)
