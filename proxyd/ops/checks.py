@@ -2,7 +2,7 @@
 What has each check of a server said last, and when is the next one?
 
 A command of the admin socket tells, and so do metrics.  So one sees why a server is down, and also what does
-not decide: a check that has begun to fail, one that is outvoted by others, and one by which nothing is learnt.
+not decide: a check that has begun to fail, that is outvoted by others, or by which nothing is learnt.
 """
 
 from __future__ import annotations
