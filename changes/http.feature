@@ -20,3 +20,5 @@ Forwarded: for routes (`client =`), limits, `balance`, pages and logs, which hav
 
 `rewrite = /v1 / both_ways` leads the paths in a server's redirects and cookies back to what clients call them; without
 `both_ways` that is done where the server names itself, whose redirects led nowhere.
+
+`max_body` may be given for a whole listener, and `request_rate_per_path` counts what is asked for by its path.

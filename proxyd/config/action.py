@@ -112,6 +112,7 @@ class ActionSpec:
     forward_auth: Optional[ForwardSpec] = None
     request_rate: Optional[RateSpec] = None
     request_rate_per_client: Optional[RateSpec] = None
+    request_rate_per_path: Optional[RateSpec] = None
     request_rate_per_header: tuple[tuple[str, RateSpec], ...] = ()
     max_concurrent_requests: int = 0
     max_body: int = 0
@@ -341,6 +342,13 @@ OPTIONS = (
         otherwise="no bound",
     ),
     Option(
+        "request_rate_per_path",
+        Rate(),
+        "The same of each path, whoever asks for it and with whatever query.",
+        "request_rate_per_path = 100/s",
+        otherwise="no bound",
+    ),
+    Option(
         "request_rate_per_header",
         Rate(),
         "The same of each value of the field of this name; all requests without it have one rate.",
@@ -359,10 +367,9 @@ OPTIONS = (
     Option(
         "max_body",
         Size(),
-        "With `protocol = http`: so long the body of a request may be; a longer one is answered 413 "
-        "(`body_too_large`).",
+        "So long the body of a request may be, instead of what the listener says.",
         "max_body = 10M",
-        otherwise="no bound",
+        otherwise="as the listener has it",
     ),
     Option(
         "response_timeout",

@@ -34,7 +34,7 @@ _PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)  # RFC 91
 @frozen
 class HttpSpec:
     """
-    What a listener asks of HTTP: times in seconds, ``max_header`` in bytes of a head.
+    What a listener asks of HTTP: times in seconds, ``max_header`` in bytes of a head, ``max_body`` of a body.
 
     ``forwarded`` is how servers are told of the client, ``trusted`` whose own word for that is believed.
     ``via`` is what we are called, "" if nobody is told.  ``cache`` is where answers are
@@ -46,6 +46,7 @@ class HttpSpec:
     max_requests: int = 1000
     max_header: int = 16 * 1024
     max_fields: int = 100
+    max_body: int = 0
     forwarded: str = X_FORWARDED_FOR
     trusted: tuple[Network, ...] = ()
     server_header: str = KEEP
@@ -109,6 +110,14 @@ OPTIONS = (
         "With `protocol = http`: so many fields a head may have.",
         "max_fields = 200",
         default="100",
+    ),
+    Option(
+        "max_body",
+        Size(),
+        "With `protocol = http`: so long the body of a request may be that goes to a server; a longer one is "
+        "answered 413 (`body_too_large`). A `[route]` may have its own.",
+        "max_body = 10M",
+        otherwise="no bound",
     ),
     Option(
         "forwarded",

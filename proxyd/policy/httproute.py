@@ -48,7 +48,8 @@ class HttpRoute:
         self.spec = spec
         stores = spec.action.cache not in ("", OFF)
         moves = spec.action.rewrite is not None or spec.action.root is not None
-        self.by_path = wanted.by_path or moves or stores
+        counts = spec.action.request_rate_per_path is not None
+        self.by_path = wanted.by_path or moves or stores or counts
         methods = {*wanted.method, "HEAD"} if "GET" in wanted.method else {*wanted.method}
         self._methods = frozenset(method.encode("ascii") for method in methods)
         self._patterns = [regex.compile(pattern) for pattern in wanted.path_regex]

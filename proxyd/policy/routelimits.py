@@ -21,8 +21,9 @@ class RouteLimits:
         action = self._action = spec.action
         self.open = 0
         self._rate = Rate(action.request_rate) if action.request_rate is not None else None
-        rate = action.request_rate_per_client
+        rate, by_path = action.request_rate_per_client, action.request_rate_per_path
         self._client_rates = ClientRates(rate, most_clients) if rate is not None else None
+        self._path_rates = ClientRates(by_path, most_clients) if by_path is not None else None
         self._header_rates = [
             (name, ClientRates(each, most_clients), each) for name, each in action.request_rate_per_header
         ]
@@ -30,7 +31,8 @@ class RouteLimits:
     @property
     def none(self) -> bool:
         """Whether nothing is limited, so that nobody need be counted."""
-        rated = self._rate is not None or self._client_rates is not None or self._header_rates
+        rates = (self._rate, self._client_rates, self._path_rates)
+        rated = any(rate is not None for rate in rates) or self._header_rates
         return not (rated or self._action.max_concurrent_requests)
 
     def refusal(self, asked: Asked, key: bytes, now: float) -> Optional[Refusal]:
@@ -38,8 +40,11 @@ class RouteLimits:
         action = self._action
         if self._client_rates is not None and not self._client_rates.take(key, now):
             return Refusal(Reason.ROUTE_RATE, f"request_rate_per_client = {action.request_rate_per_client}")
+        if self._path_rates is not None and not self._path_rates.take(_short(asked.target.plain), now):
+            return Refusal(Reason.ROUTE_RATE, f"request_rate_per_path = {action.request_rate_per_path}")
         for name, rates, spec in self._header_rates:
-            if not rates.take(_short(", ".join(asked.values(name))), now):
+            value = ", ".join(asked.values(name)).encode("utf-8", "surrogateescape")
+            if not rates.take(_short(value), now):
                 return Refusal(Reason.ROUTE_RATE, f"request_rate_per_header {name} = {spec}")
         if 0 < action.max_concurrent_requests <= self.open:
             most = action.max_concurrent_requests
@@ -49,7 +54,6 @@ class RouteLimits:
         return None
 
 
-def _short(value: str) -> bytes:
+def _short(value: bytes) -> bytes:
     """What a value is counted as: it may be as long as a head, and many are remembered."""
-    data = value.encode("utf-8", "surrogateescape")
-    return data if len(data) <= _LONGEST_VALUE else blake2b(data, digest_size=_LONGEST_VALUE + 1).digest()
+    return value if len(value) <= _LONGEST_VALUE else blake2b(value, digest_size=_LONGEST_VALUE + 1).digest()

@@ -33,6 +33,7 @@ class RouteLimitsTests(Case):
         for action in (
             {"request_rate": RATE},
             {"request_rate_per_client": RATE},
+            {"request_rate_per_path": RATE},
             {"request_rate_per_header": (("x-key", RATE),)},
             {"max_concurrent_requests": 1},
         ):
@@ -50,6 +51,15 @@ class RouteLimitsTests(Case):
         of = limits(request_rate_per_client=RATE)
         told = [self.told(of, key) for key in (b"a", b"a", b"a", b"b")]
         self.assertEqual(told, ["", "", "route_rate: request_rate_per_client = 2/1s", ""])
+
+    def test_rate_per_path(self) -> None:
+        """So many for each path, however it is written and whatever the query is."""
+        of = limits(request_rate_per_path=RATE)
+        told = [
+            "" if of.refusal(asked(path), b"a", 0.0) is None else "over"
+            for path in (b"/x?1", b"/y", b"/%78?2", b"/x", b"/y/../x", b"/y")
+        ]
+        self.assertEqual(told, ["", "", "", "over", "over", ""])
 
     def test_rate_per_header(self) -> None:
         """So many of each value of a field, also of a long one; those without share one rate."""

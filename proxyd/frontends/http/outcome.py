@@ -270,6 +270,17 @@ class HttpOutcome(HttpConnection):
             self.client.transport.write(words)
             self._come_again()
 
+    def max_body(self) -> int:
+        """How many bytes the body of the request may have, 0 for any."""
+        return self.http.spec.http.max_body
+
+    def bound_body(self, most: int) -> None:
+        """See to it that the body is no longer than that, if ``most`` is not 0.  Raises `Unacceptable`."""
+        if 0 < most < self._up_left:
+            raise Unacceptable(413, f"a body of more than {most} bytes", "9110 15.5.14")
+        if self._up is not None:
+            self._up.most = most
+
     def error_pages(self) -> ErrorPages:
         """What the client is shown where no server has an answer for it."""
         return self.http.error_pages

@@ -241,11 +241,7 @@ class RoutedSession(HttpFiles):
 
     def _admits(self, course: Course, asked: Asked, request: Request) -> bool:
         """Whether the request is let in; if not, it has been answered."""
-        most = course.spec.action.max_body
-        if 0 < most < request.said.length:
-            raise Unacceptable(413, f"a body of more than {most} bytes", "9110 15.5.14")
-        if self._up is not None:
-            self._up.most = most
+        self.bound_body(self.max_body())
         limits = course.limits
         if limits is None:
             return True
@@ -289,6 +285,10 @@ class RoutedSession(HttpFiles):
 
     def set_for_servers(self) -> frozenset[bytes]:
         return frozenset() if self._course is None else self._course.sets
+
+    def max_body(self) -> int:
+        own = self._course.spec.action.max_body if self._course is not None else 0
+        return own or super().max_body()
 
     def error_pages(self) -> ErrorPages:
         return super().error_pages() if self._course is None else self._course.error_pages

@@ -143,10 +143,12 @@ class HttpSession(HttpRetries):
         if pool is not None and pool.maintenance.on and self.turns_away(pool):
             return
         out = head
-        if self._up_left and self.client.held:
-            rest, self.client.held = self.client.held, b""
+        if self._up_left:
             try:
-                out += self._taken(rest)
+                self.bound_body(self.max_body())
+                if self.client.held:
+                    rest, self.client.held = self.client.held, b""
+                    out += self._taken(rest)
             except Unacceptable as wrong:
                 self.reject(wrong)
                 return

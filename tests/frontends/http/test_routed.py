@@ -428,6 +428,17 @@ class Limits(RoutedCase):
         )
         self.over()
 
+    def test_max_body_of_the_listener(self) -> None:
+        """A route may have its own, also a larger one; the listener's is for all others."""
+        mine = route("mine", condition={"path": ("/mine",)}, max_body=10)
+        self.routes(mine, route("r", condition={"path": ("/r",)}), http=HttpSpec(max_body=5))
+        for path, status in ((b"/mine", 200), (b"/r", 413), (b"/other", 413)):
+            client = self.client(POST.replace(b"/x", path) + b"Content-Length: 7\r\n\r\n1234567")
+            if status == 200:
+                self.say(self.server, OK)
+            self.assertEqual(self.status(self.heard(client)), status, path)
+        self.over()
+
     def test_response_timeout(self) -> None:
         """A route may wait longer, or less long, than its pool."""
         self.routes(route("r", response_timeout=3.0))

@@ -7,6 +7,7 @@ from typing import Optional
 from twisted.internet.address import IPv4Address
 
 from proxyd.config.balance import BalanceSpec
+from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from tests.frontends.http.front import ANSWERED, GET, OK, TOLD, HttpCase
 
@@ -94,6 +95,24 @@ class Requests(HttpCase):
             self.say(self.server, data)
         self.assertEqual(self.heard(self.server), HEAD_OF_GET)
         self.assertEqual(self.heard(client), ANSWERED)
+        self.over()
+
+    def test_max_body(self) -> None:
+        """A body that is longer than the listener's max_body is 413, whether its length is told or not."""
+        self.listen(http=HttpSpec(max_body=4))
+        post = b"POST / HTTP/1.1\r\nHost: a\r\n%s\r\n%s"
+        for field, body, dialed in (
+            (b"Content-Length: 5\r\n", b"", 0),
+            (b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n2\r\n", 0),
+            (b"Content-Length: 4\r\n", b"abcd", 1),
+            (b"Transfer-Encoding: chunked\r\n", b"4\r\nabcd\r\n0\r\n\r\n", 1),
+        ):
+            client = self.client(post % (field, body))
+            self.assertEqual(len(self.datapath.peers), dialed)
+            if dialed:
+                self.say(self.server, OK)
+            self.assertIn(b" 200 OK" if dialed else b" 413 Content Too Large", self.heard(client))
+        self.assertEqual([reason for _, reason in self.outcomes()][:2], [Reason.BODY_TOO_LARGE] * 2)
         self.over()
 
     def test_pipelined(self) -> None:
