@@ -11,3 +11,6 @@ no memory for that; its digest is checked in threads when the file is opened for
 
 `ignore_set_cookie = yes` of a `[cache]` stores answers that set a cookie, without it, as `private="Set-Cookie"` of an
 answer does now.
+
+With `path =` an answer may be longer than the cache's `size`, up to `max_object`: it goes to the disk while it comes, is
+fetched once for all who want it, each of whom reads it at its own pace, and costs no more memory than a short one.

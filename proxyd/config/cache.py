@@ -90,7 +90,9 @@ OPTIONS = (
     Option(
         "max_object",
         Size(),
-        "A longer answer is not stored, but passed on as it comes.",
+        "A longer answer is not stored, but passed on as it comes. With a `path` this may be more than "
+        "`size`: what is longer than an eighth of that is written to the disk while it comes, and given from "
+        "there.",
         "max_object = 10M",
         default="1M",
     ),
@@ -218,8 +220,9 @@ OPTIONS = (
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together in a cache: each an option, and what is wrong with it."""
-    if given.get("max_object", 0) > given.get("size", CacheSpec("").size):
-        yield "max_object", "is more than size, so nothing of that length could be stored"
+    room = ("disk_size", CacheSpec("").disk_size) if "path" in given else ("size", CacheSpec("").size)
+    if given.get("max_object", 0) > given.get(*room):
+        yield "max_object", f"is more than {room[0]}, so nothing of that length could be stored"
     for option in ("disk_size", "disk_index"):
         if option in given and "path" not in given:
             yield (

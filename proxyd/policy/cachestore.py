@@ -139,6 +139,10 @@ class Stored(Evictable):
             made.size += made.vary(decision, body)
         return made
 
+    def holding(self, body: Union[bytes, Elsewhere]) -> Stored:
+        """The same with this body."""
+        return self._with(self.fields, body, self.terms)
+
     def vary(self, decision: Decision, body: Union[bytes, Elsewhere]) -> int:
         """Add what leaves by a decision, with this body; the bytes that it takes beside its own."""
         variant = self.variants[decision] = self.variant(decision, body)

@@ -214,6 +214,16 @@ class DiskIndex:
             self._step(gone)
         return (place if self.holds(place, number) else 0), gone
 
+    def resize(self, place: int, size: int) -> list[int]:
+        """Its file is so long; the numbers of what had to go for it, which may have its own."""
+        gone: list[int] = []
+        blocks = size // self._block
+        self._used[_MAIN if self._states[place] & _IN_MAIN else _SMALL] += blocks - self._blocks[place]
+        self._blocks[place] = blocks
+        while self.used > self.budget:
+            self._step(gone)
+        return gone
+
     def drop(self, place: int) -> None:
         """It is there no more; nothing is remembered of it."""
         self._unlink(place)

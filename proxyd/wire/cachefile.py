@@ -26,19 +26,19 @@ Values = Mapping[str, Any]
 
 def pack(values: Values, body: bytes) -> bytes:
     """The whole file; ``values`` are of those that JSON has."""
-    return pack_head(values, body) + body
+    return pack_head(values, len(body), digest_of(body)) + body
 
 
-def pack_head(values: Values, body: bytes) -> bytes:
-    """What is in front of the body."""
-    said = {**values, "length": len(body), "body": _digest(body).hex()}
-    head = json.dumps(said, separators=(",", ":")).encode("ascii")
+def pack_head(values: Values, length: int, digest: str, room: int = 0) -> bytes:
+    """What is in front of a body so long that has this digest; it takes ``room`` bytes at least."""
+    said = {**values, "length": length, "body": digest}
+    head = json.dumps(said, separators=(",", ":")).encode("ascii").ljust(room - _BEGIN)
     return MAGIC + len(head).to_bytes(4, "big") + _digest(head) + head
 
 
 def packed_length(values: Values, length: int) -> int:
     """How long the file with a body of so many bytes is."""
-    return len(pack_head(values, b"")) - len("0") + len(str(length)) + length
+    return len(pack_head(values, length, "0" * (2 * _DIGEST))) + length
 
 
 def head_length(data: bytes) -> int:
@@ -68,9 +68,14 @@ def unpack(data: bytes) -> tuple[dict[str, Any], bytes]:
     """The values and the body of a whole file.  Raises `Malformed`."""
     values = unpack_head(data)
     body = data[head_length(data) :]
-    if len(body) != values.get("length") or _digest(body).hex() != values.get("body"):
+    if len(body) != values.get("length") or digest_of(body) != values.get("body"):
         raise Malformed("the body of a stored answer is torn")
     return values, body
+
+
+def digest_of(body: bytes) -> str:
+    """The digest of a body, as the values of its file have it (``body``)."""
+    return _digest(body).hex()
 
 
 def _digest(data: bytes) -> bytes:
@@ -78,7 +83,7 @@ def _digest(data: bytes) -> bytes:
 
 
 class Digest:
-    """That of a body which is read in parts, as the values of its file have it (``body``)."""
+    """The same of a body that is gone through in parts."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=_DIGEST)

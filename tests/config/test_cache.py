@@ -72,6 +72,10 @@ cache = off
         """Each is told with what would be right."""
         for option, text in (
             ("max_object = 128M", "max_object: is more than size, so nothing of that length could be stored"),
+            (
+                "path = /var/cache/p\nmax_object = 2G",
+                "max_object: is more than disk_size, so nothing of that length could be stored",
+            ),
             ("negative = 404", 'negative: "404" is not a status and a time, such as `404=10s`'),
             ("negative = 206=1s", "negative: 206 is of no use alone, and never stored"),
             ("negative = 404=1s 404=2s", "negative: 404 is given twice"),

@@ -57,6 +57,17 @@ class Indexed(Case):
         self.assertFalse(self.index.is_for(place, key(b"http://b/", b"another")))
         self.assertEqual((self.index.names(place), self.index.used), ((), 6 * BLOCK))
 
+    def test_grows(self) -> None:
+        """One whose file becomes longer drives out others, and in the end itself; the budget is kept."""
+        for number in range(9):
+            self.put(b"http://a/%d" % number, blocks=100)
+        place, _ = self.put(b"http://b/", ready=False)
+        self.assertEqual(self.index.resize(place, 99 * BLOCK), [])
+        self.assertEqual((self.index.used, self.index.resize(place, 101 * BLOCK)), (999 * BLOCK, [1]))
+        self.assertEqual((self.index.used, self.index.resize(place, 50 * BLOCK)), (901 * BLOCK, []))
+        self.assertEqual(self.index.resize(place, 1001 * BLOCK), [*range(2, 10), 10])
+        self.assertEqual((self.index.used, len(self.index)), (0, 0))
+
     def test_replaced(self) -> None:
         """The later of two answers to the same stays; the number of the other is told."""
         place, gone = self.put(b"http://a/", ready=False)

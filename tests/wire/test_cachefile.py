@@ -5,7 +5,16 @@ from __future__ import annotations
 from random import Random
 
 from proxyd.errors import Malformed
-from proxyd.wire.cachefile import MAGIC, head_length, pack, packed_length, unpack, unpack_head
+from proxyd.wire.cachefile import (
+    MAGIC,
+    digest_of,
+    head_length,
+    pack,
+    pack_head,
+    packed_length,
+    unpack,
+    unpack_head,
+)
 from tests.support.case import Case
 
 VALUES = {"url": "http://a/\xff", "names": ["x"], "terms": [1.5, True]}
@@ -20,6 +29,14 @@ class Files(Case):
             self.assertEqual((found, len(data)), (body, packed_length(VALUES, len(body))))
             self.assertEqual({name: values[name] for name in VALUES}, VALUES)
             self.assertEqual(unpack_head(data[: head_length(data)])["url"], VALUES["url"])
+
+    def test_head_behind(self) -> None:
+        """A head that is made when its body is there already takes as much room as was left for it."""
+        room = packed_length(VALUES, 10**9) - 10**9
+        for body in (b"", b"x" * 5000):
+            head = pack_head(VALUES, len(body), digest_of(body), room)
+            self.assertEqual((len(head), head_length(head)), (room, room))
+            self.assertEqual(unpack(head + body)[1], body)
 
     def test_torn(self) -> None:
         """A file that is cut anywhere, or in which any byte is another one, is never taken."""

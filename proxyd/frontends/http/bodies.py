@@ -2,9 +2,12 @@
 How does a body that is held, or still comes, reach one client after another?
 
 It is made of pieces, which all readers share; none has a copy of more than the piece that it passes on.  A
-`Whole` is held, and its pieces are cut when they are asked for.  A `Growing` one is filled while it is read.
-One that is not to be held forgets what all of its readers have had, and comes no faster than the slowest of
-them takes it.
+`Whole` is held, and its pieces are cut when they are asked for.  A `Growing` one is filled while it is
+read. One that is not to be held forgets what all of its readers have had, and comes no faster than the
+slowest of them takes it.  One that is held in a file (`proxyd.frontends.http.spilling`) comes no faster
+than the disk takes it, and each of its readers has it from there at its own pace.
+
+A place in a body is how many bytes are before it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ TOLD_AT_ONCE = (
 
 AHEAD = 4  # pieces that a body which is not held may be ahead of its slowest reader
 
+UNWRITTEN = 256 * 1024  # bytes that one which goes to a file may be ahead of that
+
 
 class Body:
     """
@@ -42,7 +47,7 @@ class Body:
         self.held = True
 
     def piece(self, place: int) -> Optional[bytes]:
-        """The piece with this number, None if it has not come, or never will."""
+        """The piece at this place, None if it has not come, or never will."""
         raise NotImplementedError
 
     def has(self, place: int) -> bool:
@@ -70,29 +75,31 @@ class Whole(Body):
         self.done = True
 
     def has(self, place: int) -> bool:
-        return place * PIECE < len(self._view)
+        return place < len(self._view)
 
     def piece(self, place: int) -> Optional[bytes]:
-        return bytes(self._view[place * PIECE : (place + 1) * PIECE]) or None
+        return bytes(self._view[place : place + PIECE]) or None
 
 
 class Growing(Body):
     """
-    A body that comes; ``size`` is how much has.
+    A body that comes; ``size`` is how much has, and ``written`` how much of that is in a file.
 
-    It is held until `let_go` changes that.
+    It is held until `let_go` changes that: in memory, or from `spill` on in the file.
     """
 
     __slots__ = (
+        "_file",
         "_later",
         "_pieces",
         "_readings",
         "_soon",
         "_source",
-        "_told",
+        "_spills",
         "_untold",
         "paused",
         "size",
+        "written",
     )
 
     def __init__(self, source: Source, later: Callable[[Callable[[], None]], Any]) -> None:
@@ -100,19 +107,26 @@ class Growing(Body):
         super().__init__()
         self._source = source
         self._later = later
-        self._pieces: dict[int, bytes] = {}
-        self._told = 0  # pieces that have come, ever
+        self._pieces: dict[int, bytes] = {}  # by their places
+        self._file: Optional[InFile] = None
+        self._spills = False
         self._readings: dict[Follower, None] = {}
         self._untold: list[Follower] = []
         self._soon = False
         self.paused = False
-        self.size = 0
+        self.size = self.written = 0
 
     def has(self, place: int) -> bool:
-        return place in self._pieces
+        return place in self._pieces or (place < self.written and not self.broken)
 
     def piece(self, place: int) -> Optional[bytes]:
-        return self._pieces.get(place)
+        piece = self._pieces.get(place)
+        if piece is not None or self._file is None or not self.has(place):
+            return piece
+        piece = self._file.part(place, min(PIECE, self.written - place))
+        if not piece:
+            self.finish(broken=True)  # somebody has made the file shorter
+        return piece or None
 
     def read(self, reading: Follower) -> None:
         self._readings[reading] = None
@@ -132,11 +146,14 @@ class Growing(Body):
 
     def add(self, data: bytes) -> None:
         """More has come."""
-        self._pieces[self._told] = data
-        self._told += 1
+        if not data:
+            return
+        self._pieces[self.size] = data
         self.size += len(data)
         self._tell()
-        if not self.held and not self.done:
+        if self.held:
+            self._regulate()
+        elif not self.done:
             self._forget()
 
     def finish(self, broken: bool = False) -> None:
@@ -148,6 +165,29 @@ class Growing(Body):
         """All that has come, which is held from now on as one."""
         pieces = list(self._pieces.values())
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def spill(self) -> None:
+        """It goes to a file from now on; who writes that asks for what is `unwritten`."""
+        self._spills = True
+        self._regulate()
+
+    def unwritten(self, most: int) -> bytes:
+        """What is to be written next: so many bytes, or little more."""
+        pieces: list[bytes] = []
+        place = self.written
+        while place in self._pieces and place < self.written + most:
+            pieces.append(self._pieces[place])
+            place += len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def wrote(self, file: InFile, count: int) -> None:
+        """So many more bytes are in the file, and there for who reads."""
+        self._file = file
+        while count > 0:
+            piece = self._pieces.pop(self.written)
+            self.written += len(piece)
+            count -= len(piece)
+        self._regulate()
 
     def let_go(self) -> None:
         """Keep no more of it than its readers need."""
@@ -164,19 +204,29 @@ class Growing(Body):
             self._later(self._forget)
 
     def _forget(self) -> None:
-        """Drop what all have read, and pause or resume who sends it."""
+        """Drop what all have read."""
         self._soon = False
-        behind = min((reading.place for reading in self._readings), default=self._told)
+        behind = min((reading.place for reading in self._readings), default=self.size)
         for place in list(self._pieces):
             if place >= behind:
                 break
             del self._pieces[place]
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Pause or resume who sends it, by what waits: for readers, or for the disk."""
+        if not self.held:
+            waits, most = len(self._pieces), AHEAD
+        elif self._spills:
+            waits, most = self.size - self.written, UNWRITTEN
+        else:
+            return
         if self.done:
             return
-        if not self.paused and len(self._pieces) > AHEAD:
+        if not self.paused and waits > most:
             self.paused = True
             self._source.pause()
-        elif self.paused and len(self._pieces) <= AHEAD // 2:
+        elif self.paused and waits <= most // 2:
             self.paused = False
             self._source.resume()
 
@@ -223,10 +273,22 @@ class Room:
         filling.used += count
         return self._used <= filling.longest and filling.used <= filling.most
 
+    def give_back(self, count: int) -> None:
+        """So many bytes of it are not in memory any more."""
+        count = min(count, self._used)
+        self._filling.used -= count
+        self._used -= count
+
     def leave(self) -> None:
         """It is not held any more."""
-        self._filling.used -= self._used
-        self._used = 0
+        self.give_back(self._used)
+
+
+class InFile(Protocol):
+    """What of a body is in a file."""
+
+    def part(self, first: int, count: int) -> bytes:
+        """So many bytes of it; fewer if the file has become shorter."""
 
 
 class Source(Protocol):
@@ -240,7 +302,7 @@ class Source(Protocol):
 
 
 class Follower(Protocol):
-    """Who goes through a body: ``place`` is the number of the next piece."""
+    """Who goes through a body: ``place`` is that of the next piece."""
 
     place: int
 
@@ -268,7 +330,7 @@ class Reader(Protocol):
 
 
 class Reading:
-    """One client's way through a body, and the producer of its transport: ``place`` is the next piece."""
+    """One client's way through a body, and the producer of its transport."""
 
     __slots__ = (
         "_begun",
@@ -277,6 +339,7 @@ class Reading:
         "_meter",
         "_over",
         "_paused",
+        "_piece",
         "_read",
         "_reader",
         "_side",
@@ -291,7 +354,8 @@ class Reading:
         self._over = False
         self._meter: Optional[Meter] = None
         self._side: Optional[Shelf] = None
-        self._begun = 0  # bytes of the next piece that have been passed on
+        self._piece = b""  # of which only so many bytes have been passed on
+        self._begun = 0
         self._read = 0  # bytes of what is read at once
         self.place = 0
 
@@ -311,14 +375,14 @@ class Reading:
             meter = self._meter
             if meter is not None and meter.held:
                 break
-            piece = self._body.piece(self.place)
+            piece = self._piece or self._body.piece(self.place)
             if piece is None:
                 break
             if meter is not None:
                 piece = self._part_of(piece)
                 meter.passed(len(piece))
             else:
-                self.place += 1
+                self.place += len(piece)
             self._reader.pass_on(piece)
         self._busy = False
         if self._stopped():
@@ -340,10 +404,10 @@ class Reading:
         part = piece[self._begun : end]
         self._read = (self._read + len(part)) % most
         if end < len(piece):
-            self._begun = end
+            self._piece, self._begun = piece, end
         else:
-            self._begun = 0
-            self.place += 1
+            self._piece, self._begun = b"", 0
+            self.place += len(piece)
         return part
 
     def _stopped(self) -> bool:

@@ -55,6 +55,8 @@ _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
 PASSED = 10_000  # URLs of which it is remembered that their answers are not to be stored
 PASSED_FOR = 10.0  # seconds
 
+SHARE = 8  # where there is a disk, what is longer than this part of the memory goes there while it comes
+
 MOST_FETCHES = 1000  # at once, beyond which requests go to their servers as without a cache
 MOST_REFRESHES = 100  # of these, behind answers that are used meanwhile
 
@@ -76,7 +78,8 @@ class Cache:
             spec.ignore_set_cookie,
         )
         self.store = Memory(spec.size)
-        self.filling = Filling(spec.size, spec.max_object)
+        longest = min(spec.max_object, spec.size // SHARE) if spec.path else spec.max_object
+        self.filling = Filling(spec.size, longest)
         self.variants = Variants(self.store, self.filling)
         self.disk: Optional[DiskStore] = None
         if spec.path:
@@ -111,6 +114,11 @@ class Cache:
             self.disk.write(stored)
             self.store.drop_gone()
 
+    def found(self, stored: Stored) -> None:
+        """It is on the disk, and given from memory from now on, or by what is known of it there."""
+        self.store.put(stored)
+        self.store.drop_gone()
+
     def drop(self, stored: Stored) -> None:
         """It is not to be used any more."""
         self.store.drop(stored)
@@ -127,8 +135,7 @@ class Cache:
             def came(stored: Optional[Stored]) -> None:
                 del self._loading[known.number]
                 if stored is not None:
-                    self.store.put(stored)
-                    self.store.drop_gone()
+                    self.found(stored)
                 loading.over(stored)
 
             self.disk.read(known).addCallback(came)

@@ -33,6 +33,7 @@ from proxyd.frontends.http.diskfiles import (
     BLOCK,
     NEW,
     Head,
+    NewFile,
     files,
     folders,
     heads,
@@ -56,6 +57,7 @@ from proxyd.wire.httpfields import Field
 
 MOST_WAITING = 64  # files that wait to be written, beyond which answers are kept in memory alone
 MOST_WAITING_BYTES = 32 * 1024 * 1024  # one alone may be longer
+MOST_COMING = 64  # files whose bodies come, beyond which long answers are not stored
 
 SLICE = 250  # files whose heads are taken in one turn
 SWEPT = 1000  # places of the index that are looked at in one turn
@@ -84,11 +86,12 @@ class DiskStore:
         self.folder = folder
         self._memory = memory
         self.index = DiskIndex(budget, memory, BLOCK)
-        self._in_thread = in_thread
+        self.in_thread = in_thread
         self._seconds = seconds
         # Their places, URLs and tags, by their numbers.
         self._writing: dict[int, tuple[int, bytes, frozenset[bytes]]] = {}
         self._waiting_bytes = 0
+        self._coming = 0  # those of them whose bodies still come
         self._failing = False
         self._learnt = False  # what is there
         self._changed: set[int] = set()  # until then: the hashes of URLs that are void
@@ -127,13 +130,13 @@ class DiskStore:
 
     async def begin(self) -> None:
         """Learn what is there, a few files in a turn."""
-        await self._in_thread(partial(make_empty, os.path.join(self.folder, NEW)))
-        for name in await self._in_thread(partial(folders, self.folder)):
-            paths = await self._in_thread(partial(files, os.path.join(self.folder, name)))
+        await self.in_thread(partial(make_empty, os.path.join(self.folder, NEW)))
+        for name in await self.in_thread(partial(folders, self.folder)):
+            paths = await self.in_thread(partial(files, os.path.join(self.folder, name)))
             for place in range(0, len(paths), SLICE):
                 if self._closed:
                     return
-                for head in await self._in_thread(partial(heads, paths[place : place + SLICE])):
+                for head in await self.in_thread(partial(heads, paths[place : place + SLICE])):
                     await self._found(head)
         self._learnt = True
         self._changed = set()
@@ -149,7 +152,7 @@ class DiskStore:
             return
         other = self.index.place_of(head.key)
         if other is not None:  # a kill has left both
-            rivals = await self._in_thread(partial(heads, [self._path(self.index.numbers[other])]))
+            rivals = await self.in_thread(partial(heads, [self._path(self.index.numbers[other])]))
             if rivals and rivals[0].key == head.key and rivals[0].written >= head.written:
                 self._forget([head.number])
                 return
@@ -171,7 +174,7 @@ class DiskStore:
         """These files are of no use; those that are being written are thrown away when they are."""
         paths = [self._path(number) for number in numbers if number not in self._writing]
         if paths and not self._closed:
-            self._in_thread(partial(unlink, *paths)).addErrback(self.failed)
+            self.in_thread(partial(unlink, *paths)).addErrback(self.failed)
 
     def _path(self, number: int) -> str:
         name = f"{number:016x}"
@@ -227,7 +230,7 @@ class DiskStore:
                     for begin in range(0, len(found), SLICE):
                         await self._look_into(found[begin : begin + SLICE])
                     if not found:
-                        await self._in_thread(nothing)
+                        await self.in_thread(nothing)
                 if not self._closed:
                     self._voids.over(rules)
         finally:
@@ -235,7 +238,7 @@ class DiskStore:
 
     async def _look_into(self, found: Sequence[tuple[int, int]]) -> None:
         places = {number: place for place, number in found}
-        for head in await self._in_thread(partial(heads, [self._path(number) for number in places])):
+        for head in await self.in_thread(partial(heads, [self._path(number) for number in places])):
             place = places.pop(head.number)
             if self.index.holds(place, head.number) and self._is_void(place, head.url, head.tags):
                 self._drop(place)
@@ -274,8 +277,8 @@ class DiskStore:
             return  # what is in a file stays there
         if (
             not self._learnt
-            or len(self._writing) >= MOST_WAITING
-            or (self._writing and self._waiting_bytes + length > MOST_WAITING_BYTES)
+            or len(self._writing) - self._coming >= MOST_WAITING
+            or (self._waiting_bytes and self._waiting_bytes + length > MOST_WAITING_BYTES)
         ):
             self.skipped += 1
             self.outdate(stored)
@@ -305,7 +308,49 @@ class DiskStore:
             else:
                 self._forget([number])  # it was thrown away meanwhile
 
-        self._in_thread(partial(write_file, beside, self._path(number), stored, now)).addBoth(written)
+        self.in_thread(partial(write_file, beside, self._path(number), stored, now)).addBoth(written)
+
+    def receive(self, stored: Stored, length: int) -> Optional[NewFile]:
+        """
+        A file for an answer whose body comes, and will be so long, as far as that is known; None if it can
+        have none.
+        """
+        if self._closed or not self._learnt or self._coming >= MOST_COMING:
+            self.skipped += 1
+            return None
+        number, now = randbits(64), self._seconds()
+        new = NewFile(
+            number, os.path.join(self.folder, NEW, f"{number:016x}"), self._path(number), stored, now
+        )
+        new.length = size_of(new.room + length)
+        new.place = self._put(Head(number, key_of(stored), stored.tags, now, new.length))
+        if not new.place:
+            self.skipped += 1
+            return None
+        self._writing[number] = new.place, stored.url, stored.tags
+        self._coming += 1
+        return new
+
+    def has_room(self, new: NewFile, length: int) -> bool:
+        """Whether its body may be so long, and is wanted still."""
+        if self.index.holds(new.place, new.number) and size_of(new.room + length) > new.length:
+            new.length = size_of(new.room + length)
+            self._forget(self.index.resize(new.place, new.length))
+        return self.index.holds(new.place, new.number)
+
+    def received(self, new: NewFile, whole: bool) -> bool:
+        """It is whole, or will never be; whether it is there from now on."""
+        del self._writing[new.number]
+        self._coming -= 1
+        if self.index.holds(new.place, new.number):
+            if whole:
+                self._failing = False
+                self.index.set_ready(new.place)
+                return True
+            self.index.drop(new.place)
+        if not self._closed:
+            self.in_thread(partial(unlink, new.beside, new.path)).addErrback(self.failed)
+        return False
 
     def read(self, known: OnDisk) -> Deferred[Optional[Stored]]:
         """The answer in a file; None if it is gone, torn, purged or another's, and then it is forgotten."""
@@ -331,14 +376,14 @@ class DiskStore:
         return Deferred.fromCoroutine(self._whole(self._path(known.number))).addBoth(came)
 
     async def _whole(self, path: str) -> Stored:
-        stored: Stored = await self._in_thread(partial(read_file, path))
+        stored: Stored = await self.in_thread(partial(read_file, path))
         if isinstance(stored.body, FileBody):
             await self._checked.judge(stored.body)
         return stored
 
     def ahead(self, body: FileBody) -> ReadAhead:
         """Who has parts of a body read into the page cache."""
-        return body.ahead(self._in_thread)
+        return body.ahead(self.in_thread)
 
     def failed(self, failure: Failure) -> None:
         """Something could not be done there."""

@@ -1,28 +1,31 @@
 """
 What is in the files of a cache, and how are they read and written?
 
-One for each answer (`proxyd.wire.cachefile`), called by a number, in one of 256 folders.  All of this is done
-in threads (`proxyd.frontends.http.disk`), but `length_of`, `key_of` and `size_of`.
+One for each answer (`proxyd.wire.cachefile`), called by a number, in one of 256 folders.  All of this is
+done in threads (`proxyd.frontends.http.disk`), but `length_of`, `key_of` and `size_of`.  A file is written
+beside, and renamed when it is whole, be its body in memory (`write_file`) or still to come (`NewFile`).
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 from attrs import frozen
 
 from proxyd.errors import Malformed
-from proxyd.frontends.http.filebody import beginning_of, read
+from proxyd.frontends.http.filebody import FileBody, beginning_of, read
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import Key
 from proxyd.policy.freshness import Terms
-from proxyd.wire.cachefile import pack_head, packed_length, unpack_head
+from proxyd.wire.cachefile import Digest, digest_of, pack_head, packed_length, unpack_head
 from proxyd.wire.httpfields import END_TO_END, parse_field
 
 BLOCK = 4096  # bytes that a file takes at least, on the disk and beside it
 
 NEW = "new"  # the folder of files that are being written
+
+LONGEST = 10**18  # bytes of a body, for whose number there is room
 
 
 @frozen
@@ -114,13 +117,63 @@ def write_file(beside: str, path: str, stored: Stored, now: float) -> None:
     assert isinstance(body, bytes)
     try:
         with open(beside, "xb") as file:
-            file.write(pack_head(_values_of(stored, now), body))
+            file.write(pack_head(_values_of(stored, now), len(body), digest_of(body)))
             file.write(body)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.rename(beside, path)
+        _rename(beside, path)
     except OSError:
         unlink(beside)
         raise
+
+
+def _rename(beside: str, path: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.rename(beside, path)
+
+
+class NewFile:
+    """
+    The file of an answer whose body is still to come; all that is done to it is for threads.
+
+    ``place`` is its in the index, ``length`` what of the disk was set aside for it, and ``body`` what can be
+    read of it once it is there.
+    """
+
+    def __init__(self, number: int, beside: str, path: str, stored: Stored, now: float) -> None:
+        self.number = number
+        self.beside = beside
+        self.path = path
+        self.place = 0
+        self.length = 0
+        self.body: Optional[FileBody] = None
+        self._values = _values_of(stored, now)
+        self.room = packed_length(self._values, LONGEST) - LONGEST  # for its head, which comes last
+        self._digest = Digest()
+        self._size = 0
+
+    def begin(self) -> FileBody:
+        """Have a file.  Raises `OSError`."""
+        fd = os.open(self.beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self.body = FileBody(fd, self.room, 0)
+        return self.body
+
+    def add(self, data: bytes) -> None:
+        """Write some more of the body.  Raises `OSError`."""
+        assert self.body is not None
+        self._digest.add(data)
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self.body.fd, view, self.room + self._size)
+            self._size += count
+            view = view[count:]
+
+    def finish(self) -> FileBody:
+        """That was all of it: write the head, and give it its name.  Raises `OSError`."""
+        body = self.body
+        assert body is not None
+        body.length, body.digest = self._size, self._digest.text()
+        os.pwrite(body.fd, pack_head(self._values, body.length, body.digest, self.room), 0)
+        _rename(self.beside, self.path)
+        return body
 
 
 def read_file(path: str) -> Stored:

@@ -1,9 +1,8 @@
 """
 How is an answer fetched once, for all who ask for it?
 
-A `Fetch` asks a server by a session of its own, whose client is nobody: so no client's pace or end is the
-fetch's, and what is not of a cache (choosing, dialing, retries, deadlines) is as for any request.  Those who
-wait for its answer (`proxyd.frontends.http.caching`) get
+A `Fetch` asks a server by a session of its own (`proxyd.frontends.http.fetchsession`).  Those who wait for
+its answer (`proxyd.frontends.http.caching`) get
 
 - what its server says anew, as it comes; if it is to be stored, all of them,
 - what is stored, if its server says that this is still good (304), or fails and it is good enough,
@@ -12,47 +11,36 @@ wait for its answer (`proxyd.frontends.http.caching`) get
 Who asked first is not anybody who waits longest: the server was sent that client's cookies.  If it has left,
 what turns out to be for one alone is for nobody, and the others get only what may be used again without
 asking (RFC 9111, 4).
+
+What is to be stored is held in memory until it is complete, or goes to the disk while it comes if it is too
+long for that (`proxyd.frontends.http.spilling`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
-
-from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
-from proxyd.frontends.http.answer import Delivery
 from proxyd.frontends.http.bodies import Growing, Reading, Room
 from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cache
-from proxyd.frontends.http.connection import ASKED
-from proxyd.frontends.http.errorpage import ErrorPages
-from proxyd.frontends.http.pages import PAGE, Edit, Words
-from proxyd.frontends.http.recoding import Compressor
-from proxyd.frontends.http.session import HttpSession
-from proxyd.policy.affinity import Affinity
+from proxyd.frontends.http.fetchsession import FetchSession
+from proxyd.frontends.http.filebody import FileBody
+from proxyd.frontends.http.spilling import Spill
 from proxyd.policy.cachekey import chosen_by, guarded
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import asked_about, confirms, freshened
-from proxyd.policy.encoding import Decision
 from proxyd.policy.freshness import Terms, terms, vary
-from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.records import RequestRecord
-from proxyd.wire.http1 import Answer, Request
+from proxyd.wire.http1 import Answer
 from proxyd.wire.httpfields import Field
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.caching import CachingSession
-    from proxyd.frontends.http.factory import HttpFactory
     from proxyd.frontends.http.giving import GivingSession
 
 # That a server cannot do what it is asked (RFC 5861, 4).
 FAILURES = frozenset({500, 502, 503, 504})
-
-# For so many seconds who takes nothing may hold up others, where they cannot go on without it.
-HELD_UP = 20.0
 
 # What is said of this connection, or for one client, and never stored (RFC 9111, 3.1).
 _NEVER = frozenset(
@@ -89,7 +77,8 @@ class Fetch:
         self._waiting: list[CachingSession] = []
         self._leader: Optional[CachingSession] = None  # whose request the server gets, while it waits
         self._made = asker.made_for_servers()
-        self._terms: Optional[Terms] = None
+        self._made_of_it: Optional[Stored] = None  # what is to be stored, still without its body
+        self._spill: Optional[Spill] = None  # by which that goes to the disk
         self._room = Room(cache.filling)
         self._asked_at = cache.seconds()
         self._over = False
@@ -110,7 +99,7 @@ class Fetch:
 
     def serves(self, session: CachingSession) -> bool:
         """Whether it may turn out, or has, that this one is served by an answer to another."""
-        return self._terms is None or session.may_share(self._terms)
+        return self._made_of_it is None or session.may_share(self._made_of_it.terms)
 
     def join(self, session: CachingSession, leads: bool = False) -> None:
         """One more waits for it, or reads what has come; ``leads`` says that it is this one's request."""
@@ -157,7 +146,10 @@ class Fetch:
 
     def cancel(self) -> None:
         """It is not wanted any more."""
-        self.session.cut(Reason.CLIENT_GONE)
+        if self._over:
+            self._spilled(None)
+        else:
+            self.session.cut(Reason.CLIENT_GONE)
 
     # What the server says
 
@@ -178,7 +170,7 @@ class Fetch:
         if not self._made.isdisjoint(names):
             found = None  # it goes by what we have told of this client
         much = max(answer.said.length, 0)
-        if found is None or much > cache.spec.max_object or cache.filling.used + much > cache.spec.size:
+        if found is None or not self._finds_room(answer, names, found, much):
             if stored is not None and answer.status not in FAILURES:
                 self._drop(stored)
             of_others = answer.status not in FAILURES and not self.authorized
@@ -186,8 +178,8 @@ class Fetch:
                 cache.let_pass(self.url, self.way)
             self._pass_on(answer)
             return
-        self._terms = found
-        self.settled = [field for field in self.settled if field[0] not in found.without]
+        assert self._made_of_it is not None
+        self.settled = list(self._made_of_it.fields)
         self.names = names
         self.answer = answer
         mine = chosen_by(names, self.fields)
@@ -201,6 +193,47 @@ class Fetch:
                 session.read(self, COALESCED)
             else:
                 session.go_alone()
+
+    def _finds_room(self, answer: Answer, names: tuple[bytes, ...], found: Terms, length: int) -> bool:
+        """Whether there is room for what is to be stored on these terms, in memory or on the disk."""
+        filling = self.cache.filling
+        fields = [field for field in self.settled if field[0] not in found.without]
+        chosen = chosen_by(names, self.fields)
+        made = self._made_of_it = Stored(
+            self.url, self.way, names, chosen, answer.status, answer.reason, fields, b"", found
+        )
+        if length <= filling.longest and filling.used + length <= filling.most:
+            return True
+        if self._spills(made, length):
+            return True
+        self._made_of_it = None
+        return False
+
+    def _spills(self, made: Stored, length: int) -> bool:
+        """Whether it may go to the disk, and does so from now on."""
+        disk = self.cache.disk
+        if disk is None or self.outdated or length > self.cache.spec.max_object:
+            return False
+        new = disk.receive(made, length)
+        if new is not None:
+            self._spill = Spill(disk, new, self.body, self._room, self._spilled)
+        return new is not None
+
+    def _spilled(self, file: Optional[FileBody]) -> None:
+        """All of it is on the disk, or will never be."""
+        cache, spill, made = self.cache, self._spill, self._made_of_it
+        assert spill is not None and made is not None
+        spill.stop()
+        if not self._over:
+            self._let_go()
+            return
+        cache.ended(self)
+        if file is None:
+            return
+        if self.outdated:
+            cache.drop(made)
+        else:
+            self._keep(made.holding(file))
 
     def _pass_on(self, answer: Answer) -> None:
         """It is for one alone."""
@@ -265,35 +298,60 @@ class Fetch:
 
     def came(self, data: bytes) -> None:
         """Some of its body."""
-        body, cache = self.body, self.cache
+        body = self.body
         if self.answer is None:
             return  # what is stored was given in its place
-        if body.held and not self._room.take(len(data)):
-            cache.ended(self)
-            cache.let_pass(self.url, self.way)
-            body.let_go()
-            cache.variants.let_go(self)
+        if body.done:
+            self.session.later(self.cancel)  # what is on the disk was lost
+            return
+        if body.held and not self._takes(len(data)):
+            self._let_go()
         body.add(data)
+        if self._spill is not None:
+            self._spill.go_on()
         if not (body.held or body.paused):
             self._room.leave()  # else slow readers still keep what came before
         self.left()
+
+    def _takes(self, count: int) -> bool:
+        """Whether it may be held all the same if there is so much more of it."""
+        made, length = self._made_of_it, self.body.size + count
+        fits = self._room.take(count)
+        if self._spill is not None:
+            return length <= self.cache.spec.max_object and self._spill.has_room(length)
+        return fits or (made is not None and self._spills(made, length))
+
+    def _let_go(self) -> None:
+        """It is not to be stored: no more of it is kept than its readers need."""
+        cache = self.cache
+        if self._spill is not None:
+            self._spill.stop()
+        cache.ended(self)
+        cache.let_pass(self.url, self.way)
+        self.body.let_go()
+        cache.variants.let_go(self)
 
     def over(self, reason: Reason, detail: str) -> None:
         """That was all, or there will be no more."""
         if self._over:
             return
         self._over = True
-        cache, stored = self.cache, self.stored
-        cache.ended(self)
+        cache, stored, spill = self.cache, self.stored, self._spill
         if self.answer is not None:
-            if reason is Reason.ANSWERED:
-                if self.body.held and not self.outdated:
-                    self._store(self.answer)
-                self.body.finish()
-            else:
-                self.body.finish(broken=True)
+            whole = reason is Reason.ANSWERED and not self.body.broken
+            kept = whole and self.body.held and not self.outdated
+            if spill is None or not kept:
+                cache.ended(self)
+            if spill is None and kept and self._made_of_it is not None:
+                self._keep(self._made_of_it.holding(self.body.whole()))
+            self.body.finish(broken=not whole)
+            if spill is not None and kept:
+                spill.go_on()  # until it is stored others may read it from here
+            elif spill is not None:
+                spill.stop()
             self._empty_if_unread()
             return
+        cache.ended(self)
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -309,23 +367,15 @@ class Fetch:
         for session in waiting:
             session.start_anew()
 
-    def _store(self, answer: Answer) -> None:
-        assert self._terms is not None and self.names is not None
-        self.cache.let_pass_no_more(self.url, self.way)
-        chosen = chosen_by(self.names, self.fields)
-        stored = Stored(
-            self.url,
-            self.way,
-            self.names,
-            chosen,
-            answer.status,
-            answer.reason,
-            self.settled,
-            self.body.whole(),
-            self._terms,
-        )
-        self.cache.put(stored)
-        self.cache.variants.keep(self, stored)
+    def _keep(self, stored: Stored) -> None:
+        """It is stored from now on."""
+        cache = self.cache
+        if isinstance(stored.body, FileBody):
+            cache.found(stored)
+        else:
+            cache.put(stored)
+        cache.let_pass_no_more(self.url, self.way)
+        cache.variants.keep(self, stored)
 
     def _empty_if_unread(self) -> None:
         """What slow readers keep from being forgotten counts, too, or many of them could fill the memory."""
@@ -344,220 +394,3 @@ class Refresh(Fetch):
         if not self._over:
             self.cache.refreshing -= 1
         super().over(reason, detail)
-
-
-class Storing(Delivery):
-    """What becomes of an answer that is fetched: its head is taken apart, and its body goes on as it is."""
-
-    __slots__ = ("_fetch", "_session")
-
-    def __init__(self, fetch: Fetch, session: FetchSession, spec: HttpSpec, secure: bool) -> None:
-        super().__init__(spec, session.http.seconds, secure)
-        self._fetch = fetch
-        self._session = session
-
-    @property
-    def verbatim(self) -> bool:
-        return False
-
-    def head(
-        self,
-        answer: Answer,
-        request: Request,
-        keep: bool,
-        server: Server,
-        edit: Optional[Edit] = None,
-        decision: Optional[Decision] = None,
-    ) -> bytes:
-        settled = self.settled(answer.said.fields, request, server)
-        self._fetch.headed(answer, settled, self._session.origin(server))
-        return b""
-
-    def interim(self, answer: Answer, edit: Optional[Edit] = None) -> bytes:
-        return b""
-
-    def data(self, data: bytes) -> bytes:
-        return data
-
-    def end(self, trailers: Sequence[Field] = ()) -> bytes:
-        return b""
-
-
-class FetchSession(HttpSession):
-    """The session of a fetch, which no client has asked for by itself, and of which no record tells."""
-
-    __slots__ = ("_fetch", "_patience")
-
-    def __init__(self, factory: HttpFactory, address: Any) -> None:
-        super().__init__(factory, address)
-        self._fetch: Optional[Fetch] = None
-        self._patience = 0.0
-
-    def compressor(self) -> Optional[Compressor]:
-        """What is stored is what the server has said."""
-        return None
-
-    def fetch(self, fetch: Fetch, asker: CachingSession, head: bytes) -> None:
-        """Ask for what ``asker`` asks for, with this head."""
-        pool, forwarding = asker.pool, asker.forwarding
-        assert pool is not None
-        self._fetch = fetch
-        self.client.transport = Nobody(self, fetch)
-        self.client.connected = True
-        self.opening, self.pool, self.route = asker.opening, pool, asker.route
-        self.most_retries = asker.most_retries
-        self._patience = asker.response_timeout(pool)
-        self.brought = asker.brought
-        self._request = asker.asked
-        self._delivery = Storing(fetch, self, self.http.spec.http, forwarding.secure)
-        self._began = self._since = self.http.seconds()
-        self._phase = ASKED
-        self.requests = 1
-        self._out = head
-        self.http.streams.add(self)
-        self.wheel.arm(self, self.http.look)
-        self._forward()
-
-    def later(self, what: Any) -> None:
-        """Call it in another turn of the reactor."""
-        self.wheel.clock.callLater(0, what)
-
-    def pause(self) -> None:
-        """The server is to wait."""
-        if self.server.connected:
-            self.server.pauseProducing()
-            self.wheel.hasten(self, self._held_up() / 2)
-
-    def _held_up(self) -> float:
-        """For so many seconds who takes nothing may hold up others, who must not be cut for that before."""
-        return min(HELD_UP, self.http.spec.idle_timeout / 2)
-
-    def overdue(self) -> None:
-        super().overdue()
-        fetch = self._fetch
-        if fetch is not None and fetch.body.paused:
-            fetch.look_at_readers(self._held_up())
-            self.wheel.hasten(self, self._held_up() / 2)
-
-    def resume(self) -> None:
-        """And to go on."""
-        if self.server.connected:
-            self.server.resumeProducing()
-
-    def origin(self, server: Server) -> RequestRecord:
-        """What the records of those who get the answer tell of where it has come from."""
-        return RequestRecord(
-            self._began,
-            self.http.spec.name,
-            "",
-            Reason.ANSWERED,
-            0.0,
-            b"",
-            b"",
-            b"",
-            1,
-            0,
-            server=server.name,
-            server_address=str(self.server_address),
-            connect_seconds=self.connect_seconds,
-            queue_seconds=self.queue_seconds,
-            retries=self.retries,
-            hedged=self._hedge is not None and self._hedge.sent,
-        )
-
-    def response_timeout(self, pool: Pool) -> float:
-        return self._patience
-
-    def _silent_for(self) -> float:
-        """It is not the server's silence where it waits for those who read: they are looked at themselves."""
-        fetch = self._fetch
-        if fetch is None or not fetch.body.paused:
-            return super()._silent_for()
-        self.seen = None
-        return 0.0
-
-    def conclude(self, reason: Reason, detail: str) -> None:
-        if self._first_byte is not None:
-            self._first_byte.ended()
-        fetch = self._fetch
-        assert fetch is not None
-        if fetch.origin is None and self.picked is not None:
-            fetch.origin = self.origin(self.picked)
-        if self._hedge is not None:
-            self._hedge.end()
-            self._hedge = None
-        self._streaming = False
-        self._request = self._answer = None
-        self._since = self.http.seconds()
-        fetch.over(reason, detail)
-
-    def _told_server(
-        self, affinity: Affinity, answer: Answer, picked: Server, edit: Optional[Edit]
-    ) -> Optional[Edit]:
-        return edit  # who gets the answer is told, if it is for one alone
-
-    def say(
-        self,
-        status: int,
-        reason: Reason,
-        detail: str,
-        closes: bool = False,
-        instead: Words = PAGE,
-        pages: Optional[ErrorPages] = None,
-    ) -> None:
-        self.conclude(reason, detail)
-        self.let_go(False)
-        self._end()
-
-    def close_client(self, complete: bool) -> None:
-        self._end()
-
-    def _go_idle(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self.client.connected:
-            self.client.connectionLost(Failure(ConnectionDone()))
-
-    def ended(self, reason: Reason, detail: str) -> None:
-        self._nobody.pair = None
-        if self._request is not None:
-            self.conclude(reason, detail)
-        self.let_go(False)
-        self.http.streams.discard(self)
-        self._fetch = self._delivery = None
-
-
-class Nobody:
-    """The transport of a client that there is not."""
-
-    def __init__(self, session: FetchSession, fetch: Fetch) -> None:
-        self._session = session
-        self._fetch = fetch
-
-    def write(self, data: bytes) -> None:
-        """Some of the body."""
-        if data:
-            self._fetch.came(data)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """It is paused by the body itself."""
-
-    def unregisterProducer(self) -> None:
-        """Nor is it resumed."""
-
-    def buffered(self) -> int:
-        """Nothing waits here."""
-        return 0
-
-    def unacknowledged(self) -> int:
-        """Nor behind."""
-        return 0
-
-    def loseConnection(self) -> None:
-        """It is over."""
-        self._session._end()
-
-    def abortConnection(self) -> None:
-        """It is over, too."""
-        self._session._end()

@@ -129,7 +129,7 @@ def _take(digest: Digest, body: FileBody, place: int) -> int:
 class FromFile(Body):
     """A part of such a body, read in pieces when they are asked for."""
 
-    __slots__ = ("_at", "_count", "_file", "_first", "_piece")
+    __slots__ = ("_count", "_file", "_first")
 
     def __init__(self, file: FileBody, first: int, count: int) -> None:
         super().__init__()
@@ -137,23 +137,19 @@ class FromFile(Body):
         self._file = file
         self._first = first
         self._count = count
-        self._at = -1
-        self._piece = b""
 
     def has(self, place: int) -> bool:
-        return not self.broken and place * PIECE < self._count
+        return not self.broken and place < self._count
 
     def piece(self, place: int) -> Optional[bytes]:
         if not self.has(place):
             return None
-        if place != self._at:
-            begin = place * PIECE
-            wanted = min(PIECE, self._count - begin)
-            self._at, self._piece = place, self._file.part(self._first + begin, wanted)
-            if len(self._piece) < wanted:
-                self.broken = True
-                return None
-        return self._piece
+        wanted = min(PIECE, self._count - place)
+        piece = self._file.part(self._first + place, wanted)
+        if len(piece) < wanted:
+            self.broken = True
+            return None
+        return piece
 
 
 def body_of(body: Union[bytes, Elsewhere], first: int, count: int) -> Body:

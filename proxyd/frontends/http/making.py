@@ -195,7 +195,7 @@ class Making:
             if piece is None:
                 return None
             self._piece, self._at = piece, 0
-            self.place += 1
+            self.place += len(piece)
         data = self._piece[self._at : self._at + CHUNK]
         self._at += len(data)
         self._passed.bytes_in += len(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from proxyd.frontends.http.bodies import AHEAD, PIECE, TOLD_AT_ONCE, Growing, Reading, Whole
+from proxyd.frontends.http.bodies import AHEAD, PIECE, TOLD_AT_ONCE, UNWRITTEN, Growing, Reading, Whole
 from tests.support.case import Case
 
 
@@ -125,6 +125,72 @@ class Held(BodyCase):
         self.body.add(b"x")
         self.body.finish()
         self.assertEqual((client.got, client.end, self.body.read_by), (b"", "", 0))
+
+
+class InFile(BodyCase):
+    """A body that goes to a file."""
+
+    def part(self, first: int, count: int) -> bytes:
+        return self.file[first : first + count]
+
+    def write(self, most: int) -> None:
+        data = self.body.unwritten(most)
+        self.file += data
+        self.body.wrote(self, len(data))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = b""
+
+    def test_pace(self) -> None:
+        """It waits for the disk, and not for who reads; each gets all of it, from wherever it is."""
+        slow, quick = self.client(1), self.client()
+        self.body.spill()
+        data = b"".join(b"%07d\n" % number for number in range(UNWRITTEN // 4))
+        for place in range(0, len(data), 10_000):
+            if self.body.paused:
+                self.assertLessEqual(self.body.size - self.body.written, UNWRITTEN + 10_000)
+                while self.body.paused:
+                    self.write(30_000)
+            self.body.add(data[place : place + 10_000])
+        self.assertGreater(self.told.count("pause"), 1)
+        self.assertEqual(self.told.count("resume"), self.told.count("pause"))
+        self.assertTrue(quick.got == data)
+        late = self.client()
+        slow.take(2)
+        self.body.finish()
+        while self.body.written < len(data):
+            self.write(30_000)
+        slow.take()
+        for client in (slow, quick, late):
+            self.assertEqual((client.got == data, client.end), (True, "all"))
+
+    def test_let_go(self) -> None:
+        """If it is not to be held any more, who is behind has the file, and holds up the others."""
+        slow, quick = self.client(1), self.client()
+        self.body.spill()
+        for _ in range(4):
+            self.body.add(b"x" * 10)
+        self.write(30)
+        self.body.let_go()
+        while not self.body.paused:
+            self.body.add(b"x" * 10)
+            self.turn()
+        self.assertEqual(len(slow.got), 10)
+        slow.take()
+        self.turn()
+        self.assertEqual((self.body.paused, slow.got), (False, quick.got))
+
+    def test_shorter(self) -> None:
+        """Who would read what somebody has taken from the file is told that it is lost."""
+        slow = self.client(1)
+        self.body.spill()
+        self.body.add(b"one")
+        self.body.add(b"two")
+        self.write(6)
+        self.file = b"one"
+        slow.take()
+        self.assertEqual((slow.got, slow.end), (b"one", "broken"))
 
 
 class NotHeld(BodyCase):

@@ -29,13 +29,13 @@ class Large(DiskCase):
 
     def restarted(self, body: bytes = BODY, *lines: bytes) -> str:
         """A cache that was filled with a large answer before it was started; the name of its file."""
-        self.store(size=4 << 20, max_object=4 << 20)
+        self.store(size=64 << 20, max_object=4 << 20)
         self.fill(*(lines or (FRESH, ETAG)), body=body)
         self.settle()
         self.over()
         path: str
         (path,) = [os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names]
-        self.store(size=4 << 20, max_object=4 << 20)
+        self.store(size=64 << 20, max_object=4 << 20)
         return path
 
     def given(self, *lines: bytes, **how: Any) -> tuple[int, dict[bytes, bytes], bytes]:
