@@ -10,3 +10,5 @@ what it says, and when it looks again; `proxyctl show changes` what has become o
 did it.
 
 `proxyctl clear table TABLE --all` forgets all entries of a table, as when clients are to be spread anew after a failover.
+
+`proxyctl show table TABLE KEY` shows the entry of one client, however many there are.

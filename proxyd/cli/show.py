@@ -189,6 +189,9 @@ def _known(info: Row) -> str:
 def _of_one_table(parser: ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", help="its name, as show tables has it")
     parser.add_argument(
+        "key", metavar="KEY", nargs="?", help="that entry alone; any address of its network will do"
+    )
+    parser.add_argument(
         "--limit", metavar="ROWS", type=int, help="so many entries at most (100 if not given)"
     )
 
@@ -388,11 +391,15 @@ VIEWS = (
     ),
     View(
         "table",
-        "the entries of a table, those that were used last first",
+        "the entries of a table, those that were used last first, or one of them",
         rows="rows",
         options=_of_one_table,
-        given=lambda arguments: {"table": arguments.table, "limit": arguments.limit},
-        example="affinity/db --limit 10",
+        given=lambda arguments: {
+            "table": arguments.table,
+            "limit": arguments.limit,
+            "key": arguments.key,
+        },
+        example="affinity/db 10.1.2.3",
     ),
     View(
         "info",

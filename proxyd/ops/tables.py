@@ -36,7 +36,8 @@ class Table:
 
     Its ``name`` is its kind and whose it is; it has so many ``entries`` of at most ``size``.  ``rows`` gives
     no more than so many of them, those that were used last first, each with a value for each column; a column
-    that ends in ``_seconds`` is a duration.  ``clear`` forgets the entry that the first column calls so, and
+    that ends in ``_seconds`` is a duration.  ``row`` gives the one that the first column calls so, if it is
+    there; it raises `Invalid` for what can be none.  ``clear`` forgets the entry that the first column calls so, and
     returns whether there was one; it raises `Invalid` for what can be none.  ``clear_all`` forgets them all.
     """
 
@@ -46,6 +47,7 @@ class Table:
     size: int
     columns: tuple[str, ...]
     rows: Callable[[int], Iterable[Sequence[Any]]]
+    row: Callable[[str], Optional[Sequence[Any]]]
     clear: Callable[[str], bool]
     clear_all: Callable[[], None]
 
@@ -60,23 +62,35 @@ def tables(steered: Steered) -> Iterator[Table]:
 
 
 def _affinity(pool: str, affinity: Affinity, now: float) -> Table:
+    def key_called(text: str) -> bytes:
+        return affinities.key_called(affinity.spec, text)
+
+    def shown(entry: affinities.Entry) -> Sequence[Any]:
+        return entry.key, entry.server, round(entry.left, 3), entry.uses
+
     return Table(
         name=f"affinity/{pool}",
         kind="affinity",
         entries=len(affinity.table),
         size=affinity.spec.size,
         columns=("client", "server", "left_seconds", "connections"),
-        rows=lambda most: (
-            (entry.key, entry.server, round(entry.left, 3), entry.uses)
-            for entry in affinity.entries(now, most)
-        ),
-        clear=lambda key: affinity.table.clear(affinities.key_called(affinity.spec, key)),
+        rows=lambda most: map(shown, affinity.entries(now, most)),
+        row=lambda text: _if_there(shown, affinity.entry(key_called(text), now)),
+        clear=lambda text: affinity.table.clear(key_called(text)),
         clear_all=affinity.table.clear_all,
     )
 
 
 def _counters(table: Counters, now: float) -> Table:
     spec = table.spec
+
+    def shown(row: counters.Row) -> Sequence[Any]:
+        return (
+            counters.shown(spec, row.key),
+            row.open, row.connections, row.errors, row.protocol_errors, row.bytes_in, row.bytes_out,
+            round(row.idle_seconds, 3),
+        )  # fmt: skip
+
     return Table(
         name=f"counters/{spec.name}",
         kind="counters",
@@ -86,17 +100,15 @@ def _counters(table: Counters, now: float) -> Table:
             "client" if spec.key == SOURCE else "name",
             "open", "connections", "errors", "protocol_errors", "bytes_in", "bytes_out", "idle_seconds",
         ),
-        rows=lambda most: (
-            (
-                counters.shown(spec, row.key),
-                row.open, row.connections, row.errors, row.protocol_errors, row.bytes_in, row.bytes_out,
-                round(row.idle_seconds, 3),
-            )
-            for row in table.rows(now, most)
-        ),
-        clear=lambda key: table.clear(counters.key_called(spec, key)),
+        rows=lambda most: map(shown, table.rows(now, most)),
+        row=lambda text: _if_there(shown, table.row(counters.key_called(spec, text), now)),
+        clear=lambda text: table.clear(counters.key_called(spec, text)),
         clear_all=table.clear_all,
     )  # fmt: skip
+
+
+def _if_there(shown: Callable[[Any], Sequence[Any]], found: Optional[Any]) -> Optional[Sequence[Any]]:
+    return shown(found) if found is not None else None
 
 
 def _show_tables(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -108,8 +120,20 @@ def _show_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Ans
     limit = given.get("limit", ROWS)
     if not 1 <= limit <= MOST_ROWS:
         raise Declined("bad_parameter", f"limit: {limit} is not a number of rows; write 1 to {MOST_ROWS}")
-    rows = [dict(zip(table.columns, row)) for row in table.rows(limit)]
+    found = table.rows(limit) if "key" not in given else [_of_key(table, given["key"], table.row)]
+    rows = [dict(zip(table.columns, row)) for row in found]
     return {**_row(table), "columns": list(table.columns), "rows": rows}
+
+
+def _of_key(table: Table, key: str, asked: Callable[[str], Any]) -> Any:
+    """What is so of the entry that is called so.  Raises `Declined` if there is none, or can be none."""
+    try:
+        found = asked(key)
+    except Invalid as why:
+        raise Declined("bad_parameter", f"key: {why}") from None
+    if not found:
+        raise Declined("unknown_key", f"key: {table.name} has no {printable(key, LONGEST_KEY)}")
+    return found
 
 
 def _clear_table(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -119,12 +143,7 @@ def _clear_table(steered: Steered, given: Given, caller: Optional[Caller]) -> An
     if key is None:
         table.clear_all()
         return _cleared(table, caller, f"all {table.entries} entries", {"entries": table.entries})
-    try:
-        cleared = table.clear(key)
-    except Invalid as why:
-        raise Declined("bad_parameter", f"key: {why}") from None
-    if not cleared:
-        raise Declined("unknown_key", f"key: {table.name} has no {printable(key, LONGEST_KEY)}")
+    _of_key(table, key, table.clear)
     return _cleared(table, caller, printable(key, LONGEST_KEY), {"key": key})
 
 
@@ -155,9 +174,13 @@ COMMANDS = (
     Command("show tables", "the tables of what is remembered, and how full they are", _show_tables),
     Command(
         "show table",
-        "the entries of a table, those that were used last first",
+        "the entries of a table, those that were used last first, or one of them",
         _show_table,
-        (TABLE, Parameter("limit", f"so many entries at most, 1 to {MOST_ROWS}; {ROWS} if not given", int)),
+        (
+            TABLE,
+            Parameter("limit", f"so many entries at most, 1 to {MOST_ROWS}; {ROWS} if not given", int),
+            Parameter("key", "that entry alone; any address of its network will do"),
+        ),
     ),
     Command(
         "clear table",

@@ -144,10 +144,16 @@ class Affinity:
 
     def entries(self, now: float, most: int) -> list[Entry]:
         """So many entries for people, those that were used last."""
-        return [
-            Entry(shown(self.spec, key), server, left, uses)
-            for key, server, _, left, uses in islice(self.table.rows(now), most)
-        ]
+        return [self._entry(row) for row in islice(self.table.rows(now), most)]
+
+    def entry(self, key: bytes, now: float) -> Optional[Entry]:
+        """The entry of that key for people, if there is one."""
+        row = self.table.row(key, now)
+        return self._entry(row) if row is not None else None
+
+    def _entry(self, row: Row) -> Entry:
+        key, server, _, left, uses = row
+        return Entry(shown(self.spec, key), server, left, uses)
 
     def snapshot(self, pool: str) -> AffinitySnapshot:
         """What has passed, and how many entries there are."""

@@ -185,11 +185,12 @@ class Counters:
     def rows(self, now: float, most: int) -> Iterator[Row]:
         """Those that were used last, so many at most."""
         for _, entry in zip(range(most), reversed(self._entries.values())):
-            connections, errors, protocol_errors, bytes_in, bytes_out = entry.counts
-            yield Row(
-                entry.key, entry.open, connections, errors, protocol_errors, bytes_in, bytes_out,
-                max(0.0, now - entry.seen),
-            )  # fmt: skip
+            yield _row(entry, now)
+
+    def row(self, key: Hashable, now: float) -> Optional[Row]:
+        """The same of one key, if it is there."""
+        entry = self._entries.get(key)
+        return _row(entry, now) if entry is not None else None
 
     def _entry(self, key: Hashable, now: float) -> Entry:
         entry = self._entries.get(key)
@@ -241,6 +242,14 @@ class Counters:
         if rule.quantity == OPEN:
             return entry.open
         return entry.counts[_COUNTERS.index(rule.quantity)]
+
+
+def _row(entry: Entry, now: float) -> Row:
+    connections, errors, protocol_errors, bytes_in, bytes_out = entry.counts
+    return Row(
+        entry.key, entry.open, connections, errors, protocol_errors, bytes_in, bytes_out,
+        max(0.0, now - entry.seen),
+    )  # fmt: skip
 
 
 def shown(spec: CountersSpec, key: Hashable) -> str:

@@ -104,10 +104,21 @@ class Table:
         """Key, server, first server, seconds left and uses of each, the one that was used last first."""
         place = self._older[0]
         while place:
-            left = self._until[place] - now
-            if left > 0:
-                yield self._keys[place], self._servers[place], self._homes[place], left, self._uses[place]
+            row = self._row(place, now)
+            if row is not None:
+                yield row
             place = self._older[place]
+
+    def row(self, key: bytes, now: float) -> Optional[Row]:
+        """The same of one key, which is not used by that; None if it is not there, or has run out."""
+        place = self._places.get(key)
+        return None if place is None else self._row(place, now)
+
+    def _row(self, place: int, now: float) -> Optional[Row]:
+        left = self._until[place] - now
+        if left <= 0:
+            return None
+        return self._keys[place], self._servers[place], self._homes[place], left, self._uses[place]
 
     def restore(self, rows: Iterable[Row], now: float) -> None:
         """Put back what `rows` gave, with the seconds that it has left; what is known better by now stays."""

@@ -321,6 +321,11 @@ class ShowTests(AskingCase):
         self.assertEqual(self.asked, [{"command": "show table", "table": "affinity/db", "limit": 5}])
         self.answering({"name": "affinity/db", "columns": columns, "rows": []})
         self.assertEqual(self.show("table", "affinity/db"), ["CLIENT  LEFT  SERVER"])
+        self.answering({"columns": ["client"], "rows": [{"client": "192.0.2.0/24"}]})
+        self.assertEqual(self.show("table", "affinity/db", "192.0.2.7"), ["CLIENT", "192.0.2.0/24"])
+        self.assertEqual(
+            self.asked[-1], {"command": "show table", "table": "affinity/db", "key": "192.0.2.7"}
+        )
 
     def test_info(self) -> None:
         """The daemon in a line."""

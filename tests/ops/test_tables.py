@@ -110,6 +110,27 @@ class TableTests(IniCase):
         [row] = self.do("show table", table="counters/names")["rows"]
         self.assertEqual((row["name"], row["connections"]), ("www.example", 1))
 
+    def test_one(self) -> None:
+        """One entry is found among many by how it is shown, or any address of its network; or it is told."""
+        clients, names = self.counters
+        for number in range(MOST_ROWS + 5):
+            self.come(f"192.0.{number >> 8}.{number & 255}")
+        clients.opened(prefix_of(ip_address("198.51.100.1").packed, 24, 64), self.now)
+        names.opened("www.example", self.now)
+        for table, key, first in (
+            ("affinity/db", "192.0.0.1", ["192.0.0.1", "a"]),
+            ("counters/clients", "198.51.100.77", ["198.51.100.0/24", 1]),
+            ("counters/names", "www.example", ["www.example", 1]),
+        ):
+            [row] = self.do("show table", table=table, key=key)["rows"]
+            self.assertEqual(list(row.values())[:2], first)
+        before = self.do("show table", table="affinity/db", limit=1)["rows"]
+        self.do("show table", table="affinity/db", key="192.0.0.1")
+        self.assertEqual(self.do("show table", table="affinity/db", limit=1)["rows"], before)
+        for key, code in (("192.0.2.99", "unknown_key"), ("10.0.0.0/8", "bad_parameter")):
+            declined = self.assertRaises(Declined, self.do, "show table", table="counters/clients", key=key)
+            self.assertEqual(declined.code, code)
+
     def test_clear(self) -> None:
         """An entry is forgotten as it is shown, or by any address of its network, and the log has who did."""
         clients, names = self.counters
