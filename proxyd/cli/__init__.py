@@ -21,12 +21,25 @@ COMMANDS = (*_OFFLINE, *show.COMMANDS, *steer.COMMANDS, *clear.COMMANDS, *bans.C
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Do what the command line asks; the exit status.  Raises SystemExit(2) if that is not known."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(argv)
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):  # a path may have letters that the terminal does not
             stream.reconfigure(errors="backslashreplace")
     status: int = arguments.run(arguments)
     return status
+
+
+def _parsed(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    """What is asked; where a command takes any number of words (``words``), also behind an option."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    words: Optional[list[str]] = getattr(arguments, getattr(arguments, "words", ""), None)
+    unknown = [word for word in rest if words is None or word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if words is not None:
+        words += rest
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -40,8 +40,20 @@ def takes_socket(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
 
 
+class Refused(Exception):
+    """The daemon has refused; the text says why."""
+
+
 def ask(arguments: Namespace, command: str, **given: Any) -> dict[str, Any]:
     """What the daemon answers; parameters that are None are not sent.  Leaves if there is no such answer."""
+    try:
+        return ask_gently(arguments, command, **given)
+    except Refused as why:
+        _leave(REFUSED, str(why))
+
+
+def ask_gently(arguments: Namespace, command: str, **given: Any) -> dict[str, Any]:
+    """The same, but for a daemon that refuses: then it raises `Refused`."""
     path = _path(arguments)
     request = {"command": command, **{name: value for name, value in given.items() if value is not None}}
     try:
@@ -52,7 +64,7 @@ def ask(arguments: Namespace, command: str, **given: Any) -> dict[str, Any]:
     except (ValueError, AttributeError):
         _leave(UNREACHABLE, f"what listens on {path} does not answer as proxyd does")
     if error is not None:
-        _leave(REFUSED, str(error))
+        raise Refused(str(error))
     if not isinstance(result, dict):
         _leave(UNREACHABLE, f"what listens on {path} does not answer as proxyd does")
     return result

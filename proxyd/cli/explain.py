@@ -43,6 +43,7 @@ def explain(arguments: Namespace) -> int:
     config = read_config(arguments.file)
     from random import Random
 
+    from proxyd.cli.live import as_it_is
     from proxyd.policy.explain import NotSupposed
     from proxyd.policy.explain import explain as explained
     from proxyd.policy.lists import Lists
@@ -57,6 +58,13 @@ def explain(arguments: Namespace) -> int:
             supposed = evolve(supposed, secrets=_secrets(config))
         if listener.access and "client" not in given:
             _wrong(f"client= is missing; listener {listener.name} has allow or deny, which go by it")
+        if arguments.live:
+            # The servers that there are in the daemon may be others, so the pool is found without them.
+            nobody = evolve(supposed, states={}, weights={}, open={}, remembered="")
+            found = explained(listener, admission, pools, nobody, Random(arguments.seed).random, lists)
+            if found.pool:
+                pool, supposed = as_it_is(arguments.file, pools[found.pool], supposed)
+                pools[found.pool] = pool
         found = explained(listener, admission, pools, supposed, Random(arguments.seed).random, lists)
     except NotSupposed as why:
         _wrong(str(why))
@@ -311,6 +319,12 @@ def _arguments(parser: ArgumentParser) -> None:
         "weight.SERVER=N, open.SERVER=N",
     )
     parser.add_argument(
+        "--live",
+        action="store_true",
+        help="ask the running daemon, by the admin socket of FILE, how the pool and its servers are (but for "
+        "slow start), and which server it remembers of the client; what is supposed comes before that",
+    )
+    parser.add_argument(
         "--seed",
         metavar="N",
         type=int,
@@ -318,6 +332,7 @@ def _arguments(parser: ArgumentParser) -> None:
         help="what all chance follows from; another number is another throw of the dice (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="say it in JSON")
+    parser.set_defaults(words="suppose")
 
 
 COMMANDS = (
@@ -326,7 +341,7 @@ COMMANDS = (
         help="say which server a client would get, and why",
         description="Send a client that is only supposed through the routes, the pool and the balancer of a "
         "configuration, and say what each decides, and why. What decides is what decides in the daemon. "
-        "Nothing is connected to.",
+        "Nothing is connected to, but for the daemon with --live.",
         example="proxyctl explain proxy.ini listener=db client=10.1.2.3 down=a,b weight.c=0",
         arguments=_arguments,
         run=explain,

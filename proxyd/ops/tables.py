@@ -37,8 +37,8 @@ class Table:
     Its ``name`` is its kind and whose it is; it has so many ``entries`` of at most ``size``.  ``rows`` gives
     no more than so many of them, those that were used last first, each with a value for each column; a column
     that ends in ``_seconds`` is a duration.  ``row`` gives the one that the first column calls so, if it is
-    there; it raises `Invalid` for what can be none.  ``clear`` forgets the entry that the first column calls so, and
-    returns whether there was one; it raises `Invalid` for what can be none.  ``clear_all`` forgets them all.
+    there, and ``clear`` forgets it, and returns whether it was there; both raise `Invalid` for what can be
+    none.  ``clear_all`` forgets them all.
     """
 
     name: str

@@ -77,6 +77,16 @@ class ExplainTests(ShellCase):
             "if it fails   spare; then the client is closed\n",
         )
 
+    def test_words_anywhere(self) -> None:
+        """What is supposed may stand behind an option, too; an option that there is not is told."""
+        out = self.explain("listener=db", "--seed", "3", "down=a", "--json", "down=b")[2]
+        self.assertIn("down is given twice", out)
+        status, out, _ = self.explain("--seed", "3", "listener=db", "--json", "down=a")
+        self.assertEqual((status, json.loads(out)["chosen"]), (0, "b"))
+        status, _, err = self.explain("--seed", "3", "listener=db", "--jsn")
+        self.assertEqual(status, 2)
+        self.assertIn("unrecognized arguments: --jsn\n", err)
+
     def test_routes(self) -> None:
         """Routes are told, and what closes a client is."""
         asked = ("listener=web", "sni=api.example.com", "alpn=h2,http/1.1")

@@ -86,6 +86,44 @@ class AdminCase(DaemonCase):
         return Counter(record["server"] for record in records[before:])
 
 
+class Explaining(AdminCase):
+    """Why a client gets its server, as things are."""
+
+    async def explained(self, *supposed: str) -> dict[str, Any]:
+        """What proxyctl explains of the daemon as it is."""
+        config = self.daemon.folder / "proxy.ini"
+        found: dict[str, Any] = json.loads(await self.does("explain", config, "--live", "--json", *supposed))
+        return found
+
+    async def test_live(self) -> None:
+        """Operators' weights and drains, open connections and the client's entry are those of the daemon."""
+        await self.serve("balance = leastconn\naffinity = source\nserver x = localhost:7 backup resolve=all")
+        client = await self.client()
+        [entry] = json.loads(await self.does("show", "table", "affinity/servers", "127.0.0.1", "--json"))[
+            "rows"
+        ]
+        had, other = entry["server"], "b" if entry["server"] == "a" else "a"
+        await self.does("weight", f"servers/{other}", 9)
+        found = await self.explained("client=127.0.0.1")
+        self.assertEqual((found["chosen"], found["remembered"]), (had, had))
+        rows = {row["server"]: row for row in found["servers"]}
+        self.assertEqual((rows[had]["open"], rows[other]["open"], rows[other]["weight"]), (1, 0, 9.0))
+        self.assertEqual(rows["x-127.0.0.1"]["address"], "127.0.0.1:7")
+        self.assertEqual((await self.explained("client=10.1.1.1"))["chosen"], other)
+        await self.does("drain", f"servers/{had}")
+        self.assertEqual((await self.explained("client=127.0.0.1"))["chosen"], other)
+        found = await self.explained("client=127.0.0.1", f"down={other}")
+        self.assertEqual(found["chosen"][:2], "x-")
+        await self.leave(client)
+
+    async def test_nobody_there(self) -> None:
+        """Without the daemon it is said that there is none."""
+        daemon = await self.serve()
+        await daemon.stop()
+        finished = await self.ctl("explain", daemon.folder / "proxy.ini", "--live", "client=127.0.0.1")
+        self.assertEqual((finished.status, b"there is no" in finished.err), (3, True))
+
+
 class Requests(AdminCase):
     """What is under way of HTTP, by HTTP/1.1 and by HTTP/2."""
 
