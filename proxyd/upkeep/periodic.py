@@ -20,6 +20,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+SOON = 1.0  # seconds; somebody waits for it, and a fifth of an interval may be minutes
+
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]  # has work that takes long done elsewhere
 
 
@@ -67,7 +69,10 @@ class Periodic:
 
     def start(self) -> None:
         """Begin; the first run comes within ``jitter`` of the interval."""
-        now, late = self._clock.seconds(), self._random() * self._jitter * self._interval
+        self._begin(self._jitter * self._interval)
+
+    def _begin(self, most_late: float) -> None:
+        now, late = self._clock.seconds(), self._random() * most_late
         self._beat = now - self._random() * self._interval
         if self._beat + self._interval <= now + late:
             self._beat += self._interval
@@ -81,11 +86,13 @@ class Periodic:
             self._beat = self._clock.seconds()
 
     def soon(self, interval: float) -> None:
-        """Change the interval, and have the next run within ``jitter`` of it, unless one is under way."""
+        """
+        Change the interval, and have the next run within `SOON` or ``jitter`` of it, unless one is under way.
+        """
         self.pace(interval)
         if self._loop.running and self._loop.call is not None:  # while one is under way, none is to come
             self._loop.stop()
-            self.start()
+            self._begin(min(self._jitter * self._interval, SOON))
 
     def stop(self) -> Deferred[Any]:
         """Cancel the run that is under way, have no other, and fire when all is still."""

@@ -84,6 +84,15 @@ class Rhythm(PeriodicCase):
         periodic.soon(4)
         self.assertFalse(periodic.running)
 
+    def test_soon_is_soon(self) -> None:
+        """However long the interval is, what is wanted soon comes within a second."""
+        periodic = Periodic(self.clock, lambda: 0.99, 3600, self.note)
+        periodic.start()
+        self.clock.advance(10)
+        periodic.soon(3600)
+        self.clock.pump([0.5] * 2)
+        self.assertEqual(self.runs, [11.0])
+
     def test_soon_from_within(self) -> None:
         """Asked for by what comes of a run, it is no second rhythm."""
         waiting: list[Deferred[None]] = []
