@@ -48,8 +48,8 @@ COMMANDS = (
         "check",
         help="say whether a configuration can be used",
         description="Read a configuration, all that it includes, the files of its lists, pages and secrets, "
-        "and its certificates with their keys. If it can be used, say ok and what it does; if not, say "
-        "everything that is wrong, and exit with status 1. Nothing is started.",
+        "and its certificates with their keys; programs of checks must be there. If it can be used, say ok "
+        "and what it does; if not, say everything that is wrong, and exit with status 1. Nothing is started.",
         example="proxyctl check /etc/proxyd/proxy.ini",
         arguments=takes_file,
         run=check,

@@ -10,6 +10,7 @@ from proxyd.config.document import Config, configuration
 from proxyd.config.errorpage import LARGEST
 from proxyd.config.files import read_small
 from proxyd.config.lists import read_slices
+from proxyd.config.probes import CommandAsk
 from proxyd.config.reader import read
 from proxyd.errors import Problem
 
@@ -25,7 +26,7 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
 
 def list_problems(config: Config) -> list[Problem]:
     """
-    What is wrong in the small files that a configuration names: lists, pages, users, secrets.
+    What is wrong in the small files that a configuration names: lists, pages, users, secrets, programs.
 
     `load` does not open them.
     """
@@ -52,4 +53,8 @@ def list_problems(config: Config) -> list[Problem]:
     for path in dict.fromkeys(cookie.secret_path for cookie in cookies if cookie is not None):
         if path:
             read_secret(path, problems)
+    asks = [check.ask for pool in config.pools for check in pool.checks]
+    for ask in dict.fromkeys(ask for ask in asks if isinstance(ask, CommandAsk)):
+        if not ask.can_be_run:
+            problems.append(Problem(ask.path, 0, "is not a program that can be run"))
     return problems

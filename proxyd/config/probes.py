@@ -6,6 +6,7 @@ Each kind of ``check =`` is a frozen value with what the operator asked, made of
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
 from attrs import field, frozen
@@ -145,6 +146,11 @@ class CommandAsk:
 
     path: str
     arguments: tuple[str, ...] = ()
+
+    @property
+    def can_be_run(self) -> bool:
+        """Whether there is such a program, and this user may run it."""
+        return os.path.isfile(self.path) and os.access(self.path, os.X_OK)
 
 
 @frozen

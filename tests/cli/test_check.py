@@ -58,6 +58,17 @@ class CheckTests(ShellCase):
             self.write("# of more than sixteen letters\n", name)
         self.assertEqual(self.run_it("check", path)[::2], (0, ""))
 
+    def test_check_finds_programs(self) -> None:
+        """A program of a check must be there, and such that it can be run."""
+        path = self.write(MINIMAL + "check = command path=queue interval=30s\n")
+        for _ in ("it is not there", "it may not be run"):
+            status, out, err = self.run_it("check", path)
+            self.assertEqual((status, out), (1, ""))
+            self.assertEqual(self.local(err), "queue: is not a program that can be run\n")
+            program = self.write("#!/bin/sh\n", "queue")
+        os.chmod(program, 0o755)
+        self.assertEqual(self.run_it("check", path)[::2], (0, ""))
+
     def test_check_reads_certificates(self) -> None:
         """Certificates are read with their keys, and what the daemon would not start with is told."""
         path = self.write(MINIMAL.replace("pool = p\n", "pool = p\ntls = ./certs default=a.example\n"))

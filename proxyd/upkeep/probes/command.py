@@ -31,7 +31,7 @@ def faults(ask: CommandAsk) -> Iterator[str]:
     """Why it could not be run, as far as that can be known before."""
     if shutil.which(_SETSID) is None:
         yield f"{_SETSID}, a program of util-linux, is missing"
-    if not os.path.isfile(ask.path) or not os.access(ask.path, os.X_OK):
+    if not ask.can_be_run:
         yield f"{ask.path} is not a program that can be run"
 
 
