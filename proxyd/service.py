@@ -92,6 +92,8 @@ from proxyd.upkeep.servertls import ServerTlsFiles
 from proxyd.upkeep.shedding import LoadShedding, measure
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.upkeep.walltime import WallTimeLook
+from proxyd.walltime import WallTime
 
 NAMES_SECONDS = 5.0  # that a start waits for the names of servers; clients wait in the kernel meanwhile
 
@@ -104,7 +106,8 @@ class ProxyService(Service):
     """
     The daemon.
 
-    ``random`` gives numbers from 0 up to 1.  ``draining`` is called when a stop has begun.
+    ``random`` gives numbers from 0 up to 1, and ``time`` what the clock on the wall shows; the seconds of the
+    reactor should be monotonic.  ``draining`` is called when a stop has begun.
     """
 
     log = Logger()
@@ -115,6 +118,7 @@ class ProxyService(Service):
         config: Config,
         environ: Mapping[str, str],
         random: Callable[[], float],
+        time: Callable[[], float],
         draining: Callable[[], None] = lambda: None,
     ) -> None:
         self._reactor = reactor
@@ -122,6 +126,8 @@ class ProxyService(Service):
         self._environ = environ
         self._draining = draining
         self._drain: Deferred[Any] = Deferred()
+        self._wall = WallTime(reactor.seconds, time)
+        self._wall_look = WallTimeLook(reactor, self._wall)
         stock = Stock(reactor)
         self._datapaths: dict[str, IDatapath] = {"stock": stock, "lane": stock}
         if can_run_on(reactor):
@@ -145,20 +151,25 @@ class ProxyService(Service):
         for pool in self.pools.values():
             pool.watch(state_log.changed)
             self._changes.watch(pool)
-        self._state = StateFolder(config.daemon.state, reactor, self._in_thread)
+        self._state = StateFolder(config.daemon.state, reactor, self._in_thread, self._wall)
         self._turns = Turns(reactor, list(self.pools.values()))
         self._server_tls = ServerTls(config.pools, reactor.seconds)
         self._checks = HealthChecks(
-            reactor, random, self._datapaths["lane"], list(self.pools.values()), self._server_tls
+            reactor,
+            self._wall,
+            random,
+            self._datapaths["lane"],
+            list(self.pools.values()),
+            self._server_tls,
         )
         self._lists = Lists(config.lists)
         for pool in self.pools.values():
             pool.maintenance.allowed = self._lists.members(pool.spec.maintenance_allow, MAINTENANCE_ALLOW)
         self.bans = Bans(config.daemon.max_bans)
-        self._sweep = BanSweep(reactor, random, self.bans)
+        self._sweep = BanSweep(reactor, random, self.bans, self._wall)
         resolvers = config.daemon.resolvers
         self._acme = AcmeCertificates(
-            reactor, random, config.acme, config.daemon.state, self._state, self._in_thread
+            reactor, random, config.acme, config.daemon.state, self._state, self._in_thread, self._wall
         )
         self._names = Names(reactor, Resolver(reactor, resolvers), resolvers, list(self.pools.values()))
         self._lag = Lag(reactor)
@@ -169,10 +180,13 @@ class ProxyService(Service):
         self.counters = tuple(Counters(spec) for spec in config.counters)
         self._counters_sweep = CountersSweep(reactor, random, self.counters)
         self._wheel = Wheel(reactor)
-        self.caches = {spec.name: Cache(spec, reactor, self._in_thread) for spec in config.caches}
+        self.caches = {spec.name: Cache(spec, reactor, self._wall, self._in_thread) for spec in config.caches}
         self.frontends = self._make_frontends()
-        self._certificates = CertificateFiles(reactor, random, self._in_thread, self._acme.answers)
-        self._ocsp = OcspResponses(reactor, random, partial(self._certificates.with_ocsp, FETCH), self._state)
+        self._certificates = CertificateFiles(
+            reactor, random, self._in_thread, self._wall, self._acme.answers
+        )
+        stapled = partial(self._certificates.with_ocsp, FETCH)
+        self._ocsp = OcspResponses(reactor, random, stapled, self._state, self._wall)
         self._list_files = ListFiles(reactor, random, self._lists.files)
         self._server_tls_files = ServerTlsFiles(reactor, random, self._in_thread, self._server_tls)
         self._failover = Failover(reactor, self.frontends)
@@ -199,6 +213,7 @@ class ProxyService(Service):
                 self._datapaths[spec.datapath],
                 self._wheel,
                 self._reactor.seconds,
+                self._wall,
                 self.capacity,
                 observers,
                 Admission(spec.access, self._lists, self.bans),
@@ -224,7 +239,7 @@ class ProxyService(Service):
         )
 
     def _tally(self, spec: ListenerSpec, counters: Sequence[Counters]) -> Optional[Tally]:
-        tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds)
+        tally = Tally(spec.name, Limits(spec), counters, self.bans, self._reactor.seconds, self._wall)
         return None if tally.none else tally
 
     def _make_shedding(self, random: Callable[[], float]) -> Optional[LoadShedding]:
@@ -249,6 +264,7 @@ class ProxyService(Service):
         steered = Steered(
             pools=self.pools,
             seconds=self._reactor.seconds,
+            wall=self._wall,
             started=self._reactor.seconds(),
             listeners=lambda: ((frontend.spec, len(frontend.sessions)) for frontend in self.frontends),
             max_connections=self.capacity.most,
@@ -269,7 +285,7 @@ class ProxyService(Service):
 
     def _cut_banned(self, ban: Ban) -> int:
         sessions = [session for frontend in self.frontends for session in frontend.sessions]
-        return cut_banned(sessions, ban, self._reactor.seconds())
+        return cut_banned(sessions, ban, self._wall.now())
 
     def bind(self) -> None:
         """Take every port and open every log, or take none and raise `StartError` with all that failed."""
@@ -384,10 +400,11 @@ class ProxyService(Service):
             )
         for line in self._degraded():
             self.log.warn("degraded: {line}", line=line)
-        carry_over(self._state, list(self.pools.values()), self._reactor.seconds())
+        self._wall_look.start()
+        carry_over(self._state, list(self.pools.values()), self._reactor.seconds(), self._wall)
         carry_maintenance_over(self._state, list(self.pools.values()))
-        carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds)
-        carry_over_bans(self._state, self.bans, self._reactor.seconds())
+        carry_tables_over(self._state, list(self.pools.values()), self._reactor.seconds, self._wall)
+        carry_over_bans(self._state, self.bans, self._wall.now())
         for listener in self._own_listeners():
             listener.startListening()
         for cache in self.caches.values():
@@ -452,6 +469,7 @@ class ProxyService(Service):
         self._failover.stop()
         await self._state.stop()
         self._lag.stop()
+        self._wall_look.stop()
         for listener in self._admin_listeners + self._metrics_listeners + self._acme_listeners:
             await maybeDeferred(listener.stopListening)
         if self._access_log is not None:
@@ -494,7 +512,9 @@ class ProxyService(Service):
         """What the daemon is doing at this moment."""
         return Snapshot(
             listeners=tuple(_look_at(frontend) for frontend in self.frontends),
-            servers=tuple(server.snapshot() for pool in self.pools.values() for server in pool.servers),
+            servers=tuple(
+                server.snapshot(self._wall.offset) for pool in self.pools.values() for server in pool.servers
+            ),
             lag_seconds=self._lag.seconds(),
             counters=tuple(one.snapshot() for one in self.counters),
             queues=tuple(

@@ -33,6 +33,7 @@ class ListenerSnapshot:
 class ConnectionSnapshot:
     """
     A connection that is open now; the words are those of `Record`, and ``server`` may still be reached for.
+    ``started`` is by the clock of deadlines.
 
     ``client_tcp`` and ``server_tcp`` are what the kernel knows of the two sides, if it was asked and knows.
     """
@@ -52,7 +53,8 @@ class ConnectionSnapshot:
 @frozen
 class RequestSnapshot:
     """
-    A request that is under way now; the words are those of `RequestRecord`, ``started`` is since when.
+    A request that is under way now; the words are those of `RequestRecord`, ``started`` is since when, by the
+    clock of deadlines.
 
     ``state`` is what is waited for: its ``head``, who asks (``auth``), a server that has room (``queue``),
     the connection to it (``connect``), the rest of the ``body``, the answer (``wait``), or the rest of that
@@ -83,10 +85,9 @@ class ServerSnapshot:
     A server as its pool sees it now: the value of its `proxyd.policy.state.State`, since when, and why.
 
     ``health`` is what its checks have said last: up, down or checking.  One on ``trial`` was ejected, and has
-    to show that it is well again.  ``since`` and ``until`` are seconds
-    since the epoch; 0 means since the start, and until something happens.  ``max_connections`` are those that
-    it may have now, 0 if it has no bound.  ``tls_failures`` are connections in which TLS with it did not come
-    about, None if it has none.
+    to show that it is well again.  ``since`` and ``until`` are wall time; 0 means since the start, and until
+    something happens.  ``max_connections`` are those that it may have now, 0 if it has no bound.
+    ``tls_failures`` are connections in which TLS with it did not come about, None if it has none.
     """
 
     pool: str
@@ -277,7 +278,7 @@ class AcmeSnapshot:
     A certificate that an authority gives out, and what has come of having it renewed.
 
     ``file`` is where it is.  ``not_after`` is when it expires, 0 while there is none; ``next_at`` when it is
-    renewed, or tried again.
+    renewed, or tried again; both are wall time.
     ``renewed`` and ``failed`` count since the start, ``failures`` those in a row, and ``trouble`` is why.
     """
 
@@ -298,7 +299,7 @@ class CertificateSnapshot:
     """
     A certificate that a listener serves, or, without names, a file of which none could be had.
 
-    ``paths`` are its files, that of the certificate first.  ``not_after`` is seconds since the epoch.
+    ``paths`` are its files, that of the certificate first.  ``not_after`` is wall time.
     ``staple`` says what is known by OCSP, and ``trouble`` what was wrong when the files were read last; then
     the certificate is the one from before.
     """
@@ -328,7 +329,8 @@ class OcspSnapshot:
     What the authority says of a certificate by OCSP.
 
     ``until`` is when the response that is sent ends to hold, 0 if there is none; ``next_at`` when the
-    authority is asked again at ``url``.  ``fetched`` and ``failed`` count since the start.
+    authority is asked again at ``url``; both are wall time.  ``fetched`` and ``failed`` count since the
+    start.
     """
 
     file: str

@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import time
 from typing import Iterable, NoReturn, Optional
 
 from twisted.logger import Logger
@@ -78,6 +79,8 @@ def makeService(options: Options) -> ProxyService:
     from twisted.internet import reactor
 
     assert options.config is not None
+    # Twisted's own is the clock on the wall, and would stall or fire all deadlines whenever that is set.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
     def draining() -> None:
         # Twisted's own answer to a second signal is a traceback; ours cuts the drain short.
@@ -88,7 +91,7 @@ def makeService(options: Options) -> ProxyService:
         said = "SIGHUP: there is no reload yet; nothing changed; log files need no signal"
         reactor.callFromThread(log.info, said)  # type: ignore[attr-defined]
 
-    service = ProxyService(reactor, options.config, os.environ, random.random, draining)
+    service = ProxyService(reactor, options.config, os.environ, random.random, time.time, draining)
     try:
         service.bind()
     except StartError as error:

@@ -20,9 +20,10 @@ PACKAGE = ROOT / "proxyd"
 TESTS = ROOT / "tests"
 
 # What a room may import of ours, besides itself.
-VALUES = {"native", "errors", "interfaces", "records", "snapshots", "config"}
+VALUES = {"native", "walltime", "errors", "interfaces", "records", "snapshots", "config"}
 ROOMS = {
     "native": set[str](),
+    "walltime": set[str](),
     "errors": set[str](),
     "records": {"errors"},
     "interfaces": {"errors", "records"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from time import time
 from typing import Any
 
 import treq
@@ -62,7 +63,7 @@ class ServiceTests(AsyncCase):
             file.write(text.format(drain=drain))
         config = load(self.path("proxy.ini"), {})
         self.drains: list[str] = []
-        return ProxyService(reactor, config, {}, lambda: 0.5, lambda: self.drains.append("begun"))
+        return ProxyService(reactor, config, {}, lambda: 0.5, time, lambda: self.drains.append("begun"))
 
     def running(self, drain: str = "30s") -> ProxyService:
         service = self.service(drain=drain)

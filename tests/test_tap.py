@@ -39,6 +39,7 @@ class TapTests(Case):
         self.out, self.err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
+        self.patch(reactor, "seconds", reactor.seconds)  # nor that, as trial goes by it
         self.patch(reactor, "callWhenRunning", lambda *_: None)  # the signals of this process stay
 
     def write(self, text: str) -> str:
@@ -88,6 +89,7 @@ class TapTests(Case):
     def test_the_collector_is_told_what_stays(self) -> None:
         """Once all is made and the reactor runs, the garbage collector need not look at it again."""
         calls: list[Any] = []
+        self.patch(reactor, "seconds", reactor.seconds)  # nor that, as trial goes by it
         self.patch(reactor, "callWhenRunning", lambda call, *_: calls.append(call))
         collector = Mock(spec=gc)
         self.patch(tap, "gc", collector)

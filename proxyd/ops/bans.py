@@ -18,33 +18,33 @@ log = Logger()
 
 
 def _list(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    skipped, now = max(0, given.get("skip", 0)), steered.seconds()
-    rows = [_row(ban, now) for ban in islice(steered.bans, skipped, skipped + ROWS) if ban.until > now]
+    skipped, wall = max(0, given.get("skip", 0)), steered.wall.now()
+    rows = [_row(ban, wall) for ban in islice(steered.bans, skipped, skipped + ROWS) if ban.until > wall]
     return {"bans": rows, "next": skipped + ROWS if skipped + ROWS < len(steered.bans) else None}
 
 
-def _row(ban: Ban, now: float) -> Answer:
+def _row(ban: Ban, wall: float) -> Answer:
     return {
         "network": show_network(ban.network),
         "until": None if ban.until == math.inf else ban.until,
-        "for_seconds": None if ban.until == math.inf else round(ban.until - now, 3),
+        "for_seconds": None if ban.until == math.inf else round(ban.until - wall, 3),
         "reason": ban.reason,
         "line": ban.line,
     }
 
 
 def _add(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    now = steered.seconds()
+    wall = steered.wall.now()
     try:
-        ban = make_ban(given["network"], given["until"], given.get("reason", ""), now)
+        ban = make_ban(given["network"], given["until"], given.get("reason", ""), wall)
     except Invalid as why:
         raise Declined("bad_parameter", str(why)) from None
-    if ban.until <= now:
+    if ban.until <= wall:
         raise Declined("bad_parameter", f"until: {given['until']} is over")
     notes = _take(steered, [ban])
     cut = steered.cut(ban) if given.get("cut") else 0
     _tell(caller, f"banned {ban}" + (f", and cut its {cut} connections" if given.get("cut") else ""))
-    return {"ban": _row(ban, now), "cut": cut, "notes": notes}
+    return {"ban": _row(ban, wall), "cut": cut, "notes": notes}
 
 
 def _remove(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
@@ -59,7 +59,7 @@ def _remove(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
 
 
 def _import(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    bans, wrong = read_bans(given["lines"].split("\n"), steered.seconds())
+    bans, wrong = read_bans(given["lines"].split("\n"), steered.wall.now())
     notes = _take(steered, bans)
     _tell(caller, f"imported {len(bans)} bans")
     return {"added": len(bans), "wrong": [{"line": line, "why": why} for line, why in wrong], "notes": notes}

@@ -11,7 +11,7 @@ from proxyd.snapshots import AcmeSnapshot, Snapshot
 
 
 def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    now = steered.seconds()
+    wall = steered.wall.now()
     renewals = {one.file: one for one in steered.acme()}
     return {
         "certificates": [
@@ -21,8 +21,8 @@ def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
                 "names": list(one.names),
                 "key_type": one.key_type,
                 "issuer": one.issuer,
-                "expires_in_seconds": round(one.not_after - now, 3) if one.not_after else None,
-                "renewed_in_seconds": _renewed_in(renewals.get(one.paths[0]), now),
+                "expires_in_seconds": round(one.not_after - wall, 3) if one.not_after else None,
+                "renewed_in_seconds": _renewed_in(renewals.get(one.paths[0]), wall),
                 "staple": one.staple,
                 "trouble": "; ".join(filter(None, (one.trouble, _failure(renewals.get(one.paths[0]))))),
             }
@@ -31,9 +31,9 @@ def _show(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
     }
 
 
-def _renewed_in(renewal: Optional[AcmeSnapshot], now: float) -> Optional[float]:
+def _renewed_in(renewal: Optional[AcmeSnapshot], wall: float) -> Optional[float]:
     """In how long an authority is asked for another one; None if nobody sees to that."""
-    return round(max(0.0, renewal.next_at - now), 3) if renewal is not None else None
+    return round(max(0.0, renewal.next_at - wall), 3) if renewal is not None else None
 
 
 def _failure(renewal: Optional[AcmeSnapshot]) -> str:
@@ -41,14 +41,14 @@ def _failure(renewal: Optional[AcmeSnapshot]) -> str:
 
 
 def _show_ocsp(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    now = steered.seconds()
+    wall = steered.wall.now()
     return {
         "ocsp": [
             {
                 "file": one.file,
                 "url": one.url,
-                "holds_for_seconds": round(one.until - now, 3) if one.until else None,
-                "next_in_seconds": round(max(0.0, one.next_at - now), 3) if one.url else None,
+                "holds_for_seconds": round(one.until - wall, 3) if one.until else None,
+                "next_in_seconds": round(max(0.0, one.next_at - wall), 3) if one.url else None,
                 "fetched": one.fetched,
                 "failed": one.failed,
                 "trouble": one.trouble,

@@ -20,6 +20,7 @@ from proxyd.snapshots import (
     OcspSnapshot,
     RequestSnapshot,
 )
+from proxyd.walltime import WallTime
 
 LONGEST_REASON = 200  # letters
 
@@ -52,7 +53,8 @@ class Steered:
     """
     What there is to see and to steer.
 
-    ``seconds`` is the time that the pools go by, and ``started`` when it all began.  ``listeners`` tells each
+    ``seconds`` is the time that the pools go by, and ``started`` when it all began; ``wall`` is what people
+    go by.  ``listeners`` tells each
     listener with the number of its open connections, ``max_connections`` is how many there may be in all.
     ``connections`` tells those of a listener (of all, if it is "") one after another, with what the kernel
     knows of them if that is wanted, and ``requests`` those of HTTP that are under way for so many seconds.
@@ -66,6 +68,7 @@ class Steered:
 
     pools: Mapping[str, Pool]
     seconds: Callable[[], float]
+    wall: WallTime
     started: float = 0.0
     listeners: Callable[[], Iterable[tuple[ListenerSpec, int]]] = tuple
     max_connections: int = 0

@@ -135,15 +135,15 @@ def _show_names(steered: Steered, given: Given, caller: Optional[Caller]) -> Ans
 
 
 def _show_acme(steered: Steered, given: Given, caller: Optional[Caller]) -> Answer:
-    now = steered.seconds()
+    wall = steered.wall.now()
     return {
         "acme": [
             {
                 "authority": one.authority,
                 "certificate": one.certificate,
                 "names": list(one.names),
-                "expires_in_seconds": round(one.not_after - now, 3) if one.not_after else None,
-                "next_in_seconds": round(max(0.0, one.next_at - now), 3),
+                "expires_in_seconds": round(one.not_after - wall, 3) if one.not_after else None,
+                "next_in_seconds": round(max(0.0, one.next_at - wall), 3),
                 "renewed": one.renewed,
                 "failed": one.failed,
                 "failures": one.failures,
@@ -232,7 +232,7 @@ def _steer(
 def _turn(steered: Steered, given: Given, caller: Optional[Caller], what: str, on: bool) -> Answer:
     """Begin or end the maintenance of a pool; the same."""
     pool, because = steered.pool(given["server"]), _because(given)
-    pool.maintenance.turn(on, f"by {caller or NOBODY_KNOWN}{because}", steered.seconds())
+    pool.maintenance.turn(on, f"by {caller or NOBODY_KNOWN}{because}", steered.wall.now())
     _log_who(caller, what, f"pool {pool.name}", because)
     notes = []
     if on and not pool.maintenance.allowed:

@@ -31,9 +31,9 @@ def renew_at(
     return not_before + LIFE * (not_after - not_before)
 
 
-def late(now: float, not_before: float, not_after: float) -> bool:
+def late(wall: float, not_before: float, not_after: float) -> bool:
     """Whether so little of a certificate's life is left that somebody should look why it is not renewed."""
-    return now > not_after - LATE * (not_after - not_before)
+    return wall > not_after - LATE * (not_after - not_before)
 
 
 @frozen

@@ -2,7 +2,7 @@
 May this client come in, and if not, with which reason?
 
 Whatever has a say in that is asked here, and nowhere else: first the bans, then ``allow`` and ``deny`` of the
-listener.  A client is the bytes of its address (`proxyd.policy.lists.client_bytes`).
+listener.  A client is the bytes of its address (`proxyd.policy.lists.client_bytes`); bans go by wall time.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class Admission:
         """Whether nobody could be refused at this moment, so that nobody need be looked at."""
         return not (self._lines or self._bans.by_network)  # asked at each accept, and this is no call
 
-    def refusal(self, client: bytes, now: float) -> Optional[Refusal]:
+    def refusal(self, client: bytes, wall: float) -> Optional[Refusal]:
         """Why the client may not come in; None if it may."""
-        return self.banned(client, now) or self._denied(client)
+        return self.banned(client, wall) or self._denied(client)
 
-    def banned(self, client: bytes, now: float) -> Optional[Refusal]:
+    def banned(self, client: bytes, wall: float) -> Optional[Refusal]:
         """Whether it is banned, whatever else may be said of it."""
         if not self._bans:
             return None
-        ban = self._bans.find(client, now)
+        ban = self._bans.find(client, wall)
         return Refusal(Reason.BANNED, str(ban)) if ban is not None else None
 
     def _denied(self, client: bytes) -> Optional[Refusal]:

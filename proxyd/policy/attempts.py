@@ -20,7 +20,8 @@ class Attempts:
     """
     What has come of the last tries: ``failures`` in a row, ``why``, and ``not_before`` to try again.
 
-    Until ``asked`` the authority wants to be left alone.
+    Until ``asked`` the authority wants to be left alone.  Both are by the clock of deadlines, and 0 if
+    there is no such moment.
     """
 
     failures: int = 0
@@ -38,6 +39,14 @@ class Attempts:
         pause = min(pause, LONGEST_SECONDS) * (1 - SPREAD + 2 * SPREAD * chance)
         asked = now + min(wait, LONGEST_ASKED) if wait else 0.0
         return Attempts(self.failures + 1, why, max(now + pause, asked), asked)
+
+    def moved(self, offset: float) -> Attempts:
+        """The same by a clock that is so far ahead."""
+        return evolve(
+            self,
+            not_before=self.not_before + offset if self.not_before else 0.0,
+            asked=self.asked + offset if self.asked else 0.0,
+        )
 
     def taken_over(self, now: float) -> Attempts:
         """

@@ -3,7 +3,8 @@ Who was told to stay away, until when, and why?
 
 A ban is made while the daemon runs, by an operator or by whatever watches its log, and holds for all
 listeners.  As text it is a line of a network, its end and its reason: what is exported can be imported.
-Times are seconds since the epoch, as in the access log's records; infinity is for ever.
+Times are wall time, as in the access log's records; infinity is for ever.  So a ban ends when people were
+told that it would, also if the clock is set meanwhile, and in the next process.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Ban:
     def __str__(self) -> str:
         return self.line
 
-    def lasts(self, now: float) -> str:
+    def lasts(self, wall: float) -> str:
         """How long it still holds, for people."""
-        return NEVER if self.until == math.inf else show_duration(max(0, math.ceil(self.until - now)))
+        return NEVER if self.until == math.inf else show_duration(max(0, math.ceil(self.until - wall)))
 
 
 class Bans:
@@ -72,14 +73,14 @@ class Bans:
         """Those that were not swept away yet, the one that was made last at the end."""
         return iter(list(self.by_network.values()))
 
-    def find(self, client: bytes, now: float) -> Optional[Ban]:
+    def find(self, client: bytes, wall: float) -> Optional[Ban]:
         """The ban that a client (`proxyd.policy.lists.client_bytes`) is under now, if there is one."""
         bits = len(client) * 8
         address = int.from_bytes(client, "big")
         for (own, behind), table in self._by_length.items():
             if own == bits:
                 ban = table.get(address >> behind)
-                if ban is not None and ban.until > now:
+                if ban is not None and ban.until > wall:
                     return ban
         return None
 
@@ -112,10 +113,10 @@ class Bans:
         self.changed()
         return True
 
-    def sweep(self, now: float) -> int:
+    def sweep(self, wall: float) -> int:
         """Forget the bans that have ended; how many there were."""
         swept = 0
-        while self._ends and self._ends[0][0] <= now:
+        while self._ends and self._ends[0][0] <= wall:
             ban = heapq.heappop(self._ends)[2]
             if self.by_network.get(ban.network) is ban:
                 self.remove(ban.network)
@@ -133,11 +134,11 @@ class Bans:
         """All bans as text, a line each: what the next process is to know, quickly made."""
         return "\n".join([ban.line for ban in self.by_network.values()])
 
-    def restore(self, dumped: object, now: float) -> int:
+    def restore(self, dumped: object, wall: float) -> int:
         """Take up what `dump` has given, but for what is over; how many are left.  Raises ValueError."""
         if not isinstance(dumped, str):
             raise ValueError("it is not lines of bans")
-        bans, wrong = read_bans(dumped.split("\n"), now)
+        bans, wrong = read_bans(dumped.split("\n"), wall)
         for ban in bans:
             self.add(ban)
         if wrong:
@@ -147,7 +148,7 @@ class Bans:
         return len(self)
 
 
-def read_bans(lines: Iterable[str], now: float) -> tuple[list[Ban], list[tuple[int, str]]]:
+def read_bans(lines: Iterable[str], wall: float) -> tuple[list[Ban], list[tuple[int, str]]]:
     """The bans on lines of text, but for those that are over; and the numbers of wrong lines, with why."""
     bans: list[Ban] = []
     wrong: list[tuple[int, str]] = []
@@ -158,16 +159,16 @@ def read_bans(lines: Iterable[str], now: float) -> tuple[list[Ban], list[tuple[i
         try:
             if len(words) < 2:
                 raise Invalid(f"{quoted(line.strip())} has no end; write {words[0]} 10m, for example")
-            ban = make_ban(words[0], words[1], words[2].strip() if len(words) > 2 else "", now)
+            ban = make_ban(words[0], words[1], words[2].strip() if len(words) > 2 else "", wall)
         except Invalid as why:
             wrong.append((number, str(why)))
             continue
-        if ban.until > now:
+        if ban.until > wall:
             bans.append(ban)
     return bans, wrong
 
 
-def make_ban(network: str, until: str, reason: str, now: float) -> Ban:
+def make_ban(network: str, until: str, reason: str, wall: float) -> Ban:
     """
     A ban as people write it.  Raises `Invalid`.
 
@@ -182,7 +183,7 @@ def make_ban(network: str, until: str, reason: str, now: float) -> Ban:
             raise Invalid(f"{quoted(until)} is no time of this age; write seconds since the epoch, or 10m")
         return Ban(found, float(until), shown)
     try:
-        return Ban(found, now + Duration().read(Word(until, "", 0)), shown)
+        return Ban(found, wall + Duration().read(Word(until, "", 0)), shown)
     except Invalid:
         raise Invalid(
             f"{quoted(until)} is no end of a ban; write 10m, for example, seconds since the epoch, or never"

@@ -59,9 +59,9 @@ def normal(name: str) -> str:
         return ""
 
 
-def is_valid(one: Identified, now: float) -> bool:
+def is_valid(one: Identified, wall: float) -> bool:
     """Whether the time is between the two that a certificate names."""
-    return one.not_before <= now < one.not_after
+    return one.not_before <= wall < one.not_after
 
 
 class Certificates(Generic[One]):
@@ -72,14 +72,14 @@ class Certificates(Generic[One]):
     Raises `LookupError` if there is none for the name that is the default.
     """
 
-    def __init__(self, all_of_them: Sequence[One], now: float, default: str = "") -> None:
+    def __init__(self, all_of_them: Sequence[One], wall: float, default: str = "") -> None:
         """The first of them is the default, unless a name is."""
-        self._now = now
+        self._wall = wall
         self._names: dict[str, list[One]] = {}
         for one in all_of_them:
             for name in one.names:
                 self._names.setdefault(name, []).append(one)
-        times = [time for one in all_of_them for time in (one.not_before, one.not_after) if time > now]
+        times = [time for one in all_of_them for time in (one.not_before, one.not_after) if time > wall]
         self.until = min(times, default=NEVER)
         self.default: tuple[One, ...] = ()
         if default:
@@ -121,7 +121,7 @@ class Certificates(Generic[One]):
 
     def _standing(self, one: One) -> int:
         """0 if it is not valid now, 1 if only its own key vouches for it, else `_BEST`."""
-        if not is_valid(one, self._now):
+        if not is_valid(one, self._wall):
             return 0
         return 1 if one.self_signed else _BEST
 

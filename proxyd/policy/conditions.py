@@ -31,7 +31,7 @@ Part = tuple[int, int]
 
 
 def answer_to(
-    fields: Sequence[Field], stored: Sequence[Field], length: int, now: float, status: int = WHOLE
+    fields: Sequence[Field], stored: Sequence[Field], length: int, wall: float, status: int = WHOLE
 ) -> Union[int, Part]:
     """
     What a GET or HEAD with these fields gets of an answer of ``length`` bytes: a status, or a part of it.
@@ -41,14 +41,14 @@ def answer_to(
     if status != WHOLE:
         return status
     tag = (values(stored, b"etag") or [b""])[0]
-    modified = _date(stored, b"last-modified", now)
+    modified = _date(stored, b"last-modified", wall)
     # RFC 9110, 13.2.2, in its order.
     match = values(fields, b"if-match")
     if match:
         if not _listed(match, tag, strong=True):
             return FAILED
     else:
-        since = _date(fields, b"if-unmodified-since", now)
+        since = _date(fields, b"if-unmodified-since", wall)
         if since is not None and (modified is None or modified > since):
             return FAILED
     none = values(fields, b"if-none-match")
@@ -56,12 +56,12 @@ def answer_to(
         if _listed(none, tag, strong=False):
             return NOT_MODIFIED
     else:
-        since = _date(fields, b"if-modified-since", now)
-        changed = modified if modified is not None else _date(stored, b"date", now)  # RFC 9111, 4.3.2
+        since = _date(fields, b"if-modified-since", wall)
+        changed = modified if modified is not None else _date(stored, b"date", wall)  # RFC 9111, 4.3.2
         if since is not None and changed is not None and changed <= since:
             return NOT_MODIFIED
     wanted = values(fields, b"range")
-    if len(wanted) != 1 or not _still(values(fields, b"if-range"), stored, tag, modified, now):
+    if len(wanted) != 1 or not _still(values(fields, b"if-range"), stored, tag, modified, wall):
         return WHOLE
     return part_of(wanted[0], length)
 
@@ -90,7 +90,7 @@ def part_of(wanted: bytes, length: int) -> Union[int, Part]:
 
 
 def _still(
-    condition: Sequence[bytes], stored: Sequence[Field], tag: bytes, modified: Optional[int], now: float
+    condition: Sequence[bytes], stored: Sequence[Field], tag: bytes, modified: Optional[int], wall: float
 ) -> bool:
     """Whether a part still is one of what its client has (RFC 9110, 13.1.5)."""
     if not condition:
@@ -98,8 +98,8 @@ def _still(
     wanted = condition[0]
     if wanted[:1] == b'"' or wanted[:2] == b"W/":
         return wanted == tag and tag[:1] == b'"'
-    since = parse_date(wanted, now)
-    date = _date(stored, b"date", now)
+    since = parse_date(wanted, wall)
+    date = _date(stored, b"date", wall)
     # It is strong only if a second has passed in which it could have been changed unseen (RFC 9110, 8.8.2.2).
     return since is not None and since == modified and date is not None and date > since
 
@@ -123,9 +123,9 @@ def _listed(lines: Sequence[bytes], tag: bytes, strong: bool) -> bool:
         place = found.end()
 
 
-def _date(fields: Sequence[Field], name: bytes, now: float) -> Optional[int]:
+def _date(fields: Sequence[Field], name: bytes, wall: float) -> Optional[int]:
     found = values(fields, name)
-    return parse_date(found[0], now) if len(found) == 1 else None
+    return parse_date(found[0], wall) if len(found) == 1 else None
 
 
 def asked_about(head: bytes, stored: Optional[Sequence[Field]] = None) -> bytes:

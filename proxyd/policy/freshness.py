@@ -55,7 +55,8 @@ class Terms:
     """
     On which terms an answer may be used, times in seconds.
 
-    ``lifetime`` is how old it may be while it is fresh, ``since`` when it was made, as its age is counted.
+    ``lifetime`` is how old it may be while it is fresh, ``since`` when it was made, as its age is
+    counted, by a clock that nobody sets.
     ``always_validate`` says that it is used after validation alone, ``never_stale`` that no server's failure
     makes it good.  ``without`` are the names of fields that must not be stored, since they are for who has
     asked alone.
@@ -95,13 +96,15 @@ def terms(
     fields: Sequence[Field],
     asked: float,
     came: float,
+    wall: float,
     authorized: bool = False,
 ) -> Optional[Terms]:
     """
     The terms of an answer to a GET, or None if it must not be stored.
 
-    ``asked`` and ``came`` are when the request left and the answer came; ``authorized`` says that it is for
-    somebody (RFC 9111, 3.5).
+    ``asked`` and ``came`` are when the request left and the answer came, by a clock that nobody sets: its age
+    grows by what has passed since.  ``wall`` is the wall time then, with which its dates are compared.
+    ``authorized`` says that it is for somebody (RFC 9111, 3.5).
     """
     said, ours = directives(fields, rules.targeted)
     if status < 200 or status in _INCOMPLETE:
@@ -122,8 +125,8 @@ def terms(
     public = b"public" in said
     if authorized and not (shared or public or b"must-revalidate" in said):
         return None
-    date = _date(fields, b"date", came)
-    lifetime = _lifetime(rules, status, fields, said, ours, came if date is None else date)
+    date = _date(fields, b"date", wall)
+    lifetime = _lifetime(rules, status, fields, said, ours, wall if date is None else date)
     if lifetime is None:
         return None
     never_stale = shared or b"must-revalidate" in said or b"proxy-revalidate" in said
@@ -132,7 +135,7 @@ def terms(
     always = _whole(said, b"no-cache")
     made = Terms(
         lifetime,
-        came - _initial_age(fields, date, asked, came),
+        came - _initial_age(fields, date, came - asked, wall),
         always,
         never_stale,
         0.0 if never_stale else rules.while_revalidate if while_revalidate is None else while_revalidate,
@@ -165,17 +168,17 @@ def _lifetime(
     return 0.0 if b"no-cache" in said or b"public" in said else None
 
 
-def _initial_age(fields: Sequence[Field], date: Optional[float], asked: float, came: float) -> float:
+def _initial_age(fields: Sequence[Field], date: Optional[float], delay: float, wall: float) -> float:
     """How old it is when it comes (RFC 9111, 4.2.3)."""
-    apparent = max(0.0, came - date) if date is not None else 0.0
+    apparent = max(0.0, wall - date) if date is not None else 0.0
     said = [each for line in values(fields, b"age") for each in line.split(b",")]
     told = (seconds(said[0].strip(b" \t")) or 0) if said else 0  # RFC 9111, 5.1: the first counts
-    return max(apparent, told + max(0.0, came - asked))
+    return max(apparent, told + max(0.0, delay))
 
 
-def _date(fields: Sequence[Field], name: bytes, now: float) -> Optional[int]:
+def _date(fields: Sequence[Field], name: bytes, wall: float) -> Optional[int]:
     found = values(fields, name)
-    return parse_date(found[0], now) if found else None
+    return parse_date(found[0], wall) if found else None
 
 
 def _listed(fields: Sequence[Field], name: bytes) -> list[bytes]:

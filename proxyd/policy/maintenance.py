@@ -19,7 +19,7 @@ class Maintenance:
     """
     Whether a pool is in maintenance, since when and why.
 
-    ``since`` is seconds since the epoch, or 0 for the start of the process; ``turned_away`` counts clients
+    ``since`` is wall time, or 0 for the start of the process; ``turned_away`` counts clients
     or requests.  ``allowed`` are those who are let in all the same.
     """
 
@@ -36,12 +36,12 @@ class Maintenance:
         """Tell this one of every change from now on, when it has been made."""
         self._watchers.append(watcher)
 
-    def turn(self, on: bool, why: str, now: float) -> None:
+    def turn(self, on: bool, why: str, wall: float) -> None:
         """Begin or end it; of two who begin it, the second keeps it on."""
         if on is self.on and (not on or why == self.why):
             return
         if on is not self.on:
-            self.since = now
+            self.since = wall
         self.on, self.why = on, why
         for watcher in self._watchers:
             watcher(self)

@@ -11,7 +11,7 @@ SPREAD = 0.1
 LEAST_SECONDS = 60.0  # however short a response holds
 
 
-def refresh_at(now: float, until: float, chance: float) -> float:
+def refresh_at(wall: float, until: float, chance: float) -> float:
     """When to fetch another, of a response that holds until then; ``chance`` is a number from 0 up to 1."""
     share = 0.5 - SPREAD / 2 + SPREAD * chance
-    return now + max(LEAST_SECONDS, share * (until - now))
+    return wall + max(LEAST_SECONDS, share * (until - wall))

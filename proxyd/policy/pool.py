@@ -44,7 +44,7 @@ class Pool(Choice):
     ``budget`` is what may be asked again, None without a bound; ``minded`` are the statuses that are more to
     it than words for the client.
 
-    In every verb ``why`` is for people, and ``now`` is the time in seconds since the epoch.  `IllegalMove` is
+    In every verb ``why`` is for people, and ``now`` the seconds that deadlines go by.  `IllegalMove` is
     raised for what a server cannot do in its state.
     """
 

@@ -27,7 +27,7 @@ class Server:
 
     ``weight`` is what the operator wants, ``configured`` what the configuration says.  Balancers go by
     ``share``: the weight times `FULL`, or less while the server starts slowly.  ``since`` is when it came
-    into its state, in seconds since the epoch, or 0 for the start of the process; ``until``, when it leaves
+    into its state, or 0 for the start of the process; ``until``, when it leaves
     it by itself, if it is ejected.  ``health`` is what its checks have said last.  ``cold`` is a server that
     has been away, and has not been up since.
 
@@ -90,8 +90,8 @@ class Server:
         """Whether it has its ``max_connections``."""
         return 0 < self.max_connections <= self.open
 
-    def snapshot(self) -> ServerSnapshot:
-        """What people and the metrics see of it."""
+    def snapshot(self, offset: float) -> ServerSnapshot:
+        """What people and the metrics see of it; ``offset`` makes wall time of its times."""
         return ServerSnapshot(
             pool=self.pool,
             name=self.name,
@@ -101,8 +101,8 @@ class Server:
             backup=self.backup,
             open=self.open,
             why=self.why,
-            since=self.since,
-            until=self.until,
+            since=self.since + offset if self.since else 0.0,
+            until=self.until + offset if self.until else 0.0,
             health=self.health.value,
             effective_weight=self.effective_weight,
             origin=str(self.origin or ""),

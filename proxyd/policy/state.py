@@ -125,7 +125,7 @@ class Change:
     `proxyd.policy.server.Server` of ``pool``) says.
 
     Before and after may be the same state: then the weight is another, a server came or went, or the checks
-    of one that is draining have changed their mind.  ``at`` is seconds since the epoch, ``why`` for people.
+    of one that is draining have changed their mind.  ``at`` is when, ``why`` for people.
     """
 
     pool: Any

@@ -31,7 +31,7 @@ _LONGEST_WHY = 1000
 @frozen
 class Past:
     """
-    What is remembered of a server; the fields are those of `proxyd.policy.server.Server`.
+    What is remembered of a server; the fields are those of `proxyd.policy.server.Server`, in wall time.
 
     It is made of what a file says, so making one of wrong values raises TypeError or ValueError.
     """
@@ -49,10 +49,19 @@ class Past:
     ejections: int
     returned: float
 
+    def at(self, offset: float) -> Past:
+        """The same by the clock of this process's pools."""
+        return evolve(
+            self,
+            since=self.since - offset if self.since else 0.0,
+            until=self.until - offset if self.until else 0.0,
+            returned=self.returned - offset if self.returned else 0.0,
+        )
 
-def remember(pools: Iterable[Pool]) -> list[dict[str, Any]]:
-    """The servers of the pools, as plain values."""
-    pasts = (_past_of(server) for pool in pools for server in pool.servers if not server.leaving)
+
+def remember(pools: Iterable[Pool], offset: float) -> list[dict[str, Any]]:
+    """The servers of the pools, as plain values; ``offset`` makes wall time of the times of the pools."""
+    pasts = (_past_of(server).at(-offset) for pool in pools for server in pool.servers if not server.leaving)
     return [{**asdict(past), "state": past.state.value, "health": past.health.value} for past in pasts]
 
 
@@ -80,12 +89,17 @@ class Pasts:
     So is what operators have done of one whose address has gone, in case that is there again.
     """
 
-    def __init__(self, content: Any, written: float) -> None:
-        """Raises ValueError if the content is not what `remember` makes; it was written at that time."""
+    def __init__(self, content: Any, written: float, offset: float) -> None:
+        """
+        The content of a file that was ``written`` at that wall time.
+
+        ``offset`` makes wall time of the times of the pools.  Raises ValueError if the content is not what
+        `remember` makes.
+        """
         if not isinstance(content, list):
             raise ValueError("it is no list of servers")
-        self._pasts = {(past.pool, past.name): past for past in map(_past, content)}
-        self._written = written
+        self._pasts = {(past.pool, past.name): past.at(offset) for past in map(_past, content)}
+        self._written = written - offset
 
     def keep(self, server: Server, why: str) -> None:
         """A server is no more for that reason, which has also drained it if nobody else did before."""

@@ -23,6 +23,7 @@ from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.lists import client_bytes
 from proxyd.relay.opening import trusts
 from proxyd.relay.tally import Tally
+from proxyd.walltime import WallTime
 
 
 class Gate:
@@ -33,6 +34,7 @@ class Gate:
         admission: Admission,
         proxy_protocol: Optional[ProxyIn],
         seconds: Callable[[], float],
+        wall: WallTime,
         tally: Optional[Tally] = None,
     ) -> None:
         """``tally`` is None if nothing is limited or counted."""
@@ -40,6 +42,7 @@ class Gate:
         self.tally = tally
         self._senders = proxy_protocol
         self._seconds = seconds
+        self._wall = wall
 
     @property
     def open(self) -> bool:
@@ -50,9 +53,9 @@ class Gate:
         """Why one who has just connected may not come in; None if it may, or must say for whom it comes."""
         client, now, tally = client_of(address), self._seconds(), self.tally
         if self.speaks_for_others(address):
-            refusal = self.admission.banned(client, now)
+            refusal = self.admission.banned(client, self._wall.now())
             return refusal or (tally.limits.refusal(now) if tally is not None else None)
-        refusal = self.admission.refusal(client, now)
+        refusal = self.admission.refusal(client, self._wall.now())
         if refusal is None and tally is not None:
             # The client's own limits first: what it may not have is not taken from the listener's rate.
             refusal = tally.refusal(client) or tally.limits.refusal(now)
@@ -61,7 +64,7 @@ class Gate:
     def judge(self, sender: Any, client: Any) -> None:
         """Judge the client whose PROXY header was waited for.  Raises `Refused`."""
         if not self.open and self.speaks_for_others(sender):
-            refusal = self.admission.refusal(client_of(client), self._seconds())
+            refusal = self.admission.refusal(client_of(client), self._wall.now())
             if refusal is None and self.tally is not None:
                 refusal = self.tally.refusal(client_of(client))
             if refusal is not None:
@@ -72,7 +75,7 @@ class Gate:
         return self._senders is not None and trusts(self._senders, address)
 
 
-def cut_banned(sessions: Iterable[Any], ban: Ban, now: float) -> int:
+def cut_banned(sessions: Iterable[Any], ban: Ban, wall: float) -> int:
     """End the open connections of whom the ban names, as client or as balancer; how many there were."""
     table = Bans(1)
     table.add(ban)
@@ -80,7 +83,7 @@ def cut_banned(sessions: Iterable[Any], ban: Ban, now: float) -> int:
     for session in list(sessions):
         opening = session.opening
         addresses = [session.address] if opening is None else [session.address, opening.address]
-        if any(table.find(client_of(address), now) for address in addresses):
+        if any(table.find(client_of(address), wall) for address in addresses):
             session.cut(Reason.BANNED, str(ban))
             cut += 1
     return cut

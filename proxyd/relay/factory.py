@@ -27,6 +27,7 @@ from proxyd.relay.starttls import agrees
 from proxyd.relay.streams import address_of, address_text
 from proxyd.relay.tally import Complaints, Tally
 from proxyd.relay.tls.server import ServerTls
+from proxyd.walltime import WallTime
 
 log = Logger(__name__)
 
@@ -43,6 +44,7 @@ class ProxyFactory(ServerFactory):
         datapath: IDatapath,
         wheel: Wheel,
         seconds: Callable[[], float],
+        wall: WallTime,
         capacity: Capacity,
         observers: Sequence[IObserver],
         admission: Admission,
@@ -71,12 +73,13 @@ class ProxyFactory(ServerFactory):
         self.datapath = datapath
         self.wheel = wheel
         self.seconds = seconds
+        self.wall = wall
         self.capacity = capacity
         self.observers = tuple(observers)
         self.tally = tally
         self.server_tls = server_tls
         self.pacing = Pacing(spec, wheel.clock) if spec.bandwidth or spec.bandwidth_per_client else None
-        self.gate = Gate(admission, spec.proxy_protocol, seconds, tally)
+        self.gate = Gate(admission, spec.proxy_protocol, seconds, wall, tally)
         self.complaints = Complaints(spec.name, seconds)
         self.exit = Exit(spec.refuse, wheel)
         self.sessions: set[Session] = set()
@@ -145,7 +148,7 @@ class ProxyFactory(ServerFactory):
         self.complaints.about(reason, detail)
         self.tell(
             Record(
-                started=self.seconds(),
+                started=self.wall.now(),
                 listener=self.spec.name,
                 client=address_text(address),
                 reason=reason,

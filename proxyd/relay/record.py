@@ -17,7 +17,7 @@ def record_of(session: Session, reason: Reason, detail: str) -> Record:
     """All that is known of it; it has ended for this reason."""
     factory, picked, opening = session.factory, session.picked, session.opening
     record = Record(  # in the order of its fields: by their names it takes twice as long
-        session.started,
+        session.started + factory.wall.offset,
         factory.spec.name,
         address_text(session.address if opening is None else opening.address),
         reason,

@@ -20,6 +20,7 @@ from proxyd.policy.bans import Ban, Bans
 from proxyd.policy.counters import Counters, Entry, Fired, shown
 from proxyd.policy.limits import Limits, network_of_key, prefix_of
 from proxyd.records import Record
+from proxyd.walltime import WallTime
 
 # Ends that show that a client does not speak what the listener expects.
 PROTOCOL_ERRORS = frozenset(
@@ -95,7 +96,13 @@ class Tally:
     """The counts of one listener: its own, and the tables that it shares with others."""
 
     def __init__(
-        self, name: str, limits: Limits, tables: Sequence[Counters], bans: Bans, seconds: Callable[[], float]
+        self,
+        name: str,
+        limits: Limits,
+        tables: Sequence[Counters],
+        bans: Bans,
+        seconds: Callable[[], float],
+        wall: WallTime,
     ) -> None:
         self.limits = limits
         self._name = name
@@ -103,6 +110,7 @@ class Tally:
         self._by_name = [table for table in tables if table.spec.key == SNI]
         self._bans = bans
         self._seconds = seconds
+        self._wall = wall
 
     @property
     def none(self) -> bool:
@@ -169,7 +177,7 @@ class Tally:
                     continue  # a client of a unix socket has no address that could be banned
                 network = network_of_key(key, spec.prefix4, spec.prefix6)
                 why = f"counters {spec.name}, rule {rule.name}: {rule}"
-                self._bans.add(Ban(network, self._seconds() + rule.seconds, why))
+                self._bans.add(Ban(network, self._wall.now() + rule.seconds, why))
             log.warn(
                 "[listener {listener}] {who}: rule {rule} of counters {table}, {text}; it is {amount}",
                 listener=self._name,

@@ -16,6 +16,7 @@ from proxyd.errors import Problem
 from proxyd.policy.affinity import SealedAffinity
 from proxyd.policy.pool import Pool
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.walltime import WallTime
 
 SECTION = "affinity"
 
@@ -40,7 +41,9 @@ def give_secrets(pools: Sequence[Pool]) -> list[str]:
     return list(dict.fromkeys(map(str, problems)))
 
 
-def carry_tables_over(folder: StateFolder, pools: Sequence[Pool], seconds: Callable[[], float]) -> None:
+def carry_tables_over(
+    folder: StateFolder, pools: Sequence[Pool], seconds: Callable[[], float], wall: WallTime
+) -> None:
     """
     Give the pools the tables that the process before has left, and keep them at the stop.
 
@@ -55,7 +58,7 @@ def carry_tables_over(folder: StateFolder, pools: Sequence[Pool], seconds: Calla
         for pool in remembering:
             dumped = content.get(pool.name) if isinstance(content, dict) else None
             assert pool.affinity is not None
-            count = pool.affinity.restore(dumped, min(written, seconds()))
+            count = pool.affinity.restore(dumped, min(written - wall.offset, seconds()))
             if count:
                 _log.info(
                     "[pool {pool}] {count} clients are remembered as before", pool=pool.name, count=count

@@ -20,6 +20,7 @@ from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
 from proxyd.upkeep.spaced import Spaced
+from proxyd.walltime import WallTime
 from proxyd.wire import agent
 from proxyd.wire.agent import Report
 
@@ -42,6 +43,7 @@ class Agent:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         clock: Spaced,
         random: Callable[[], float],
         datapath: IDatapath,
@@ -50,6 +52,7 @@ class Agent:
     ) -> None:
         self.periodic = Periodic(clock, random, spec.interval, self._run)
         self._reactor = reactor
+        self._wall = wall
         self._clock = clock
         self._datapath = datapath
         self._told = told
@@ -82,7 +85,7 @@ class Agent:
             return
         server = self._told.server
         tcp = server.tcp.for_checks if server.tcp is not None else None
-        call = Call(self._reactor, self._datapath, self._spec.target(server.address), tcp)
+        call = Call(self._reactor, self._wall, self._datapath, self._spec.target(server.address), tcp)
         began = self._clock.seconds()
         told = await Asking(self._clock, call, self._ask(call), self._spec.timeout)
         if not self.periodic.running:

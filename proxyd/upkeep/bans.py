@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from proxyd.policy.bans import Bans
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.walltime import WallTime
 
 SWEEP_SECONDS = 5.0
 
@@ -21,8 +22,8 @@ log = Logger()
 class BanSweep:
     """Sweeps the table again and again, at the cost of the bans that are over; they hold nobody up before."""
 
-    def __init__(self, clock: Any, random: Callable[[], float], bans: Bans) -> None:
-        self._sweeping = Periodic(clock, random, SWEEP_SECONDS, lambda: bans.sweep(clock.seconds()))
+    def __init__(self, clock: Any, random: Callable[[], float], bans: Bans, wall: WallTime) -> None:
+        self._sweeping = Periodic(clock, random, SWEEP_SECONDS, lambda: bans.sweep(wall.now()))
 
     def start(self) -> None:
         """Begin."""
@@ -33,12 +34,12 @@ class BanSweep:
         return self._sweeping.stop()
 
 
-def carry_over_bans(folder: StateFolder, bans: Bans, now: float) -> None:
+def carry_over_bans(folder: StateFolder, bans: Bans, wall: float) -> None:
     """Ban whom the process before had banned, and from now on keep who is."""
     kept = folder.read(SECTION)
     if kept is not None:
         try:
-            if bans.restore(kept[0], now):
+            if bans.restore(kept[0], wall):
                 log.info("banned as before: {count}", count=len(bans))
         except ValueError as error:
             folder.refuse(SECTION, str(error))

@@ -24,6 +24,7 @@ from proxyd.relay.tls.files import State
 from proxyd.relay.tls.termination import Termination
 from proxyd.snapshots import CertificateSnapshot, ReloadSnapshot
 from proxyd.upkeep.periodic import InThread, Periodic
+from proxyd.walltime import WallTime
 
 LOOK_SECONDS = 3.0
 
@@ -35,22 +36,26 @@ log = Logger()
 class Watched:
     """One listener's certificates, and what has been seen and said of them."""
 
-    def __init__(self, termination: Termination) -> None:
+    def __init__(self, termination: Termination, wall: float) -> None:
+        """``wall`` is when they were read."""
         self.termination = termination
+        self._read_at = wall
         self.taken = 0
         self.refused = 0
         self._seen: Mapping[str, State] = {}
         self._said: set[Trouble] = set()
         self._passing_since: dict[Trouble, float] = {}
 
-    def must_load(self, states: Mapping[str, State], now: float) -> bool:
+    def must_load(self, states: Mapping[str, State], wall: float) -> bool:
         """Whether files that look like this must be read now."""
         settled, self._seen = states == self._seen, states
         loaded = self.termination.loaded
-        return (settled and states != loaded.reading.states) or now >= loaded.until
+        # Who is valid is another question when the clock was set back.
+        return (settled and states != loaded.reading.states) or not self._read_at <= wall < loaded.until
 
-    def take(self, loaded: Any) -> None:
-        """Use what was loaded, and say what is new."""
+    def take(self, loaded: Any, wall: float) -> None:
+        """Use what was loaded at that time, and say what is new."""
+        self._read_at = wall
         before = {one.identity for one in self.termination.loaded.certificates}
         self.termination.take(loaded)
         new = [one for one in loaded.certificates if one.identity not in before]
@@ -118,12 +123,14 @@ class CertificateFiles:
         clock: Any,
         random: Callable[[], float],
         in_thread: InThread,
+        wall: WallTime,
         answers: Optional[Answers] = None,
     ) -> None:
         """``answers`` are for authorities that look whether a name is ours."""
         self._answers = answers
         self._clock = clock
         self._in_thread = in_thread
+        self._wall = wall
         self._watched: dict[tuple[str, TlsSpec], Watched] = {}
         self._looking = Periodic(clock, random, LOOK_SECONDS, self.look)
 
@@ -135,8 +142,9 @@ class CertificateFiles:
         """
         if (section, spec) not in self._watched:
             termination = Termination(section, spec, self._answers)
-            termination.begin(self._clock.seconds())
-            self._watched[section, spec] = Watched(termination)
+            wall = self._wall.now()
+            termination.begin(wall)
+            self._watched[section, spec] = Watched(termination, wall)
         return self._watched[section, spec].termination
 
     def start(self) -> None:
@@ -165,10 +173,10 @@ class CertificateFiles:
 
     async def _look_at(self, watched: Watched) -> None:
         termination = watched.termination
-        now = self._clock.seconds()
+        now, wall = self._clock.seconds(), self._wall.now()
         states = await self._in_thread(termination.look)
-        if watched.must_load(states, now):
-            watched.take(await self._in_thread(partial(termination.load, now)))
+        if watched.must_load(states, wall):
+            watched.take(await self._in_thread(partial(termination.load, wall)), wall)
         watched.complain(now)
 
     def with_ocsp(self, ocsp: str) -> Iterator[Certificate]:

@@ -38,6 +38,7 @@ from proxyd.upkeep.probes import command, ftp, http, ldap, mysql, pgsql, python,
 from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable, shown
 from proxyd.upkeep.spaced import Spaced
+from proxyd.walltime import WallTime
 from proxyd.wire.agent import Report
 
 
@@ -47,6 +48,7 @@ class HealthChecks:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         random: Callable[[], float],
         datapath: IDatapath,
         pools: Sequence[Pool],
@@ -54,6 +56,7 @@ class HealthChecks:
     ) -> None:
         """``datapath`` is the way to the servers, and ``server_tls`` what TLS with them begins with."""
         self._reactor = reactor
+        self._wall = wall
         self._clock = Spaced(reactor)
         self._random = random
         self._datapath = datapath
@@ -97,6 +100,7 @@ class HealthChecks:
         ):
             watched = self._watched[server] = _Watched(
                 self._reactor,
+                self._wall,
                 self._clock,
                 self._random,
                 self._datapath,
@@ -154,6 +158,7 @@ class _Watched:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         clock: Spaced,
         random: Callable[[], float],
         datapath: IDatapath,
@@ -168,11 +173,11 @@ class _Watched:
         self.server_tls = server_tls
         self.processes = processes
         self._reactor = reactor
-        self._checks = [_Check(reactor, clock, random, self, spec) for spec in pool.spec.checks]
+        self._checks = [_Check(reactor, wall, clock, random, self, spec) for spec in pool.spec.checks]
         self._tasks = [check.periodic for check in self._checks]
         self._agent: Optional[Agent] = None
         if pool.spec.agent_check is not None:
-            self._agent = Agent(reactor, clock, random, datapath, self, pool.spec.agent_check)
+            self._agent = Agent(reactor, wall, clock, random, datapath, self, pool.spec.agent_check)
             self._tasks.append(self._agent.periodic)
         self._unchecked = State.CHECKING if self._checks else State.UP
         self._state = self._unchecked
@@ -258,6 +263,7 @@ class _Check:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         clock: Spaced,
         random: Callable[[], float],
         watched: _Watched,
@@ -268,6 +274,7 @@ class _Check:
         # Nobody knows yet where it is, and a check would have to look there.
         self.lost = spec.address is None and named(watched.server.address)
         self._reactor = reactor
+        self._wall = wall
         self._clock = clock
         asked = watched.server.tcp
         self._tcp = asked.for_checks if asked is not None else None
@@ -343,6 +350,7 @@ class _Check:
         server = watched.server
         call = Call(
             self._reactor,
+            self._wall,
             watched.datapath,
             target(server.address),
             self._tcp,

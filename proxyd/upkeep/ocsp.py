@@ -32,6 +32,7 @@ from proxyd.snapshots import OcspSnapshot
 from proxyd.upkeep.fetch import FetchFailed, fetch
 from proxyd.upkeep.periodic import Periodic
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.walltime import WallTime
 
 SECTION = "ocsp"
 
@@ -60,7 +61,7 @@ class _Known:
     url: str
     staple: Optional[Staple] = None
     attempts: Attempts = Attempts()
-    next_at: float = 0.0
+    next_at: float = 0.0  # wall time, as what the response says; the attempts are by the clock of deadlines
     fetched: int = 0
     failed: int = 0
     said: str = field(default="")
@@ -82,11 +83,13 @@ class OcspResponses:
         random: Callable[[], float],
         in_use: Callable[[], Iterable[Certificate]],
         kept: StateFolder,
+        wall: WallTime,
     ) -> None:
         self._reactor = reactor
         self._random = random
         self._in_use = in_use
         self._kept = kept
+        self._wall = wall
         self._seen: list[Certificate] = []
         self._known: dict[x509.Certificate, _Known] = {}
         self._before: dict[str, bytes] = {}
@@ -109,8 +112,12 @@ class OcspResponses:
     async def look(self) -> None:
         """Fetch what is due; what has ended to hold is sent no more."""
         self._match()
-        now = self._reactor.seconds()
-        due = [known for known in self._known.values() if known.url and now >= known.next_at]
+        now, wall = self._reactor.seconds(), self._wall.now()
+        due = [
+            known
+            for known in self._known.values()
+            if known.url and wall >= known.next_at and now >= known.attempts.not_before
+        ]
         # Not gatherResults: when that is cancelled it fails with something else.
         await DeferredList([self._turns.run(self._renew, known) for known in due], consumeErrors=True)
 
@@ -121,7 +128,7 @@ class OcspResponses:
                 file=known.certificate.path,
                 url=known.url,
                 until=known.staple.until if known.staple is not None else 0.0,
-                next_at=known.next_at,
+                next_at=max(known.next_at, self._again_at(known)),
                 fetched=known.fetched,
                 failed=known.failed,
                 trouble=known.attempts.why,
@@ -129,9 +136,13 @@ class OcspResponses:
             for known in self._known.values()
         )
 
+    def _again_at(self, known: _Known) -> float:
+        """When it is tried again, after failures."""
+        return known.attempts.not_before + self._wall.offset if known.attempts.failures else 0.0
+
     def _match(self) -> None:
         """See which certificates are in use, and give each what there is for it."""
-        now = self._reactor.seconds()
+        wall = self._wall.now()
         in_use = list(self._in_use())
         if in_use != self._seen:  # the same objects; to compare what is in them would take long for thousands
             self._seen = in_use
@@ -139,16 +150,16 @@ class OcspResponses:
             for one in in_use:
                 found.setdefault(one.leaf, []).append(one)
             self._known = {
-                leaf: self._known.get(leaf) or self._begin(ones, now) for leaf, ones in found.items()
+                leaf: self._known.get(leaf) or self._begin(ones, wall) for leaf, ones in found.items()
             }
             for leaf, known in self._known.items():
                 known.certificates = found[leaf]
         for known in self._known.values():
-            if known.staple is not None and known.staple.until <= now + MARGIN_SECONDS:
+            if known.staple is not None and known.staple.until <= wall + MARGIN_SECONDS:
                 known.staple = None
             _send(known)
 
-    def _begin(self, certificates: list[Certificate], now: float) -> _Known:
+    def _begin(self, certificates: list[Certificate], wall: float) -> _Known:
         """A certificate that is new: with the response that was kept, if that is still good."""
         certificate = certificates[0]
         known = _Known(certificates, _responder(certificate.leaf))
@@ -162,8 +173,8 @@ class OcspResponses:
         der = self._before.pop(_print(certificate), None)
         if der is not None:
             try:
-                known.staple = checked(der, certificate, now)
-                known.next_at = refresh_at(now, known.staple.until, self._random())
+                known.staple = checked(der, certificate, wall)
+                known.next_at = refresh_at(wall, known.staple.until, self._random())
             except Unfit:
                 pass  # it is of before, and another is had at once
         return known
@@ -177,16 +188,16 @@ class OcspResponses:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             self._note_failure(known, error)
         else:
-            now = self._reactor.seconds()
+            wall = self._wall.now()
             known.staple, known.attempts = staple, Attempts()
-            known.next_at = refresh_at(now, staple.until, self._random())
+            known.next_at = refresh_at(wall, staple.until, self._random())
             known.fetched += 1
             known.said = ""
             self._log.info(
                 "{path}: its authority says that it is good, for {hours:.1f} h; asked again in {next:.1f} h",
                 path=known.certificate.path,
-                hours=(staple.until - now) / 3600,
-                next=(known.next_at - now) / 3600,
+                hours=(staple.until - wall) / 3600,
+                next=(known.next_at - wall) / 3600,
             )
         _send(known)
         self._kept.changed(SECTION)
@@ -203,7 +214,7 @@ class OcspResponses:
         if len(answer.body) > LONGEST:
             raise Unanswered(f"its answer has more than {LONGEST // 1024} KiB")
         try:
-            return checked(answer.body, certificate, self._reactor.seconds())
+            return checked(answer.body, certificate, self._wall.now())
         except Revoked:
             raise
         except Unfit as why:
@@ -213,7 +224,7 @@ class OcspResponses:
         now = self._reactor.seconds()
         known.failed += 1
         known.attempts = known.attempts.failed(now, str(error) or type(error).__name__, 0.0, self._random())
-        known.next_at = known.attempts.not_before
+        known.next_at = 0.0
         path, why = known.certificate.path, known.attempts.why
         if isinstance(error, Revoked):
             known.staple = None
@@ -225,13 +236,13 @@ class OcspResponses:
         elif not isinstance(error, (FetchFailed, Unanswered)):
             self._log.failure("{path}: OCSP has failed", path=path)
         elif why != known.said:
-            left = known.staple.until - now if known.staple is not None else 0.0
+            left = known.staple.until - self._wall.now() if known.staple is not None else 0.0
             self._log.warn(
                 "{path}: {url}: {why}; asked again in {pause:.0f} s, {meanwhile}",
                 path=path,
                 url=known.url,
                 why=why,
-                pause=known.next_at - now,
+                pause=known.attempts.not_before - now,
                 meanwhile=f"the response before holds for {left / 3600:.1f} h"
                 if left > 0
                 else "none is sent",

@@ -12,6 +12,7 @@ from proxyd.policy.server import Server
 from proxyd.policy.state import Change, Event
 from proxyd.policy.statefile import SECTION, Pasts, remember
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.walltime import WallTime
 
 _log = Logger()
 
@@ -45,14 +46,14 @@ class Turns:
                 _log.failure("Pool {pool} was not looked after.", pool=pool.name)
 
 
-def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
+def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float, wall: WallTime) -> None:
     """
     Put the servers where the process before has left them, and from now on keep where they are.
 
     Those that a pool gets later, since their addresses have to be looked up, are put there when they come;
     and those that have gone and come back, where operators have left them.
     """
-    pasts = _pasts(folder)
+    pasts = _pasts(folder, wall.offset)
 
     def changed(change: Change) -> None:
         if change.event is Event.ADD:
@@ -76,14 +77,14 @@ def carry_over(folder: StateFolder, pools: Sequence[Pool], now: float) -> None:
     for pool in pools:
         take_back(pool, pool.servers, now)
         pool.watch(changed)
-    folder.keep(SECTION, lambda: remember(pools))
+    folder.keep(SECTION, lambda: remember(pools, wall.offset))
 
 
-def _pasts(folder: StateFolder) -> Pasts:
+def _pasts(folder: StateFolder, offset: float) -> Pasts:
     kept = folder.read(SECTION)
     if kept is not None:
         try:
-            return Pasts(*kept)
+            return Pasts(*kept, offset)
         except ValueError as error:
             folder.refuse(SECTION, str(error))
-    return Pasts([], 0.0)
+    return Pasts([], 0.0, offset)

@@ -8,8 +8,9 @@ should know gives the section a name, and a function that makes plain values (wh
     folder.keep("affinity", table.dump)            # from now on
     folder.changed("affinity")                     # whenever there is something new
 
-What is read was checked to be a section of that name and no more: whoever reads it judges the values, and
-says with `StateFolder.refuse` that they are of no use.
+All times in it are wall time, since no other means anything to the next process.  What is read was checked to
+be a section of that name and no more: whoever reads it judges the values, and says with `StateFolder.refuse`
+that they are of no use.
 
 A section that is large can be kept for the stop alone, since making its values takes time.  Any other is
 written `GATHER_SECONDS` after it has changed, again each `REFRESH_SECONDS`, so that its age
@@ -35,6 +36,7 @@ from twisted.logger import Logger
 
 from proxyd.errors import StartError
 from proxyd.upkeep.periodic import InThread
+from proxyd.walltime import WallTime
 
 GATHER_SECONDS = 1.0
 REFRESH_SECONDS = 60.0
@@ -61,11 +63,12 @@ class StateFolder:
 
     log = Logger()
 
-    def __init__(self, path: str, reactor: Any, in_thread: InThread) -> None:
+    def __init__(self, path: str, reactor: Any, in_thread: InThread, wall: WallTime) -> None:
         """``in_thread`` calls a function elsewhere and fires when it has returned, or with what it raised."""
         self._path = path
         self._reactor = reactor
         self._in_thread = in_thread
+        self._wall = wall
         self._sections: dict[str, _Section] = {}
         self._running = False
         self._writes: set[Deferred[None]] = set()
@@ -155,7 +158,7 @@ class StateFolder:
     async def _write(self, section: _Section) -> None:
         section.writing, section.again = True, False
         try:
-            text = _text(section.name, section.dump(), self._reactor.seconds())
+            text = _text(section.name, section.dump(), self._wall.now())
             path = self._file(section.name)
             await self._in_thread(lambda: replace(path, text))
             section.trouble = ""
@@ -175,8 +178,8 @@ class StateFolder:
         return os.path.join(self._path, f"{name}.json")
 
 
-def _text(name: str, content: Any, now: float) -> bytes:
-    file = {"format": FORMAT, "section": name, "written": now, "content": content}
+def _text(name: str, content: Any, wall: float) -> bytes:
+    file = {"format": FORMAT, "section": name, "written": wall, "content": content}
     text = json.dumps(file, ensure_ascii=True, allow_nan=False).encode()
     if len(text) > LONGEST:
         raise ValueError(f"it would be {len(text)} bytes long, and at most {LONGEST} are read again")

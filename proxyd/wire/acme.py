@@ -221,13 +221,13 @@ def renewal_window(body: bytes) -> tuple[float, float]:
     return start, end
 
 
-def retry_after(text: str, now: float) -> float:
+def retry_after(text: str, wall: float) -> float:
     """In how many seconds to ask again, by a Retry-After (RFC 9110, 10.2.3); 0 if it says nothing."""
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
         when = parsedate_tz(text)
-        return max(0.0, calendar.timegm(when[:6] + (0, 0, 0)) - now) if when is not None else 0.0
+        return max(0.0, calendar.timegm(when[:6] + (0, 0, 0)) - wall) if when is not None else 0.0
     except (ValueError, OverflowError, IndexError, TypeError):
         return 0.0
 

@@ -27,9 +27,11 @@ _ASCTIME = re.compile(
 _AHEAD = 50  # years; two digits that seem to be further ahead are of the century before
 
 
-def parse_date(text: bytes, now: float) -> Optional[int]:
+def parse_date(text: bytes, wall: float) -> Optional[int]:
     """
-    The seconds since the epoch, or None if it is no date; ``now`` says of which century a short year is.
+    The seconds since the epoch, or None if it is no date.
+
+    ``wall``, the time now, says of which century a short year is.
 
     A leap second is the one before it.
     """
@@ -40,7 +42,7 @@ def parse_date(text: bytes, now: float) -> Optional[int]:
     match = _RFC850.fullmatch(text)
     if match is not None:
         day, month, year, hour, minute, second = match.groups()
-        this = 1970 + int(now // 31_556_952)
+        this = 1970 + int(wall // 31_556_952)
         full = this - this % 100 + int(year)
         if full > this + _AHEAD:
             full -= 100

@@ -36,6 +36,7 @@ from tests.support.admission import admission
 from tests.support.case import AsyncCase
 from tests.support.peer import Ended, Peer
 from tests.support.relay import Notebook
+from tests.support.walltime import SetTime
 
 BOUND = 128 * 1024  # bytes in user space towards one side: what was read, and what is buffered
 ASKING = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -104,6 +105,7 @@ class HttpContract(AsyncCase):
             self.datapath,
             self.wheel,
             self.world.clock.seconds,
+            SetTime(self.world.clock.seconds),
             self.capacity,
             [self.notebook],
             admission(),

@@ -23,6 +23,7 @@ from proxyd.ops.command import Caller, Command, Parameter, Steered
 from tests.support.case import Case
 from tests.support.peer import Ended
 from tests.support.streams import FakePeer, Network
+from tests.support.walltime import SetTime
 
 CALLER = Caller(1000, 4321)
 
@@ -41,7 +42,9 @@ class Admin(Case):
             Command("fail", "fail", lambda *_: 1 / 0),  # type: ignore[arg-type]
         ]
         table = {command.name: command for command in commands}
-        self.factory = AdminFactory(Steered({}, self.clock.seconds), self.clock, table)
+        self.factory = AdminFactory(
+            Steered({}, self.clock.seconds, SetTime(self.clock.seconds)), self.clock, table
+        )
 
     def echo(self, steered: Steered, given: Mapping[str, Any], caller: Optional[Caller]) -> dict[str, Any]:
         self.asked.append(given.get("text"))

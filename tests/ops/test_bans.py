@@ -12,6 +12,7 @@ from proxyd.ops.command import Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
 from proxyd.policy.bans import Ban, Bans
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 ROOT = Caller(0, 99)
 
@@ -20,7 +21,7 @@ class BanCommandTests(Case):
     def setUp(self) -> None:
         self.now = 1000.0
         self.cut: list[Ban] = []
-        self.steered = Steered({}, lambda: self.now, bans=Bans(3), cut=self.cuts)
+        self.steered = Steered({}, lambda: self.now, SetTime(lambda: self.now), bans=Bans(3), cut=self.cuts)
 
     def cuts(self, ban: Ban) -> int:
         self.cut.append(ban)
@@ -98,7 +99,7 @@ class BanCommandTests(Case):
 
     def test_pieces(self) -> None:
         """Many bans are told in pieces, each of which says where the next one begins; ended ones are not."""
-        self.steered = Steered({}, lambda: self.now, bans=Bans(ROWS * 3))
+        self.steered = Steered({}, lambda: self.now, SetTime(lambda: self.now), bans=Bans(ROWS * 3))
         for number in range(ROWS + 5):
             self.steered.bans.add(Ban(ip_network((number, 32)), 1001.0 if number % 2 else 2000.0))
         self.assertEqual(self.do("bans list")["next"], ROWS)

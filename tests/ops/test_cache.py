@@ -12,6 +12,7 @@ from proxyd.ops.command import Caller, Declined, Steered
 from proxyd.ops.commands import COMMANDS
 from proxyd.snapshots import CacheSnapshot, DiskSnapshot, Snapshot
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 DISK = DiskSnapshot(6, 70, 80, 20, 90, 1, 3, 8)
 SEEN = CacheSnapshot("pages", (("hit", 3), ("miss", 1)), 5, 700, 1000, 2, 4, 9000, True, DISK)
@@ -44,7 +45,7 @@ class Pages:
 class CacheCommands(Case):
     def setUp(self) -> None:
         self.pages = Pages()
-        self.steered = Steered({}, lambda: 0.0, caches={"pages": self.pages})
+        self.steered = Steered({}, lambda: 0.0, SetTime(lambda: 0.0), caches={"pages": self.pages})
 
     def do(self, name: str, **given: Any) -> dict[str, Any]:
         command = COMMANDS[name]

@@ -6,6 +6,9 @@ from proxyd.ops.certificates import COMMANDS, metrics
 from proxyd.ops.command import Steered
 from proxyd.snapshots import AcmeSnapshot, CertificateSnapshot, OcspSnapshot, ReloadSnapshot, Snapshot
 from tests.support.case import Case
+from tests.support.walltime import SetTime
+
+AT = SetTime(lambda: 3600.0)
 
 GOOD = CertificateSnapshot(
     "front", ("/c/a.crt", "/c/a.key"), ("a.example",), "RSA", "Root", 90_000.0, "until 1970-01-01"
@@ -16,7 +19,7 @@ BAD = CertificateSnapshot("front", ("/c/b.crt",), trouble="has no private key")
 class CertificatesTests(Case):
     def test_show(self) -> None:
         """Each has its files, its names, and how long it is valid; one that cannot be had has a trouble."""
-        steered = Steered({}, lambda: 3600.0, certificates=lambda: (GOOD, BAD))
+        steered = Steered({}, AT.now, AT, certificates=lambda: (GOOD, BAD))
         command = COMMANDS[0]
         first, second = command.run(steered, {}, None)["certificates"]
         self.assertEqual(
@@ -39,7 +42,13 @@ class CertificatesTests(Case):
         """Of one that an authority gives out, when it is renewed, and why it was not."""
         names = ("a.example",)
         acme = AcmeSnapshot("le", "a", "/c/a.crt", names, 90_000.0, 7200.0, 1, 2, 2, "nobody is there")
-        steered = Steered({}, lambda: 3600.0, certificates=lambda: (GOOD, BAD), acme=lambda: (acme,))
+        steered = Steered(
+            {},
+            AT.now,
+            AT,
+            certificates=lambda: (GOOD, BAD),
+            acme=lambda: (acme,),
+        )
         first, second = COMMANDS[0].run(steered, {}, None)["certificates"]
         self.assertEqual(
             (first["renewed_in_seconds"], first["trouble"]), (3600.0, "could not be renewed: nobody is there")
@@ -50,7 +59,7 @@ class CertificatesTests(Case):
         """Of each certificate that is asked for: for how long the answer holds, and what went wrong."""
         good = OcspSnapshot("/c/a.crt", "http://ocsp.example/", 90_000.0, 45_000.0, 3, 1, "")
         none = OcspSnapshot("/c/b.crt", "", 0.0, 0.0, 0, 0, "names nobody who could be asked")
-        steered = Steered({}, lambda: 3600.0, ocsp=lambda: (good, none))
+        steered = Steered({}, AT.now, AT, ocsp=lambda: (good, none))
         first, second = COMMANDS[1].run(steered, {}, None)["ocsp"]
         self.assertEqual(
             first,

@@ -19,6 +19,7 @@ from proxyd.policy.pool import Pool
 from proxyd.policy.state import State
 from proxyd.snapshots import AcmeSnapshot, NameSnapshot
 from tests.config.ini import IniCase
+from tests.support.walltime import SetTime
 
 INI = """
 [listener front]
@@ -52,6 +53,7 @@ class CommandCase(IniCase):
         self.steered = Steered(
             pools=self.pools,
             seconds=lambda: self.now,
+            wall=SetTime(lambda: self.now),
             started=900.0,
             listeners=lambda: [(config.listeners[0], 4)],
             max_connections=50,

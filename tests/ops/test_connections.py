@@ -11,6 +11,9 @@ from proxyd.ops.commands import COMMANDS
 from proxyd.ops.connections import MOST_ROWS, ROWS
 from proxyd.snapshots import ConnectionSnapshot
 from tests.support.case import Case
+from tests.support.walltime import SetTime
+
+AT = SetTime(lambda: 1000.0)
 
 FRONT = ListenerSpec("front", (TcpBind("tcp:80", "0.0.0.0", 80),), "db")
 KNOWN = {"rtt": 0.01, "retransmits": 2}
@@ -32,7 +35,13 @@ class ConnectionTests(Case):
 
     def do(self, **given: Any) -> dict[str, Any]:
         command = COMMANDS["show connections"]
-        steered = Steered({}, lambda: 1000.0, listeners=lambda: [(FRONT, 5000)], connections=self.connections)
+        steered = Steered(
+            {},
+            AT.now,
+            AT,
+            listeners=lambda: [(FRONT, 5000)],
+            connections=self.connections,
+        )
         return command.run(steered, command.given(given), None)
 
     def test_rows(self) -> None:

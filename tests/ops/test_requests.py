@@ -11,8 +11,11 @@ from proxyd.ops.commands import COMMANDS
 from proxyd.ops.connections import MOST_ROWS, ROWS
 from proxyd.snapshots import RequestSnapshot
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 BIND = (TcpBind("tcp:80", "0.0.0.0", 80),)
+AT = SetTime(lambda: 1000.0)
+
 WEB = ListenerSpec("web", BIND, "app", protocol="http")
 DB = ListenerSpec("db", BIND, "db")
 SEEN = RequestSnapshot("web", "192.0.2.1:4000", "wait", 990.0, 70, 0, "GET", "a.example", "/x", "1.1", "api", "app", "a", "10.0.0.1:80", 0, 1)  # fmt: skip # noqa: E501
@@ -31,7 +34,13 @@ class RequestTests(Case):
 
     def do(self, **given: Any) -> dict[str, Any]:
         command = COMMANDS["show requests"]
-        steered = Steered({}, lambda: 1000.0, listeners=lambda: [(WEB, 1), (DB, 1)], requests=self.requests)
+        steered = Steered(
+            {},
+            AT.now,
+            AT,
+            listeners=lambda: [(WEB, 1), (DB, 1)],
+            requests=self.requests,
+        )
         return command.run(steered, command.given(given), None)
 
     def test_row(self) -> None:

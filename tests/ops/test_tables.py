@@ -17,6 +17,7 @@ from proxyd.policy.counters import Counters
 from proxyd.policy.limits import prefix_of
 from proxyd.policy.pool import Pool
 from tests.config.ini import MINIMAL, IniCase
+from tests.support.walltime import SetTime
 
 INI = f"""{MINIMAL}
 [counters clients]
@@ -48,7 +49,7 @@ class TableTests(IniCase):
 
     def do(self, name: str, **given: Any) -> dict[str, Any]:
         command = COMMANDS[name]
-        steered = Steered(self.pools, lambda: self.now, counters=self.counters)
+        steered = Steered(self.pools, lambda: self.now, SetTime(lambda: self.now), counters=self.counters)
         return command.run(steered, command.given(given), None)
 
     def test_tables(self) -> None:

@@ -134,7 +134,7 @@ class Never(Case):
             wished = wish(fields(*asked))
             authorized = b"Authorization: x" in asked
             of: Optional[Terms] = terms(
-                Rules(), random.choice([200, 206, 404]), fields(*said, *others), NOW, NOW, authorized
+                Rules(), random.choice([200, 206, 404]), fields(*said, *others), NOW, NOW, NOW, authorized
             )
             text = b", ".join(said + others)
             bare = text.replace(b'no-cache="x"', b"").replace(b'private="y"', b"")

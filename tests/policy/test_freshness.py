@@ -32,7 +32,7 @@ def found(
     *lines: bytes, status: int = 200, authorized: bool = False, rules: Rules = SILENT, asked: float = NOW
 ) -> Optional[Terms]:
     """The terms of an answer that comes now, with these lines and a Date of now."""
-    return terms(rules, status, fields(DATE, *lines), asked, NOW, authorized)
+    return terms(rules, status, fields(DATE, *lines), asked, NOW, NOW, authorized)
 
 
 class Stored(Case):
@@ -175,7 +175,7 @@ class Fresh(Case):
     def test_expires_is_from_the_date(self) -> None:
         """RFC 9111, 4.2.1: a server whose clock is wrong says how long all the same."""
         wrong = fields(b"Date: " + date(NOW - 50), b"Expires: " + date(NOW - 40))
-        of = terms(Rules(if_error=100.0), 200, wrong, NOW, NOW)
+        of = terms(Rules(if_error=100.0), 200, wrong, NOW, NOW, NOW)
         assert of is not None
         self.assertEqual(of.lifetime, 10.0)
 
@@ -196,7 +196,7 @@ class Fresh(Case):
             ([b"Age: x"], NOW, 0),
             ([b"Age: -3"], NOW, 0),
         ):
-            of = terms(Rules(), 200, fields(fresh, *lines), asked, NOW)
+            of = terms(Rules(), 200, fields(fresh, *lines), asked, NOW, NOW)
             assert of is not None
             self.assertEqual(of.age(NOW), age, lines)
             self.assertEqual(of.age(NOW + 3), age + 3, lines)

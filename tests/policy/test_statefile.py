@@ -18,7 +18,7 @@ from tests.support.case import Case
 
 def through_a_file(pool: Pool) -> Any:
     """What is remembered, as JSON has it."""
-    return json.loads(json.dumps(remember([pool])))
+    return json.loads(json.dumps(remember([pool], 0.0)))
 
 
 class Remembered(Case):
@@ -37,7 +37,7 @@ class Remembered(Case):
     ) -> tuple[Pool, dict[str, Server], list[str]]:
         options.setdefault("check", CheckSpec())
         again, _ = make(*words, **options)
-        told = Pasts(through_a_file(pool), 100.0).take_back(again, again.servers, 100.0 + later)
+        told = Pasts(through_a_file(pool), 100.0, 0.0).take_back(again, again.servers, 100.0 + later)
         return again, {server.name: server for server in again.servers}, [server.name for server in told]
 
     def test_operators(self) -> None:
@@ -131,7 +131,7 @@ class Remembered(Case):
         pool = self.before("a", "b", check=None)
         pool.drain(pool.servers[1], "upgrade", 50.0)
         again, _ = make("a")
-        pasts = Pasts(through_a_file(pool), 100.0)
+        pasts = Pasts(through_a_file(pool), 100.0, 0.0)
         self.assertEqual(pasts.take_back(again, again.servers, 110.0), [])
         address = pool.servers[1].address
         for expected in (State.DRAINING, State.UP):
@@ -170,5 +170,5 @@ class Remembered(Case):
         for content in wrong:
             again, _ = make("a", "b", check=CheckSpec())
             with self.assertRaises(ValueError):
-                Pasts(content, 100.0).take_back(again, again.servers, 110.0)
+                Pasts(content, 100.0, 0.0).take_back(again, again.servers, 110.0)
             self.assertEqual(fit(again), "ab", content)

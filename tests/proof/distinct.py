@@ -62,7 +62,7 @@ def main() -> int:
     before, most = resident(), 0
     for number in range(ANSWERS):
         fields = fields_of(number)
-        found = terms(Rules(), 200, fields, 0.0, 0.0)
+        found = terms(Rules(), 200, fields, 0.0, 0.0, 0.0)
         assert found is not None
         url = b"http://www.example.com/some/path/%d?q=%d" % (number, number)
         body = bytes(random.randrange(LONGEST))

@@ -27,6 +27,7 @@ from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.hello import body, handshake, in_records
 from tests.support.streams import FakePeer, Network
+from tests.support.walltime import SetTime
 from tests.wire.test_rdp import request
 from tests.wire.test_serverhello import SESSION, answer
 
@@ -73,6 +74,7 @@ class AffinityCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.network = Network(self.clock)
         self.datapath = FakeDatapath(self.network)
         self.capacity = Capacity(self.clock, 100)
@@ -98,6 +100,7 @@ class AffinityCase(Case):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(),

@@ -18,6 +18,7 @@ from proxyd.relay.pair import ProxyServer
 from proxyd.relay.stock import Stock
 from tests.relay.test_session import SessionCase
 from tests.support.admission import admission
+from tests.support.walltime import SetTime
 
 
 class FactoryTests(SessionCase):
@@ -39,7 +40,15 @@ class FactoryTests(SessionCase):
         spec = ListenerSpec("front", (), "back", idle_timeout=7.0, half_closed_timeout=3.0)
         pool = Pool(PoolSpec("back", (ServerSpec("a", TcpAddress("::1", 1)),)), RoundRobin(lambda: 0.0))
         factory = ProxyFactory(
-            spec, {"back": pool}, Stock(clock), Wheel(clock), clock.seconds, capacity, (), admission()
+            spec,
+            {"back": pool},
+            Stock(clock),
+            Wheel(clock),
+            clock.seconds,
+            SetTime(clock.seconds),
+            capacity,
+            (),
+            admission(),
         )
         side = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         self.assertIsInstance(side, ProxyServer)

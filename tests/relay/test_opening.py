@@ -34,6 +34,7 @@ from tests.support.hello import fragmented, hello
 from tests.support.mutations import mutations
 from tests.support.openings import KINDS, Kind, verdict
 from tests.support.streams import FakePeer, Network
+from tests.support.walltime import SetTime
 
 CLIENT = IPv4Address("TCP", "10.9.9.9", 4711)
 BEHIND = End("192.0.2.7", 5555)
@@ -61,6 +62,7 @@ class OpeningCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.network = Network(self.clock)
         self.datapath = FakeDatapath(self.network)
         self.capacity = Capacity(self.clock, 100)
@@ -86,6 +88,7 @@ class OpeningCase(Case):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             self.admission,

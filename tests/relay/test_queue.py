@@ -39,6 +39,7 @@ class QueueCase(SessionCase):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(),

@@ -30,6 +30,7 @@ from tests.ops.records import names
 from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.streams import FakePeer, Network
+from tests.support.walltime import SetTime
 
 
 @implementer(IObserver)
@@ -131,6 +132,7 @@ class SessionCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds, 1e9)
         self.network = Network(self.clock)
         self.datapath = FakeDatapath(self.network)
         self.capacity = Capacity(self.clock, 100)
@@ -156,6 +158,7 @@ class SessionCase(Case):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [Broken(), self.notebook] if listener.pop("broken", False) else [self.notebook],
             admission(),
@@ -203,7 +206,7 @@ class SessionTests(SessionCase):
         record = self.the_record()
         self.assertEqual(client.received, b"the answer")
         expected = Record(
-            started=0.0,
+            started=1e9,
             listener="front",
             client="10.9.9.9:4711",
             reason=Reason.CLIENT_FINISHED,

@@ -30,6 +30,7 @@ from tests.support.admission import admission
 from tests.support.case import Case
 from tests.support.hello import hello
 from tests.support.streams import FakePeer, Network
+from tests.support.walltime import SetTime
 
 CLIENT = IPv4Address("TCP", "10.9.9.9", 4711)
 
@@ -67,6 +68,7 @@ class BalanceCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.network = Network(self.clock)
         self.datapath = FakeDatapath(self.network)
         self.capacity = Capacity(self.clock, 100)
@@ -96,6 +98,7 @@ class BalanceCase(Case):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(),

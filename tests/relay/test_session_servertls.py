@@ -86,7 +86,7 @@ class ServerTlsTests(SessionCase):
         super().front(pool, **listener)
         made = self.factory
         self.factory = ProxyFactory(
-            made.spec, made.pools, self.datapath, self.wheel, self.clock.seconds, self.capacity,
+            made.spec, made.pools, self.datapath, self.wheel, self.clock.seconds, self.wall, self.capacity,
             made.observers, made.gate.admission, server_tls=self.server_tls,
         )  # fmt: skip
 

@@ -205,7 +205,7 @@ class Behind(Agreeing):
         self.the_record()
         self.notebook.records.clear()
         limits = Limits(self.factory.spec)
-        self.factory.tally = Tally("front", limits, (), Bans(1), self.clock.seconds)
+        self.factory.tally = Tally("front", limits, (), Bans(1), self.clock.seconds, self.wall)
         self.client = self.connect()
         self.assertEqual(limits.handshakes, 0)
         self.say(self.datapath.peers[-1], GREETING)

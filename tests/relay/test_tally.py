@@ -39,13 +39,14 @@ class TallyCase(SessionCase):
         pool = Pool(PoolSpec("web", (ServerSpec("a", TcpAddress("10.0.0.1", 1)),)), RoundRobin(lambda: 0.0))
         self.pool = pool
         spec = ListenerSpec("front", (), "web", **options)
-        self.tally = Tally("front", Limits(spec), tables, self.bans, self.clock.seconds)
+        self.tally = Tally("front", Limits(spec), tables, self.bans, self.clock.seconds, self.wall)
         self.factory = ProxyFactory(
             spec,
             {"web": pool},
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(bans=self.bans),
@@ -197,7 +198,7 @@ class CountersTests(TallyCase):
         self.listen([self.table(flood, prefix4=24)])
         self.end(*[self.let_in(f"10.9.9.{n}") for n in range(3)])
         [ban] = self.bans
-        self.assertEqual((ban.network, ban.until), (ip_network("10.9.9.0/24"), 60.0))
+        self.assertEqual((ban.network, ban.until), (ip_network("10.9.9.0/24"), self.wall.now() + 60.0))
         self.assertEqual(ban.reason, "counters clients, rule flood: ban 60s when connection_rate > 2/10s")
         self.assertIsNone(self.come("10.9.9.77"))
         self.assertEqual(self.last()[0], "banned")

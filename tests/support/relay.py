@@ -27,6 +27,7 @@ from proxyd.policy.bans import Bans
 from proxyd.policy.lists import Lists
 from proxyd.policy.pool import Pool
 from proxyd.records import Record, RequestRecord
+from tests.support.walltime import SetTime
 
 ANY_PORT = TcpBind("tcp:0:interface=127.0.0.1", "127.0.0.1", 0)
 
@@ -89,6 +90,7 @@ class Relay:
             self.lane,
             self.wheel,
             reactor.seconds,
+            SetTime(reactor.seconds),
             self.capacity,
             [self.notebook],
             Admission((), Lists(()), Bans(1)),

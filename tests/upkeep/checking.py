@@ -26,6 +26,7 @@ from proxyd.policy.state import State
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 from tests.upkeep.probes.stage import FakeTransport
 
 UP, DOWN, CHECKING = State.UP, State.DOWN, State.CHECKING
@@ -90,7 +91,9 @@ class InMemory(Case):
         self.pool = pool_of(TcpAddress("10.0.0.1", 80))
 
     def check(self) -> HealthChecks:
-        checks = HealthChecks(self.reactor, no_delay, Stock(self.reactor), [self.pool])
+        checks = HealthChecks(
+            self.reactor, SetTime(self.reactor.seconds), no_delay, Stock(self.reactor), [self.pool]
+        )
         checks.start()
         self.reactor.advance(0)
         return checks

@@ -19,6 +19,7 @@ from proxyd.policy.pool import Pool
 from proxyd.upkeep.affinity import SECTION, carry_tables_over, give_secrets
 from proxyd.upkeep.statefile import StateFolder
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class Restart(Case):
@@ -26,19 +27,20 @@ class Restart(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.clock.advance(1000.0)
         self.path = Path(self.mktemp())
         self.path.mkdir()
 
     def process(self, affinity: bool = True) -> tuple[StateFolder, list[Pool]]:
         """The state folder and two pools of a daemon that has started."""
-        folder = StateFolder(str(self.path), self.clock, lambda work: maybeDeferred(work))
+        folder = StateFolder(str(self.path), self.clock, lambda work: maybeDeferred(work), self.wall)
         servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in "abc")
         spec = AffinitySpec("source", ttl=60.0) if affinity else None
         pools = [
             Pool(PoolSpec(name, servers, affinity=spec), RoundRobin(lambda: 0.0)) for name in ("one", "two")
         ]
-        carry_tables_over(folder, pools, self.clock.seconds)
+        carry_tables_over(folder, pools, self.clock.seconds, self.wall)
         folder.start()
         return folder, pools
 

@@ -16,6 +16,7 @@ from proxyd.policy.bans import Ban, Bans
 from proxyd.upkeep.bans import SWEEP_SECONDS, BanSweep, carry_over_bans
 from proxyd.upkeep.statefile import StateFolder, replace
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class BanSweepTests(Case):
@@ -24,7 +25,7 @@ class BanSweepTests(Case):
         clock, bans = Clock(), Bans(10)
         for place, until in enumerate((1.0, 100.0)):
             bans.add(Ban(ip_network(f"10.0.0.{place}"), until))
-        sweep = BanSweep(clock, lambda: 0.0, bans)
+        sweep = BanSweep(clock, lambda: 0.0, bans, SetTime(clock.seconds))
         sweep.start()
         clock.pump([0.25] * int(2 * SWEEP_SECONDS / 0.25))
         self.assertEqual([str(ban) for ban in bans], ["10.0.0.1 100"])
@@ -37,12 +38,13 @@ class CarryOver(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.clock.advance(1000)
         self.path = tempfile.mkdtemp(prefix="p-")
         self.addCleanup(shutil.rmtree, self.path)
 
     def process(self) -> tuple[StateFolder, Bans]:
-        folder = StateFolder(self.path, self.clock, self.at_once)
+        folder = StateFolder(self.path, self.clock, self.at_once, self.wall)
         bans = Bans(10)
         carry_over_bans(folder, bans, self.clock.seconds())
         folder.start()

@@ -15,6 +15,7 @@ from proxyd.snapshots import ReloadSnapshot
 from proxyd.upkeep.certificates import LOOK_SECONDS, PATIENCE, CertificateFiles
 from tests.relay.tls.folder import NOW_SECONDS, ROOT, Ends, FolderCase
 from tests.support.authority import DAY, NOW
+from tests.support.walltime import SetTime
 
 
 def at_once(work: Callable[[], Any]) -> Deferred[Any]:
@@ -26,10 +27,10 @@ class CertificateFilesTests(FolderCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
-        self.clock.advance(NOW_SECONDS)
+        self.wall = SetTime(self.clock.seconds, NOW_SECONDS)
         self.both(ROOT.issue("a.example", until=NOW + 90 * DAY), "a.pem")
         self.write("root.crt", ROOT.pem)
-        self.files = CertificateFiles(self.clock, lambda: 0.0, at_once)
+        self.files = CertificateFiles(self.clock, lambda: 0.0, at_once, self.wall)
 
     def start(self, **given: Any) -> None:
         self.termination = self.files.load("listener front", self.spec(**given))
@@ -40,7 +41,7 @@ class CertificateFilesTests(FolderCase):
         """What is logged while the files are looked at so often, after so many seconds."""
         with capturedLogs() as events:
             self.clock.advance(after)
-            self.clock.pump([LOOK_SECONDS / 10] * 10 * count)
+            self.clock.pump([LOOK_SECONDS / 8] * 8 * count)
         return [self.local(formatEvent(event)) for event in events]
 
     def got(self, name: bytes = b"a.example") -> int:

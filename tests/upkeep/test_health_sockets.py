@@ -28,6 +28,7 @@ from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.upkeep.probes.tcp import probe
 from tests.support.case import AsyncCase
+from tests.support.walltime import SetTime
 
 reactor: Any = installed_reactor
 UP, DOWN, CHECKING = State.UP, State.DOWN, State.CHECKING
@@ -82,7 +83,9 @@ class RealSockets(AsyncCase):
         """A pool whose checks have begun, and end with the test."""
         servers = tuple(ServerSpec(str(n), address) for n, address in enumerate(addresses))
         pool = WatchedPool(Pool(PoolSpec("web", servers, checks=(check,)), PowerOfTwo(no_delay)))
-        self.checks = HealthChecks(reactor, no_delay, self.datapath, [cast(Pool, pool)])
+        self.checks = HealthChecks(
+            reactor, SetTime(reactor.seconds), no_delay, self.datapath, [cast(Pool, pool)]
+        )
         self.addCleanup(self.checks.stop)
         return pool
 
@@ -177,7 +180,9 @@ class RealSockets(AsyncCase):
         """A probe that is given up before the answer came leaves no socket."""
         port, _ = self.serve()
         address = TcpAddress("127.0.0.1", port.getHost().port)
-        check = Deferred.fromCoroutine(probe(Call(reactor, self.datapath, address), TcpAsk()))
+        check = Deferred.fromCoroutine(
+            probe(Call(reactor, SetTime(reactor.seconds), self.datapath, address), TcpAsk())
+        )
         check.cancel()
         await self.assertFailure(check, CancelledError)
 

@@ -17,6 +17,7 @@ from proxyd.policy.pool import Pool
 from proxyd.upkeep.maintenance import SECTION, carry_maintenance_over
 from proxyd.upkeep.statefile import StateFolder
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class CarriedOver(Case):
@@ -24,6 +25,7 @@ class CarriedOver(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.path = self.mktemp()
         os.mkdir(self.path)
 
@@ -33,7 +35,7 @@ class CarriedOver(Case):
             Pool(PoolSpec(name, (), maintenance=on), Random(lambda: 0.0))
             for name, on in zip("ab", configured)
         ]
-        folder = StateFolder(self.path, self.clock, maybeDeferred)
+        folder = StateFolder(self.path, self.clock, maybeDeferred, self.wall)
         with capturedLogs() as events:
             carry_maintenance_over(folder, pools)
         folder.start()
@@ -77,7 +79,7 @@ class CarriedOver(Case):
             {"a": {**good, "since": "x"}}, {"a": {**good, "since": -1}}, {"a": {**good, "configured": True}},
         ]  # fmt: skip
         for content, on in [*((each, False) for each in wrong), ({"a": good}, True)]:
-            folder = StateFolder(self.path, self.clock, maybeDeferred)
+            folder = StateFolder(self.path, self.clock, maybeDeferred, self.wall)
             folder.keep(SECTION, partial(copy, content))
             folder.start()
             folder.changed(SECTION)

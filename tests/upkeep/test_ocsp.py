@@ -18,6 +18,7 @@ from proxyd.upkeep.ocsp import AT_ONCE, LOOK_SECONDS, MARGIN_SECONDS, OcspRespon
 from proxyd.upkeep.statefile import StateFolder
 from tests.relay.tls.folder import BETWEEN, FolderCase
 from tests.support.authority import DAY, NOW, Issued
+from tests.support.walltime import SetTime
 from tests.upkeep.acme.stage import in_thread
 
 URL = "http://ocsp.example/"
@@ -30,7 +31,7 @@ class OcspTests(FolderCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
-        self.clock.advance(int(NOW.timestamp()))
+        self.wall = SetTime(self.clock.seconds, int(NOW.timestamp()))
         self.state = os.path.join(self.folder, "state")
         os.mkdir(self.state)
         self.issued: dict[int, Issued] = {}
@@ -59,7 +60,7 @@ class OcspTests(FolderCase):
             raise FetchFailed(self.trouble)
         if self.answer is not None:
             return self.answer
-        now = NOW + (self.clock.seconds() - int(NOW.timestamp())) / 86400 * DAY
+        now = NOW + (self.wall.now() - int(NOW.timestamp())) / 86400 * DAY
         issued = self.issued[request.serial_number]
         return Fetched(200, {}, BETWEEN.vouch(issued, self.status, since=now, until=now + self.days * DAY))
 
@@ -73,8 +74,8 @@ class OcspTests(FolderCase):
         return found
 
     def make(self) -> OcspResponses:
-        self.kept = StateFolder(self.state, self.clock, in_thread)
-        return OcspResponses(self.clock, lambda: 0.5, lambda: self.use, self.kept)
+        self.kept = StateFolder(self.state, self.clock, in_thread, self.wall)
+        return OcspResponses(self.clock, lambda: 0.5, lambda: self.use, self.kept, self.wall)
 
     def start(self) -> OcspResponses:
         """Have a process begin."""
@@ -156,9 +157,9 @@ class OcspTests(FolderCase):
         assert certificate.staple is not None
         self.assertLess(len(self.asked), 10)
         self.passes(46 * HOUR)
-        while self.clock.seconds() + MARGIN_SECONDS + LOOK_SECONDS < certificate.staple.until:
+        while self.wall.now() + MARGIN_SECONDS + LOOK_SECONDS < certificate.staple.until:
             self.passes(LOOK_SECONDS)
-        self.assertGreater(certificate.staple.until, self.clock.seconds())
+        self.assertGreater(certificate.staple.until, self.wall.now())
         self.passes(2 * LOOK_SECONDS)
         self.assertIsNone(certificate.staple)
         [snapshot] = made.snapshots()

@@ -64,6 +64,7 @@ class LoadSheddingTests(SessionCase):
                 self.datapath,
                 self.wheel,
                 self.clock.seconds,
+                self.wall,
                 self.capacity,
                 [self.notebook],
                 admission(),

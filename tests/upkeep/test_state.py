@@ -16,6 +16,7 @@ from proxyd.policy.state import Change, State
 from proxyd.upkeep.state import Turns, carry_over
 from proxyd.upkeep.statefile import StateFolder
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class Time(Case):
@@ -68,6 +69,7 @@ class CarriedOver(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.path = self.mktemp()
         os.mkdir(self.path)
 
@@ -75,8 +77,8 @@ class CarriedOver(Case):
         """A process begins that has these servers."""
         servers = tuple(ServerSpec(name, TcpAddress("10.0.0.1", 80)) for name in names)
         pool = Pool(PoolSpec("web", servers), Random(lambda: 0.0))
-        folder = StateFolder(self.path, self.clock, maybeDeferred)
-        carry_over(folder, [pool], self.clock.seconds())
+        folder = StateFolder(self.path, self.clock, maybeDeferred, self.wall)
+        carry_over(folder, [pool], self.clock.seconds(), self.wall)
         folder.start()
         return pool, folder
 
@@ -128,7 +130,7 @@ class CarriedOver(Case):
 
     def test_foreign(self) -> None:
         """A file that has something else is told, left out, and written anew."""
-        folder = StateFolder(self.path, self.clock, maybeDeferred)
+        folder = StateFolder(self.path, self.clock, maybeDeferred, self.wall)
         folder.keep("servers", lambda: ["nobody"])
         folder.start()
         self.successResultOf(folder.stop())

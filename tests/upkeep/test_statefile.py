@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from proxyd.errors import StartError
 from proxyd.upkeep.statefile import GATHER_SECONDS, REFRESH_SECONDS, StateFolder, replace
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class FolderCase(Case):
@@ -22,6 +23,7 @@ class FolderCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.wall = SetTime(self.clock.seconds)
         self.path = Path(self.mktemp())
         self.path.mkdir()
         self.content: Any = {"a": 1}
@@ -30,7 +32,7 @@ class FolderCase(Case):
         self.waiting: list[Callable[[], None]] = []
 
     def folder(self) -> StateFolder:
-        folder = StateFolder(str(self.path), self.clock, self.in_thread)
+        folder = StateFolder(str(self.path), self.clock, self.in_thread, self.wall)
         folder.keep("things", self.dump)
         return folder
 
@@ -98,7 +100,7 @@ class Writing(FolderCase):
 
     def test_only_at_the_stop(self) -> None:
         """What takes time is made once, at the stop."""
-        folder = StateFolder(str(self.path), self.clock, self.in_thread)
+        folder = StateFolder(str(self.path), self.clock, self.in_thread, self.wall)
         folder.keep("things", self.dump, at_stop=True)
         folder.start()
         folder.changed("things")
@@ -131,7 +133,7 @@ class Writing(FolderCase):
 
     def test_no_folder(self) -> None:
         """Without a folder nothing is kept."""
-        folder = StateFolder("", self.clock, self.in_thread)
+        folder = StateFolder("", self.clock, self.in_thread, self.wall)
         folder.check()
         self.assertIsNone(folder.read("things"))
         folder.keep("things", self.dump)
@@ -223,5 +225,5 @@ class Files(FolderCase):
         for path in (self.path / "nobody", self.path / "file"):
             (self.path / "file").write_text("")
             with self.assertRaises(StartError):
-                StateFolder(str(path), self.clock, self.in_thread).check()
+                StateFolder(str(path), self.clock, self.in_thread, self.wall).check()
         self.folder().check()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from proxyd.config.address import TcpAddress
 from proxyd.config.http import DROP, REPLACE, HttpSpec
@@ -21,6 +21,7 @@ from proxyd.frontends.http.pages import Edit, date
 from proxyd.policy.action import Rewriter
 from proxyd.policy.encoding import Decision
 from proxyd.policy.server import Server
+from proxyd.walltime import WallTime
 from proxyd.wire.chunked import chunk, last
 from proxyd.wire.http1 import Answer, Request
 from proxyd.wire.httpfields import DATE, END_TO_END, LOCATION, SERVER, SET_COOKIE, Field, parse_field
@@ -41,11 +42,11 @@ class Delivery:
     After `head`, ``chunked`` says how the body is framed, and ``closes`` that the connection ends with it.
     """
 
-    __slots__ = ("_seconds", "_secure", "_spec", "chunked", "closes", "via")
+    __slots__ = ("_secure", "_spec", "_wall", "chunked", "closes", "via")
 
-    def __init__(self, spec: HttpSpec, seconds: Callable[[], float], secure: bool) -> None:
+    def __init__(self, spec: HttpSpec, wall: WallTime, secure: bool) -> None:
         self._spec = spec
-        self._seconds = seconds
+        self._wall = wall
         self._secure = secure
         self.via = _via(spec.via)
         self.chunked = False
@@ -181,7 +182,7 @@ class Delivery:
                 lines.append(field[2])
         if not dated:
             same = False
-            lines.append(date(self._seconds()))  # RFC 9110, 6.6.1
+            lines.append(date(self._wall.now()))  # RFC 9110, 6.6.1
         return same
 
     def _relocated(self, field: Field, request: Request, server: Server) -> bytes:

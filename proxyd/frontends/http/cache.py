@@ -23,6 +23,7 @@ from proxyd.policy.cachekey import chosen_by, read_url
 from proxyd.policy.cachestore import Memory, Stored
 from proxyd.policy.freshness import Rules
 from proxyd.snapshots import CacheSnapshot
+from proxyd.walltime import WallTime
 from proxyd.wire.httpfields import Field
 
 if TYPE_CHECKING:
@@ -64,10 +65,13 @@ MOST_REFRESHES = 100  # of these, behind answers that are used meanwhile
 class Cache:
     """What is stored, and being fetched; ``counts`` are of requests, by the words above."""
 
-    def __init__(self, spec: CacheSpec, clock: IReactorTime, in_thread: Optional[InThread] = None) -> None:
+    def __init__(
+        self, spec: CacheSpec, clock: IReactorTime, wall: WallTime, in_thread: Optional[InThread] = None
+    ) -> None:
         """``in_thread`` does what may wait for the disk, and is there if something is stored there."""
         self.spec = spec
         self.seconds: Callable[[], float] = clock.seconds
+        self.wall = wall
         self._clock = clock
         self.rules = Rules(
             spec.heuristic / 100,
@@ -84,7 +88,7 @@ class Cache:
         self.disk: Optional[DiskStore] = None
         if spec.path:
             assert in_thread is not None
-            self.disk = DiskStore(spec.path, spec.disk_size, spec.disk_index, in_thread, clock.seconds)
+            self.disk = DiskStore(spec.path, spec.disk_size, spec.disk_index, in_thread, clock.seconds, wall)
         self._loading: dict[int, Loading] = {}  # by the numbers of files
         self._purges: list[Iterator[int]] = []  # of which something is left to do
         self.counts = dict.fromkeys(WORDS, 0)

@@ -275,8 +275,8 @@ class CachingSession(GivingSession):
                 for place in invalidated(request.method, answer.status, self.url, fields):
                     cache.invalidate(place)
             elif self._passing:
-                now, fields = self.http.seconds(), answer.said.fields
-                if terms(cache.rules, answer.status, fields, now, now, self.is_personal()) is not None:
+                now, wall, fields = self.http.seconds(), self.http.wall.now(), answer.said.fields
+                if terms(cache.rules, answer.status, fields, now, now, wall, self.is_personal()) is not None:
                     cache.let_pass_no_more(self.url, self.way)
         super()._begin(answer, data)
 

@@ -186,7 +186,7 @@ class HttpConnection(Session):
         self._forwarding = self.http.introduction(address, secure)
         if self._forwarding.trusted:
             self._sender = self.opening or Opening(address)
-        self._delivery = Delivery(spec.http, self.http.seconds, secure)
+        self._delivery = Delivery(spec.http, self.http.wall, secure)
         self._phase = IDLE
         self._since = self.http.seconds()
         if spec.max_lifetime:

@@ -53,6 +53,7 @@ from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
 from proxyd.policy.purging import Voids
 from proxyd.relay.sendfile import ReadAhead
 from proxyd.snapshots import DiskSnapshot
+from proxyd.walltime import WallTime
 from proxyd.wire.httpfields import Field
 
 MOST_WAITING = 64  # files that wait to be written, beyond which answers are kept in memory alone
@@ -80,7 +81,13 @@ class DiskStore:
     """The files of one cache, in a folder that is its own."""
 
     def __init__(
-        self, folder: str, budget: int, memory: int, in_thread: InThread, seconds: Callable[[], float]
+        self,
+        folder: str,
+        budget: int,
+        memory: int,
+        in_thread: InThread,
+        seconds: Callable[[], float],
+        wall: WallTime,
     ) -> None:
         """``budget`` are bytes of the disk, ``memory`` those of what is known of it."""
         self.folder = folder
@@ -88,6 +95,7 @@ class DiskStore:
         self.index = DiskIndex(budget, memory, BLOCK)
         self.in_thread = in_thread
         self._seconds = seconds
+        self._wall = wall
         # Their places, URLs and tags, by their numbers.
         self._writing: dict[int, tuple[int, bytes, frozenset[bytes]]] = {}
         self._waiting_bytes = 0
@@ -283,8 +291,8 @@ class DiskStore:
             self.skipped += 1
             self.outdate(stored)
             return
-        number, now = randbits(64), self._seconds()
-        head = Head(number, key_of(stored), stored.tags, now, size_of(length_of(stored, now)))
+        number, wall, offset = randbits(64), self._wall.now(), self._wall.offset
+        head = Head(number, key_of(stored), stored.tags, wall, size_of(length_of(stored, wall, offset)))
         place = self._put(head)  # which makes room for it, so that the disk is never fuller than it may be
         if not place:
             self.skipped += 1
@@ -308,7 +316,8 @@ class DiskStore:
             else:
                 self._forget([number])  # it was thrown away meanwhile
 
-        self.in_thread(partial(write_file, beside, self._path(number), stored, now)).addBoth(written)
+        work = partial(write_file, beside, self._path(number), stored, wall, offset)
+        self.in_thread(work).addBoth(written)
 
     def receive(self, stored: Stored, length: int) -> Optional[NewFile]:
         """
@@ -318,12 +327,11 @@ class DiskStore:
         if self._closed or not self._learnt or self._coming >= MOST_COMING:
             self.skipped += 1
             return None
-        number, now = randbits(64), self._seconds()
-        new = NewFile(
-            number, os.path.join(self.folder, NEW, f"{number:016x}"), self._path(number), stored, now
-        )
+        number, wall, offset = randbits(64), self._wall.now(), self._wall.offset
+        beside = os.path.join(self.folder, NEW, f"{number:016x}")
+        new = NewFile(number, beside, self._path(number), stored, wall, offset)
         new.length = size_of(new.room + length)
-        new.place = self._put(Head(number, key_of(stored), stored.tags, now, new.length))
+        new.place = self._put(Head(number, key_of(stored), stored.tags, wall, new.length))
         if not new.place:
             self.skipped += 1
             return None
@@ -376,7 +384,8 @@ class DiskStore:
         return Deferred.fromCoroutine(self._whole(self._path(known.number))).addBoth(came)
 
     async def _whole(self, path: str) -> Stored:
-        stored: Stored = await self.in_thread(partial(read_file, path))
+        now, offset = self._seconds(), self._wall.offset
+        stored: Stored = await self.in_thread(partial(read_file, path, now, offset))
         if isinstance(stored.body, FileBody):
             await self._checked.judge(stored.body)
         return stored

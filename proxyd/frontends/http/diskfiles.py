@@ -4,6 +4,8 @@ What is in the files of a cache, and how are they read and written?
 One for each answer (`proxyd.wire.cachefile`), called by a number, in one of 256 folders.  All of this is
 done in threads (`proxyd.frontends.http.disk`), but `length_of`, `key_of` and `size_of`.  A file is written
 beside, and renamed when it is whole, be its body in memory (`write_file`) or still to come (`NewFile`).
+
+All times in the files are wall time; ``offset`` makes that of those of this process.
 """
 
 from __future__ import annotations
@@ -54,12 +56,12 @@ def size_of(length: int) -> int:
     return (length + BLOCK - 1) // BLOCK * BLOCK + BLOCK
 
 
-def length_of(stored: Stored, now: float) -> int:
-    """How long the file of an answer is that is written now."""
-    return packed_length(_values_of(stored, now), len(stored.body))
+def length_of(stored: Stored, wall: float, offset: float) -> int:
+    """How long the file of an answer is that is written at that time."""
+    return packed_length(_values_of(stored, wall, offset), len(stored.body))
 
 
-def _values_of(stored: Stored, now: float) -> dict[str, Any]:
+def _values_of(stored: Stored, wall: float, offset: float) -> dict[str, Any]:
     """What the head of its file says."""
     terms = stored.terms
     return {
@@ -68,13 +70,13 @@ def _values_of(stored: Stored, now: float) -> dict[str, Any]:
         "names": [_text(each) for each in stored.names],
         "chosen": [_text(each) for each in stored.chosen],
         "tags": [_text(each) for each in stored.tags],
-        "written": now,
+        "written": wall,
         "status": stored.status,
         "reason": _text(stored.reason),
         "fields": [_text(field[2][:-2]) for field in stored.fields],
         "terms": [
             terms.lifetime,
-            terms.since,
+            terms.since + offset,
             terms.always_validate,
             terms.never_stale,
             terms.while_revalidate,
@@ -83,8 +85,11 @@ def _values_of(stored: Stored, now: float) -> dict[str, Any]:
     }
 
 
-def _stored_of(values: dict[str, Any], body: Union[bytes, Elsewhere]) -> Stored:
+def _stored_of(values: dict[str, Any], body: Union[bytes, Elsewhere], now: float, offset: float) -> Stored:
     """The answer that a file is of."""
+    lifetime, since, *rest = values["terms"]
+    # A clock that was set back must not make it younger than it is, as far as that can be known.
+    terms = Terms(lifetime, min(since - offset, now), *rest)
     parsed = [parse_field(_bytes(line)) for line in values["fields"]]
     return Stored(
         _bytes(values["url"]),
@@ -95,7 +100,7 @@ def _stored_of(values: dict[str, Any], body: Union[bytes, Elsewhere]) -> Stored:
         _bytes(values["reason"]),
         [(name, value, line, END_TO_END) for name, value, line, _ in parsed],
         body,
-        Terms(*values["terms"]),
+        terms,
     )
 
 
@@ -111,13 +116,13 @@ def nothing() -> None:
     """There and back, so that others have their turn."""
 
 
-def write_file(beside: str, path: str, stored: Stored, now: float) -> None:
+def write_file(beside: str, path: str, stored: Stored, wall: float, offset: float) -> None:
     """Have the file of an answer that is in memory there whole, or not at all."""
     body = stored.body
     assert isinstance(body, bytes)
     try:
         with open(beside, "xb") as file:
-            file.write(pack_head(_values_of(stored, now), len(body), digest_of(body)))
+            file.write(pack_head(_values_of(stored, wall, offset), len(body), digest_of(body)))
             file.write(body)
         _rename(beside, path)
     except OSError:
@@ -138,14 +143,14 @@ class NewFile:
     read of it once it is there.
     """
 
-    def __init__(self, number: int, beside: str, path: str, stored: Stored, now: float) -> None:
+    def __init__(self, number: int, beside: str, path: str, stored: Stored, wall: float, offset: float) -> None:
         self.number = number
         self.beside = beside
         self.path = path
         self.place = 0
         self.length = 0
         self.body: Optional[FileBody] = None
-        self._values = _values_of(stored, now)
+        self._values = _values_of(stored, wall, offset)
         self.room = packed_length(self._values, LONGEST) - LONGEST  # for its head, which comes last
         self._digest = Digest()
         self._size = 0
@@ -176,13 +181,13 @@ class NewFile:
         return body
 
 
-def read_file(path: str) -> Stored:
+def read_file(path: str, now: float, offset: float) -> Stored:
     """
     The answer in a file; whether a large body is whole is not known yet.
 
     Raises `proxyd.errors.Malformed` or `OSError`.
     """
-    return _stored_of(*read(path))
+    return _stored_of(*read(path), now, offset)
 
 
 def unlink(*paths: str) -> None:

@@ -30,6 +30,7 @@ from proxyd.relay.deadlines import Wheel
 from proxyd.relay.factory import ProxyFactory
 from proxyd.relay.tally import Tally
 from proxyd.relay.tls.server import ServerTls
+from proxyd.walltime import WallTime
 from proxyd.wire.httpfields import Lines
 
 INTRODUCED = 512  # clients that are known; when there are more it begins anew
@@ -52,6 +53,7 @@ class HttpFactory(ProxyFactory):
         datapath: IDatapath,
         wheel: Wheel,
         seconds: Callable[[], float],
+        wall: WallTime,
         capacity: Capacity,
         observers: Sequence[IObserver],
         admission: Admission,
@@ -67,7 +69,7 @@ class HttpFactory(ProxyFactory):
         ``compressor`` is for what takes no route that has its own.
         """
         super().__init__(
-            spec, pools, datapath, wheel, seconds, capacity, observers, admission, tally, server_tls
+            spec, pools, datapath, wheel, seconds, wall, capacity, observers, admission, tally, server_tls
         )
         self.reads_rdp = self.learns = self.times_first_byte = False  # these are of whole connections
         self.reads_opening = spec.reads_opening

@@ -165,7 +165,8 @@ class Fetch:
         self.settled = self.personal = [field for field in settled if field[0] not in _NEVER]
         self.age = b"".join([field[2] for field in settled if field[0] == b"age"])
         self.declared = answer.said.declared if answer.said.length >= 0 else None
-        found = terms(cache.rules, answer.status, settled, self._asked_at, now, self.authorized)
+        wall = cache.wall.now()
+        found = terms(cache.rules, answer.status, settled, self._asked_at, now, wall, self.authorized)
         names = vary(settled)
         if not self._made.isdisjoint(names):
             found = None  # it goes by what we have told of this client
@@ -257,7 +258,8 @@ class Fetch:
             self._again = True
             return
         fields = [field for field in freshened(stored.fields, settled) if field[0] not in _NEVER]
-        found = terms(cache.rules, stored.status, fields, self._asked_at, now, self.authorized)
+        wall = cache.wall.now()
+        found = terms(cache.rules, stored.status, fields, self._asked_at, now, wall, self.authorized)
         cache.ended(self)
         waiting, self._waiting = self._waiting, []
         if found is None or self.outdated:

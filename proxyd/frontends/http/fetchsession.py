@@ -45,7 +45,7 @@ class Storing(Delivery):
     __slots__ = ("_fetch", "_session")
 
     def __init__(self, fetch: Fetch, session: FetchSession, spec: HttpSpec, secure: bool) -> None:
-        super().__init__(spec, session.http.seconds, secure)
+        super().__init__(spec, session.http.wall, secure)
         self._fetch = fetch
         self._session = session
 
@@ -140,7 +140,7 @@ class FetchSession(HttpSession):
     def origin(self, server: Server) -> RequestRecord:
         """What the records of those who get the answer tell of where it has come from."""
         return RequestRecord(
-            self._began,
+            self._began + self.http.wall.offset,
             self.http.spec.name,
             "",
             Reason.ANSWERED,

@@ -104,11 +104,11 @@ class HttpFiles(CachingSession):
     ) -> None:
         """Answer where there are conditions, or a part is wanted."""
         of_head = request.method == b"HEAD"
-        now = self.http.seconds()
+        wall = self.http.wall.now()
         if of_head:
             conditions = [field for field in conditions if field[0] != b"range"]
-        known = [*file.fields, parse_field(date(now)[:-2])]
-        outcome = answer_to(conditions, known, file.size, now)
+        known = [*file.fields, parse_field(date(wall)[:-2])]
+        outcome = answer_to(conditions, known, file.size, wall)
         compressor = self.compressor()
         decision = None
         if compressor is not None:
@@ -152,11 +152,11 @@ class HttpFiles(CachingSession):
         elif self.paced is not None or self.edit() is not None:
             self._give_file(site, file, path, 200, file.fields, closes, 0, file.size)
         else:
-            now = int(self.http.seconds())
-            if file.second != now:  # the whole answer is made once a second
+            wall = int(self.http.wall.now())
+            if file.second != wall:  # the whole answer is made once a second
                 length = b"Content-Length: %d\r\n\r\n" % len(body)
-                file.rendered = b"".join([_LINES[200], date(now), file.lines, length, body])
-                file.second = now
+                file.rendered = b"".join([_LINES[200], date(wall), file.lines, length, body])
+                file.second = wall
             self._send_whole(200, file.rendered, False)
 
     def _head(self, status: int, fields: Sequence[Field], closes: bool, length: Optional[int]) -> bytes:
@@ -165,7 +165,7 @@ class HttpFiles(CachingSession):
         edit = self.edit()
         if edit is not None:
             fields = edit(fields)
-        lines = [_LINES[status], date(self.http.seconds())]
+        lines = [_LINES[status], date(self.http.wall.now())]
         lines += [field[2] for field in fields]
         if length == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked\r\n")
@@ -298,7 +298,7 @@ class HttpFiles(CachingSession):
             self.say(status, Reason.ANSWERED, "", instead=words)
             return
         closes = not self._goes_on()
-        head = page(status, closes, self.http.seconds(), True, words, self.edit())
+        head = page(status, closes, self.http.wall.now(), True, words, self.edit())
         self._send_body(status, head, Whole(memoryview(body)), closes)
 
     def _served(self) -> None:

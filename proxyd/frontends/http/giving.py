@@ -198,7 +198,7 @@ class GivingSession(HttpSession):
         asked = self.asked.said.fields
         if of_head:
             asked = [field for field in asked if field[0] not in _RANGES]
-        return answer_to(asked, stored.fields, len(stored.body), now, stored.status)
+        return answer_to(asked, stored.fields, len(stored.body), self.http.wall.now(), stored.status)
 
     def _prepare(self, stored: Stored, now: float) -> Told:
         """The head of an answer to a plain GET."""
@@ -321,7 +321,7 @@ class GivingSession(HttpSession):
         self.cached = word
         if word != COALESCED:
             self.origin = fetch.origin
-        self._first = now = self.http.seconds()
+        self._first = self.http.seconds()
         self._status = answer.status
         keep, edit, minor = self._goes_on(), self.edit_of(answer.said.fields), request.said.minor
         if self.brought is not None and fetch.alone is not None:
@@ -330,7 +330,7 @@ class GivingSession(HttpSession):
         declared = fetch.declared if answer.said.length >= 0 else None
         fields = fetch.settled if word == COALESCED else fetch.personal
         if self._wish.conditional and declared is not None:
-            found = answer_to(request.said.fields, fields, declared, now, answer.status)
+            found = answer_to(request.said.fields, fields, declared, self.http.wall.now(), answer.status)
             if found in (NOT_MODIFIED, FAILED) and found != answer.status:
                 self._answer_briefly(fetch, int(found), along(fields), keep)
                 return

@@ -107,7 +107,7 @@ class HttpOutcome(HttpConnection):
         self.total_out += server.received
         # By place, which takes half as long as by name.
         record = RequestRecord(
-            self._began,
+            self._began + http.wall.offset,
             http.spec.name,
             self._came_from,
             reason,
@@ -258,7 +258,7 @@ class HttpOutcome(HttpConnection):
             fields = self._request.said.fields if self._request is not None else ()
             pages = self.error_pages() if pages is None else pages
             instead = pages.words(status, fields, partial(self._place, status), instead)
-        words = page(status, closes, self.http.seconds(), of_head, instead, self.edit())
+        words = page(status, closes, self.http.wall.now(), of_head, instead, self.edit())
         self._status = status
         self._nobody.received = len(words)  # as the record has it where no server was asked
         self.conclude(reason, detail)

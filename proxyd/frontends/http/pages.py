@@ -77,15 +77,15 @@ def _date_line(second: int) -> bytes:
     return text.encode("ascii")
 
 
-def date(seconds: float) -> bytes:
-    """The line of the field Date at a time since the epoch (RFC 9110, 5.6.7)."""
-    return _date_line(int(seconds))
+def date(wall: float) -> bytes:
+    """The line of the field Date at a wall time (RFC 9110, 5.6.7)."""
+    return _date_line(int(wall))
 
 
 def page(
     status: int,
     closes: bool,
-    seconds: float,
+    wall: float,
     without_body: bool = False,
     words: Words = PAGE,
     edit: Optional[Edit] = None,
@@ -112,7 +112,7 @@ def page(
         fields.append(parse_field(b"Retry-After: %d" % words.retry_after))
     if edit is not None:
         fields = edit(fields)
-    head = f"HTTP/1.1 {status} {reason}\r\n".encode() + date(seconds) + b"".join(field[2] for field in fields)
+    head = f"HTTP/1.1 {status} {reason}\r\n".encode() + date(wall) + b"".join(field[2] for field in fields)
     if closes:
         head += b"Connection: close\r\n"
     if status not in (204, 304):

@@ -252,21 +252,21 @@ def day(seconds: float) -> str:
 def judged(
     certificates: Sequence[Certificate],
     table: Certificates[Certificate],
-    now: float,
+    wall: float,
     warnings: list[Trouble],
 ) -> Iterator[Trouble]:
     """Those that have expired and no other can stand in for; what else is amiss in time is a warning."""
     for one in certificates:
-        if one.not_before > now:
+        if one.not_before > wall:
             warnings.append(Trouble(one.path, f"is valid only from {day(one.not_before)} on"))
-        elif one.not_after <= now:
+        elif one.not_after <= wall:
             stand_ins = [table.choose(name) or () for name in one.names]
             text = f"has expired on {day(one.not_after)}"
-            if stand_ins and all(any(is_valid(other, now) for other in chosen) for chosen in stand_ins):
+            if stand_ins and all(any(is_valid(other, wall) for other in chosen) for chosen in stand_ins):
                 warnings.append(Trouble(one.path, f"{text}; others have its names"))
             else:
                 yield Trouble(one.path, f"{text}; renew it, take it away, or add serve_expired=yes")
-        elif one.not_after <= now + SOON:
+        elif one.not_after <= wall + SOON:
             warnings.append(Trouble(one.path, f"expires on {day(one.not_after)}"))
 
 

@@ -141,15 +141,15 @@ def read(spec: TlsSpec, states: Mapping[str, State], before: Reading) -> Reading
     return Reading(states, pems, made, certificates, tuple(troubles), tuple(warnings))
 
 
-def judge(spec: TlsSpec, reading: Reading, now: float) -> tuple[list[Trouble], list[Trouble]]:
+def judge(spec: TlsSpec, reading: Reading, wall: float) -> tuple[list[Trouble], list[Trouble]]:
     """What a daemon would not start with, and what it would warn of; but for what only OpenSSL can tell."""
     troubles, warnings = list(reading.troubles), list(reading.warnings)
     try:
-        table = Certificates(reading.certificates, now, spec.default)
+        table = Certificates(reading.certificates, wall, spec.default)
     except LookupError:
         troubles.append(no_default(spec))
     else:
-        expired = judged(reading.certificates, table, now, warnings)
+        expired = judged(reading.certificates, table, wall, warnings)
         (warnings if spec.serve_expired else troubles).extend(expired)
     return troubles, warnings
 

@@ -29,7 +29,7 @@ class Revoked(Unfit):
     """A response that says that the certificate is revoked."""
 
 
-def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
+def checked(der: bytes, certificate: Certificate, wall: float) -> Staple:
     """The response for a certificate, in DER, if it can be sent now.  Raises `Unfit`."""
     try:
         response = ocsp.load_der_ocsp_response(der)
@@ -38,12 +38,12 @@ def checked(der: bytes, certificate: Certificate, now: float) -> Staple:
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise Unfit(f"is no answer, the authority said {response.response_status.name.lower()}")
     try:
-        return Staple(der, _good_until(response, certificate, now))
+        return Staple(der, _good_until(response, certificate, wall))
     except UNREADABLE as error:
         raise Unfit(f"has in it what cannot be read: {error}") from None
 
 
-def _good_until(response: ocsp.OCSPResponse, certificate: Certificate, now: float) -> float:
+def _good_until(response: ocsp.OCSPResponse, certificate: Certificate, wall: float) -> float:
     """Until when it holds, if all is as it should be."""
     issuer = certificate.issuer
     if issuer is None:
@@ -51,9 +51,9 @@ def _good_until(response: ocsp.OCSPResponse, certificate: Certificate, now: floa
     answer = _about(response, certificate.leaf, issuer)
     began = answer.this_update_utc.timestamp()
     until = began + LIFETIME if answer.next_update_utc is None else answer.next_update_utc.timestamp()
-    if began > now + LEEWAY:
+    if began > wall + LEEWAY:
         raise Unfit(f"begins to hold only at {answer.this_update_utc:%Y-%m-%d %H:%M} UTC")
-    if until <= now:
+    if until <= wall:
         raise Unfit("is too old; the authority has another by now")
     _check_signature(response, issuer)
     if answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:  # who has said so is known by now

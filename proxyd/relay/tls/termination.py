@@ -86,9 +86,9 @@ class Termination:
         self._none = make_context(spec, self._session_id, challenge=self._challenge)
         self.front.set_tlsext_servername_callback(self._choose)
 
-    def begin(self, now: float) -> None:
+    def begin(self, wall: float) -> None:
         """Load the certificates before the daemon starts.  Raises `StartError` with all that is wrong."""
-        found = self.load(now)
+        found = self.load(wall)
         wrong = found.troubles if self.spec.serve_expired else (*found.troubles, *found.expired)
         if wrong:
             raise StartError(tuple(f"[{self.section}] tls: {trouble}" for trouble in wrong))
@@ -101,7 +101,7 @@ class Termination:
             states[path] = state_of(path)
         return states
 
-    def load(self, now: float) -> Loaded:
+    def load(self, wall: float) -> Loaded:
         """
         What the files say now, with what is in use in the place of what is wrong.
 
@@ -118,16 +118,16 @@ class Termination:
         usable = self._usable(found, clients, contexts, troubles)
         certificates = _with_what_was(usable, before.certificates, states, troubles)
         try:
-            table = Certificates(certificates, now, spec.default)
+            table = Certificates(certificates, wall, spec.default)
         except LookupError:
             troubles.append(no_default(spec))
             certificates, table = before.certificates, before.table
-        self._staple(certificates, states, now, warnings)
+        self._staple(certificates, states, wall, warnings)
         times = [one.staple.until for one in certificates if one.staple is not None]
         if clients is not None:
-            times += judge(spec, clients, now, warnings)
-        times += [now + AGAIN_SECONDS] if troubles else []
-        times += [one.not_after - SOON for one in certificates if one.not_after - SOON > now]
+            times += judge(spec, clients, wall, warnings)
+        times += [wall + AGAIN_SECONDS] if troubles else []
+        times += [one.not_after - SOON for one in certificates if one.not_after - SOON > wall]
         return Loaded(
             evolve(reading, states=states, certificates=certificates),
             table,
@@ -138,7 +138,7 @@ class Termination:
             },
             clients,
             tuple(troubles),
-            tuple(judged(certificates, table, now, warnings)),
+            tuple(judged(certificates, table, wall, warnings)),
             tuple(warnings),
             min(table.until, *times, NEVER),
         )
@@ -200,7 +200,7 @@ class Termination:
         self,
         certificates: Sequence[Certificate],
         states: Mapping[str, State],
-        now: float,
+        wall: float,
         warnings: list[Trouble],
     ) -> None:
         """Give each certificate the response beside it, if that is good, and take away what has run out."""
@@ -208,10 +208,10 @@ class Termination:
             path = staple_path(one.path, states) if self.spec.ocsp == FILE else None
             if path is not None:
                 try:
-                    one.staple = checked(contents(path), one, now)
+                    one.staple = checked(contents(path), one, wall)
                 except (Unfit, OSError) as why:
                     warnings.append(Trouble(path, f"{why}; it is not sent"))
-            if one.staple is not None and one.staple.until <= now:
+            if one.staple is not None and one.staple.until <= wall:
                 one.staple = None
             if one.must_staple and one.staple is None and self.spec.ocsp == FILE:
                 text = "asks clients to insist on an OCSP response, and none that is good is beside it"

@@ -15,6 +15,7 @@ from proxyd.errors import Malformed
 from proxyd.upkeep.acme.folder import Account
 from proxyd.upkeep.acme.keys import jwk, sign
 from proxyd.upkeep.fetch import Fetched, FetchFailed
+from proxyd.walltime import WallTime
 from proxyd.wire import acme
 from proxyd.wire.acme import Directory
 
@@ -40,10 +41,10 @@ class AcmeFailed(Exception):
 class AcmeClient:
     """Asks the authority whose directory is at a URL, for an account."""
 
-    def __init__(self, fetch: Fetch, seconds: Callable[[], float], url: str, account: Account) -> None:
+    def __init__(self, fetch: Fetch, wall: WallTime, url: str, account: Account) -> None:
         self.account = account
         self._fetch = fetch
-        self._seconds = seconds
+        self._wall = wall
         self._url = url
         self._directory: Optional[Directory] = None
         self._nonce = ""
@@ -112,7 +113,7 @@ class AcmeClient:
 
     def wait(self, answer: Fetched) -> float:
         """In how many seconds to ask again; 0 if it does not say."""
-        return acme.retry_after(answer.headers.get("retry-after", ""), self._seconds())
+        return acme.retry_after(answer.headers.get("retry-after", ""), self._wall.now())
 
     async def _ask(self, method: str, url: str, body: Optional[bytes] = None) -> Fetched:
         try:

@@ -72,7 +72,7 @@ class AcmeFolder:
         self._state = state
         self._spec = spec
 
-    def prepare(self, now: float) -> list[str]:
+    def prepare(self, wall: float) -> list[str]:
         """
         Make what is missing, a placeholder for each certificate included; a line for each thing wrong.
 
@@ -86,7 +86,7 @@ class AcmeFolder:
             self._retire()
             for spec in self._spec.certificates:
                 if self.held(spec) is None:
-                    _replace(self.path_of(spec), placeholder(spec.names, spec.key, now))
+                    _replace(self.path_of(spec), placeholder(spec.names, spec.key, wall))
             self._give_away()
         except OSError as error:
             where, why = error.filename or self.path, error.strerror

@@ -27,6 +27,7 @@ from proxyd.upkeep.acme.keys import (
     request_for,
 )
 from proxyd.upkeep.periodic import InThread
+from proxyd.walltime import WallTime
 from proxyd.wire import acme
 from proxyd.wire.acme import INVALID, PENDING, PROCESSING, READY, VALID, Authorization, Order
 
@@ -49,6 +50,7 @@ class Issuance:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         spec: AcmeSpec,
         folder: AcmeFolder,
         answers: Answers,
@@ -62,6 +64,7 @@ class Issuance:
         What takes time, to make keys and to force files to the disk, is done by ``in_thread``.
         """
         self._reactor = reactor
+        self._wall = wall
         self._spec = spec
         self._folder = folder
         self._answers = answers
@@ -72,7 +75,7 @@ class Issuance:
 
     def _new_client(self) -> AcmeClient:
         """One that asks anew where everything is, and who we are."""
-        return AcmeClient(self._fetch, self._reactor.seconds, self._spec.directory, self._folder.account())
+        return AcmeClient(self._fetch, self._wall, self._spec.directory, self._folder.account())
 
     async def issue(self, wanted: CertificateSpec, replaces: str = "") -> Held:
         """Have a certificate made, and keep it.  ``replaces`` is the id of the one before."""
@@ -222,7 +225,7 @@ class Issuance:
         if kind == HTTP_01:
             self._answers.give_http(challenge.token, proof)
         else:
-            pem = challenge_certificate(name, proof, self._reactor.seconds())
+            pem = challenge_certificate(name, proof, self._wall.now())
             self._answers.give_tls(name, pem.encode("ascii"))
         try:
             await self._client.post(challenge.url, {})
@@ -278,7 +281,7 @@ class Issuance:
             found = checked(text, pending.key)
             if not set(wanted.names) <= set(found.names):
                 raise UnfitCertificate(f"it is for {' '.join(found.names) or 'no name'}")
-            if found.not_after <= self._reactor.seconds():
+            if found.not_after <= self._wall.now():
                 raise UnfitCertificate("it has run out already; is the clock right?")
         except (UnicodeDecodeError, UnfitCertificate) as why:
             self._folder.forget_order(wanted)

@@ -116,23 +116,23 @@ def request_for(names: Sequence[str], key: Key) -> bytes:
     )
 
 
-def placeholder(names: Sequence[str], kind: str, now: float) -> str:
+def placeholder(names: Sequence[str], kind: str, wall: float) -> str:
     """A key and a certificate for these names, in PEM, that nobody trusts."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, PLACEHOLDER)])
-    return _self_signed(new_key(kind), subject, names, now, PLACEHOLDER_DAYS)
+    return _self_signed(new_key(kind), subject, names, wall, PLACEHOLDER_DAYS)
 
 
-def challenge_certificate(name: str, authorization: str, now: float) -> str:
+def challenge_certificate(name: str, authorization: str, wall: float) -> str:
     """A key and a certificate, in PEM, that answer tls-alpn-01 for this name (RFC 8737, 3)."""
     digest = hashlib.sha256(authorization.encode("ascii")).digest()
     proof = x509.UnrecognizedExtension(_ACME_IDENTIFIER, _OCTET_STRING + digest)
-    return _self_signed(new_account_key(), x509.Name([]), [name], now, 1, proof)
+    return _self_signed(new_account_key(), x509.Name([]), [name], wall, 1, proof)
 
 
 def _self_signed(
-    key: Key, subject: x509.Name, names: Sequence[str], now: float, days: int, *proofs: x509.ExtensionType
+    key: Key, subject: x509.Name, names: Sequence[str], wall: float, days: int, *proofs: x509.ExtensionType
 ) -> str:
-    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(wall, datetime.timezone.utc)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -11,6 +11,7 @@ is started again and again does not use up what the authority lets us try.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 from attrs import asdict
@@ -34,12 +35,13 @@ from proxyd.upkeep.periodic import InThread
 from proxyd.upkeep.probes.conversation import Unable
 from proxyd.upkeep.probes.tls import creator
 from proxyd.upkeep.statefile import StateFolder
+from proxyd.walltime import WallTime
 from proxyd.wire import acme
 
 SECTION = "acme"
 
 START_SECONDS = 60.0  # over which renewals that are due at a start are spread
-SLEEP_SECONDS = 3600.0  # at most: clocks are set, and machines sleep
+SLEEP_SECONDS = 3600.0  # at most: clocks are set, and so are the dates of certificates nearer, or farther
 
 ADVICE_SECONDS = 6 * 3600.0  # between two looks at what the authority advises; RFC 9773 4.3.2 has the same
 LEAST_ADVICE_SECONDS = 60.0
@@ -65,12 +67,15 @@ class AcmeCertificates:
         state: str,
         kept: StateFolder,
         in_thread: InThread,
+        wall: WallTime,
     ) -> None:
         """``kept`` is the folder ``state``."""
         self.answers = Answers()
         self._reactor = reactor
         self._kept = kept
-        self._authorities = [_Authority(reactor, random, spec, state, self, in_thread) for spec in specs]
+        self._authorities = [
+            _Authority(reactor, random, spec, state, self, in_thread, wall) for spec in specs
+        ]
         self._running: list[Deferred[None]] = []
 
     def prepare(self) -> list[str]:
@@ -140,6 +145,7 @@ class _Authority:
         state: str,
         all_of_them: AcmeCertificates,
         in_thread: InThread,
+        wall: WallTime,
     ) -> None:
         self.spec = spec
         self.folder = AcmeFolder(state, spec)
@@ -147,9 +153,10 @@ class _Authority:
         self._reactor = reactor
         self._answers = all_of_them.answers
         self._in_thread = in_thread
+        self._wall = wall
         self._external_key = b""
         self.certificates = [
-            _Certificate(reactor, random, self, one, all_of_them.changed) for one in spec.certificates
+            _Certificate(reactor, random, self, one, all_of_them.changed, wall) for one in spec.certificates
         ]
 
     def prepare(self) -> list[str]:
@@ -167,7 +174,7 @@ class _Authority:
             creator(TlsAsk(verify="localhost", ca=self.spec.ca))
         except Unable as why:
             wrong.append(f"[acme {self.spec.name}] ca: {why}")
-        return wrong + self.folder.prepare(self._reactor.seconds())
+        return wrong + self.folder.prepare(self._wall.now())
 
     async def fetch(self, method: str, url: str, headers: Any, body: Optional[bytes]) -> Fetched:
         """Ask the authority."""
@@ -177,6 +184,7 @@ class _Authority:
         """What has a certificate made."""
         return Issuance(
             self._reactor,
+            self._wall,
             self.spec,
             self.folder,
             self._answers,
@@ -187,7 +195,7 @@ class _Authority:
 
     async def advice(self, held: Held) -> tuple[Optional[tuple[float, float]], float]:
         """When the authority says that a certificate should be renewed, and in how long to ask again."""
-        client = AcmeClient(self.fetch, self._reactor.seconds, self.spec.directory, self.folder.account())
+        client = AcmeClient(self.fetch, self._wall, self.spec.directory, self.folder.account())
         directory = await client.directory()
         if not directory.renewal_info or not held.id:
             return None, MOST_ADVICE_SECONDS
@@ -209,6 +217,7 @@ class _Certificate:
         authority: _Authority,
         spec: CertificateSpec,
         changed: Callable[[], object],
+        wall: WallTime,
     ) -> None:
         self.spec = spec
         self.attempts = Attempts()
@@ -216,6 +225,7 @@ class _Certificate:
         self._random = random
         self._authority = authority
         self._changed = changed
+        self._wall = wall
         self._held: Optional[Held] = None
         self._window: Optional[tuple[float, float]] = None
         self._chance = 0.0  # where in the window
@@ -236,15 +246,15 @@ class _Certificate:
         if self._fits() and not self._late():
             self._advised_at = self._not_before = self._reactor.seconds() + self._random() * START_SECONDS
         while True:
-            await self._sleep_until(min(self._due(), self._advised_at) if self._fits() else self._due())
+            moment = min(self._due(), self._advised_at) if self._fits() else self._due()
+            pause = moment - self._reactor.seconds()
+            if pause > 0:
+                await deferLater(self._reactor, min(pause, SLEEP_SECONDS))
+                continue
             if self._fits() and self._reactor.seconds() >= self._advised_at:
                 await self._take_advice()
             if self._reactor.seconds() >= self._due():
                 await self._authority.turn.run(self._renew)
-
-    async def _sleep_until(self, moment: float) -> None:
-        while self._reactor.seconds() < moment:
-            await deferLater(self._reactor, min(moment - self._reactor.seconds(), SLEEP_SECONDS))
 
     def _fits(self) -> bool:
         """Whether there is one from the authority that is as the configuration wants it."""
@@ -256,13 +266,18 @@ class _Certificate:
     def _late(self) -> bool:
         """Whether it should have been renewed long ago."""
         held = self._held
-        return held is not None and late(self._reactor.seconds(), held.not_before, held.not_after)
+        return held is not None and late(self._wall.now(), held.not_before, held.not_after)
 
     def _due(self) -> float:
-        """When it is to be renewed, or had; not before the authority and our own patience want it."""
-        moment = 0.0
+        """
+        When it is to be renewed, or had, by the reactor's seconds.
+
+        That is by the dates of the certificate, and not before the authority and our own patience want it.
+        """
+        moment = -inf
         if self._held is not None and self._fits():
-            moment = renew_at(self._held.not_before, self._held.not_after, self._window, self._chance)
+            date = renew_at(self._held.not_before, self._held.not_after, self._window, self._chance)
+            moment = date - self._wall.offset
         return max(moment, self._not_before, self.attempts.not_before)
 
     async def _take_advice(self) -> None:
@@ -306,15 +321,16 @@ class _Certificate:
         self._window = None
         now = self._reactor.seconds()
         self._advised_at = now + ADVICE_SECONDS
-        self._not_before = now + min(AGAIN_SECONDS, (held.not_after - now) / 2)
+        good_for = held.not_after - self._wall.now()
+        self._not_before = now + min(AGAIN_SECONDS, good_for / 2)
         self._log.info(
             "[acme {name}] certificate {certificate} for {names} is there, good for {days:.1f} days; it is "
             "renewed in {renewed:.1f}",
             name=self._name,
             certificate=self.spec.name,
             names=" ".join(held.names),
-            days=(held.not_after - self._reactor.seconds()) / DAY,
-            renewed=(self._due() - self._reactor.seconds()) / DAY,
+            days=good_for / DAY,
+            renewed=(self._due() - now) / DAY,
         )
 
     def _note_failure(self, why: str, wait: float) -> None:
@@ -328,15 +344,15 @@ class _Certificate:
             certificate=self.spec.name,
             why=self.attempts.why,
             pause=self.attempts.not_before - now,
-            served=self._served(now),
+            served=self._served(),
         )
 
-    def _served(self, now: float) -> str:
+    def _served(self) -> str:
         """What clients get meanwhile."""
         held = self._held
         if held is None or held.placeholder:
             return "a placeholder serves that nobody trusts"
-        left = (held.not_after - now) / DAY
+        left = (held.not_after - self._wall.now()) / DAY
         if left <= 0:
             return f"one serves that HAS EXPIRED {-left:.1f} days ago"
         hurry = ", which is soon" if self._late() else ""
@@ -351,7 +367,7 @@ class _Certificate:
             file=self._authority.folder.path_of(self.spec),
             names=self.spec.names,
             not_after=held.not_after if held is not None and not held.placeholder else 0.0,
-            next_at=self._due(),
+            next_at=self._due() + self._wall.offset,
             renewed=self._renewed,
             failed=self._failed,
             failures=self.attempts.failures,
@@ -361,7 +377,7 @@ class _Certificate:
     def remember(self) -> dict[str, Any]:
         """What the next process should know."""
         key = {"authority": self._name, "certificate": self.spec.name, "names": list(self.spec.names)}
-        return {**key, **asdict(self.attempts)}
+        return {**key, **asdict(self.attempts.moved(self._wall.offset))}
 
     def take_over(self, entry: dict[str, Any]) -> None:
         """Take what the process before has known, if it was of this one.  Raises what Python raises."""
@@ -372,7 +388,7 @@ class _Certificate:
         if not all(0 <= moment < 1e11 for moment in times):
             raise ValueError("times that are none")
         attempts = Attempts(min(int(entry["failures"]), 1000), str(entry["why"])[:_LONGEST_WHY], *times)
-        self.attempts = attempts.taken_over(self._reactor.seconds())
+        self.attempts = attempts.moved(-self._wall.offset).taken_over(self._reactor.seconds())
 
     @property
     def _name(self) -> str:

@@ -37,6 +37,7 @@ from proxyd.relay.prepared import prepared
 from proxyd.relay.starttls import MYSQL, request
 from proxyd.relay.streams import leave
 from proxyd.relay.tls.verification import why
+from proxyd.walltime import WallTime
 from proxyd.wire.starttls.step import Step
 
 MOST_HELD = 64 * 1024  # bytes of an answer; the parsers of proxyd.wire are content with less
@@ -67,6 +68,7 @@ class Call:
     def __init__(
         self,
         reactor: Any,
+        wall: WallTime,
         datapath: IDatapath,
         address: Address,
         tcp: Optional[TcpSpec] = None,
@@ -80,6 +82,7 @@ class Call:
     ) -> None:
         """``called`` is the name and port that the address was found for, if it was."""
         self.reactor = reactor
+        self.wall = wall
         self.datapath = datapath
         self.address = address
         self.tcp = tcp

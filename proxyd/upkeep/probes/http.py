@@ -31,7 +31,7 @@ async def probe(call: Call, ask: Union[HttpAsk, HttpsAsk]) -> str:
         response = await _response(call, ask, line)
         remark = ""
         if tls is not None and line.connection is not None:
-            remark = expiring(tls.expiry, line.connection.transport, call.reactor.seconds())
+            remark = expiring(tls.expiry, line.connection.transport, call.wall.now())
         body = await _body(response)
     finally:
         await line.close(call.reactor)

@@ -20,15 +20,15 @@ DAY = 86400.0
 async def probe(call: Call, ask: TlsAsk) -> str:
     """Pass when the handshake succeeds; remark that the certificate expires soon."""
     async with call.connect(asked(call, ask)) as talk:
-        return expiring(ask.expiry, talk.transport, call.reactor.seconds())
+        return expiring(ask.expiry, talk.transport, call.wall.now())
 
 
-def expiring(within: Optional[float], transport: Any, now: float) -> str:
+def expiring(within: Optional[float], transport: Any, wall: float) -> str:
     """The remark that the server's certificate expires within so many seconds, or nothing."""
     certificate = transport.getPeerCertificate() if within is not None else None
     if within is None or certificate is None:
         return ""
-    left = certificate.to_cryptography().not_valid_after_utc.timestamp() - now
+    left = certificate.to_cryptography().not_valid_after_utc.timestamp() - wall
     if left > within:
         return ""
     days = math.floor(left / DAY)

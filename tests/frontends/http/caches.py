@@ -38,7 +38,7 @@ class CachingCase(HttpCase):
     """A listener with a cache, and one server."""
 
     def store(self, *ports: int, http: HttpSpec = HttpSpec(), pool: Any = None, **spec: Any) -> None:  # noqa: B008
-        self.cache = Cache(CacheSpec("pages", **spec), self.clock)
+        self.cache = Cache(CacheSpec("pages", **spec), self.clock, self.wall)
         self.listen(*ports, http=http, pool=pool, cache=self.cache)
 
     def ask(self, request: bytes = GET, client: Any = None) -> FakePeer:
@@ -155,7 +155,7 @@ class DiskCase(CachingCase):
 
     def store(self, *ports: int, size: int = 1 << 20, pool: Any = None, **spec: Any) -> None:
         given = CacheSpec("pages", size=size, path=self.folder, **spec)
-        self.cache = Cache(given, self.clock, self.threads)
+        self.cache = Cache(given, self.clock, self.wall, self.threads)
         self.assertEqual(self.cache.faults(), [])
         self.cache.begin()
         self.threads.run()

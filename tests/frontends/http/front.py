@@ -91,6 +91,7 @@ class HttpCase(SessionCase):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(),

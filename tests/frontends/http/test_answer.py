@@ -11,6 +11,7 @@ from proxyd.policy.server import Server
 from proxyd.wire.http1 import Memory, parse_answer, parse_request
 from proxyd.wire.httpfields import Lines, parse_field
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 SERVER = Server("a", TcpAddress("10.0.0.1", 8080), origin=TcpAddress("backend.internal", 8080))
 DATED = b"Date: then\r\n"
@@ -27,7 +28,7 @@ def delivered(
     **http: Any,
 ) -> tuple[list[bytes], Delivery]:
     """The lines of the head that leaves, and how it is delivered."""
-    delivery = Delivery(HttpSpec(**{"via": "", **http}), lambda: 0.0, secure)
+    delivery = Delivery(HttpSpec(**{"via": "", **http}), SetTime(lambda: 0.0), secure)
     request = parse_request(b"GET / HTTP/%s\r\nHost: %s\r\n\r\n" % (version, host), Memory(Lines()))
     answer = parse_answer(line + b"\r\n" + fields + b"\r\n", Memory(Lines()))
     assert request is not None and answer is not None

@@ -116,7 +116,7 @@ class Paced(HttpCase):
         """What is given from a cache comes no faster, be it long or short, or read while it is fetched."""
         fresh = b"Date: then\r\nCache-Control: max-age=999\r\n"
         for answer, count in ((LARGE + bytes(SIZE), 1), (SMALL, 60)):
-            cache = Cache(CacheSpec("pages"), self.clock)
+            cache = Cache(CacheSpec("pages"), self.clock, self.wall)
             self.listen(bandwidth=OUTWARD, cache=cache)
             self.notebook.requests.clear()
             fetched = self.client(GET)
@@ -147,7 +147,7 @@ class Paced(HttpCase):
 
     def test_from_a_file(self) -> None:
         """What a cache has in a file comes no faster either."""
-        cache = Cache(CacheSpec("pages"), self.clock)
+        cache = Cache(CacheSpec("pages"), self.clock, self.wall)
         self.listen(bandwidth=OUTWARD, cache=cache)
         body = bytes(range(256)) * (SIZE // 256)
         path = self.mktemp()

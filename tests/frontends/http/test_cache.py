@@ -13,6 +13,7 @@ from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class Fetching:
@@ -30,7 +31,7 @@ class Fetching:
 class Caches(Case):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.cache: Any = Cache(CacheSpec("pages", size=1 << 20), self.clock)
+        self.cache: Any = Cache(CacheSpec("pages", size=1 << 20), self.clock, SetTime(self.clock.seconds))
 
     def store(self, url: bytes, *lines: bytes) -> None:
         fields = [parse_field(line) for line in lines]

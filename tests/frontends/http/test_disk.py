@@ -22,6 +22,7 @@ from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
 from tests.frontends.http.caches import FRESH, DiskCase, Threads, answer, get
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 def made(url: bytes = b"http://a/", body: bytes = b"hello", *lines: bytes) -> Stored:
@@ -34,13 +35,14 @@ class Disk(Case):
         self.folder = self.mktemp()
         os.mkdir(self.folder)
         self.now = 100.0
+        self.wall = SetTime(lambda: self.now, 1e9)
         self.threads = Threads()
         self.tags: dict[bytes, bytes] = {}
         self.disk = self.begin()
 
     def begin(self, budget: int = 1 << 20) -> DiskStore:
         """The store after a restart."""
-        disk = DiskStore(self.folder, budget, 1 << 20, self.threads, lambda: self.now)
+        disk = DiskStore(self.folder, budget, 1 << 20, self.threads, lambda: self.now, self.wall)
         self.assertEqual(disk.fault(), "")
         Deferred.fromCoroutine(disk.begin())
         self.threads.run()
@@ -147,7 +149,7 @@ class Disk(Case):
 
     def test_too_soon(self) -> None:
         """Before it is known what is there nothing is written, or there would be too much."""
-        disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now)
+        disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now, self.wall)
         disk.write(made())
         self.assertEqual((disk.skipped, len(disk)), (1, 0))
 
@@ -163,7 +165,7 @@ class Disk(Case):
         ):
             self.disk = self.begin()
             self.write(made(b"http://a/", b"hello", b"Cache-Tag: t"))
-            disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now)
+            disk = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now, self.wall)
             Deferred.fromCoroutine(disk.begin())
             change(disk)
             self.threads.run()
@@ -292,7 +294,7 @@ class Disk(Case):
     def test_no_folder(self) -> None:
         """A folder that is not there fails the start."""
         spec = CacheSpec("pages", path=os.path.join(self.folder, "none"))
-        faults = Cache(spec, Clock(), self.threads).faults()
+        faults = Cache(spec, Clock(), SetTime(Clock().seconds), self.threads).faults()
         self.assertEqual(faults, [f"[cache pages] path: {self.folder}/none is no folder"])
 
 

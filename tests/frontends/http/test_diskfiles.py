@@ -38,18 +38,18 @@ class DiskFiles(Case):
 
     def write(self, stored: Stored, name: str = NAME) -> str:
         path = os.path.join(self.folder, name[:2], name)
-        write_file(os.path.join(self.folder, "new", name), path, stored, 7.0)
+        write_file(os.path.join(self.folder, "new", name), path, stored, 7.0, 0.0)
         return path
 
     def test_all_of_it(self) -> None:
         """What is read is what was written, the head alone as well as the whole."""
         stored = made(b"X: \xff", b"Cache-Tag: t")
         path = self.write(stored)
-        found = read_file(path)
+        found = read_file(path, 7.0, 0.0)
         for name in ("status", "reason", "body", "terms", "tags"):
             self.assertEqual(getattr(found, name), getattr(stored, name), name)
         self.assertEqual([field[2] for field in found.fields], [field[2] for field in stored.fields])
-        self.assertEqual(os.path.getsize(path), length_of(stored, 7.0))
+        self.assertEqual(os.path.getsize(path), length_of(stored, 7.0, 0.0))
         (head,) = heads([path])
         self.assertEqual((head.number, head.url, head.key), (int(NAME, 16), b"http://a/", key_of(stored)))
         self.assertEqual(
@@ -66,7 +66,7 @@ class DiskFiles(Case):
         """A file without its end is no answer; one without its head, or with another name, is thrown away."""
         path = self.write(made())
         os.truncate(path, os.path.getsize(path) - 1)
-        self.assertRaises(Malformed, read_file, path)
+        self.assertRaises(Malformed, read_file, path, 7.0, 0.0)
         self.assertEqual(len(heads([path])), 1)
         os.truncate(path, 50)
         self.assertEqual((heads([path]), os.path.exists(path)), ([], False))

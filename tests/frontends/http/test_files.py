@@ -60,8 +60,8 @@ class FilesCase(HttpCase, SiteCase):
         self.threads = Threads()
         routing = Routing(spec, {}, Lists(()), limits, self.clock, self.threads)
         self.factory = HttpFactory(
-            spec, {}, self.datapath, self.wheel, self.clock.seconds, self.capacity, [self.notebook],
-            admission(), routing=routing,
+            spec, {}, self.datapath, self.wheel, self.clock.seconds, self.wall, self.capacity,
+            [self.notebook], admission(), routing=routing,
         )  # fmt: skip
 
     def ask(self, target: bytes, *lines: bytes, method: bytes = b"GET", version: bytes = b"1.1") -> bytes:
@@ -92,7 +92,7 @@ class Answers(FilesCase):
             self.clock.advance(0)
             self.network.flush()
         expected = (
-            b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+            b"HTTP/1.1 200 OK\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n"
             b"Content-Type: text/html; charset=utf-8\r\nLast-Modified: "
             + DATE
             + b"\r\nETag: "
@@ -105,7 +105,7 @@ class Answers(FilesCase):
         self.assertEqual(client.received, 4 * expected)
         self.pass_time(2)
         self.say(client, self.ask(b"/a.html"))
-        self.assertIn(b"00:00:02 GMT", client.received)
+        self.assertIn(b"01:46:42 GMT", client.received)
         record = self.notebook.requests[0]
         self.assertEqual((record.status, record.reason, record.server), (200, Reason.ANSWERED, ""))
         self.assertEqual(record.bytes_out, len(expected))

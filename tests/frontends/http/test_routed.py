@@ -88,6 +88,7 @@ class RoutedCase(HttpCase):
             self.datapath,
             self.wheel,
             self.clock.seconds,
+            self.wall,
             self.capacity,
             [self.notebook],
             admission(),
@@ -126,7 +127,7 @@ class Routes(RoutedCase):
 
     def test_stored(self) -> None:
         """What goes by a field that we make of the client is stored for nobody; and what is ours is said."""
-        cache = Cache(CacheSpec("pages"), self.clock)
+        cache = Cache(CacheSpec("pages"), self.clock, self.wall)
         edits = (edit("set", "X-Client", "{client}"), edit("set", "X-Forwarded-Ssl", "on"))
         self.routes(route(cache="pages", request_header=edits), caches={"pages": cache})
         for vary, stored in ((b"X-Client", 0), (b"X-Forwarded-Ssl", 1)):

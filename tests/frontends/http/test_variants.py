@@ -77,8 +77,8 @@ class Given(CodingCase):
 
     def test_part_of_what_a_client_has(self) -> None:
         """If-Range with a date says nothing of the coding: who has a part of what was compressed gets all."""
-        when = b"Thu, 01 Jan 1970 00:00:00 GMT"
-        dated = b"Date: Thu, 01 Jan 1970 01:00:00 GMT\r\nLast-Modified: " + when + b"\r\n"
+        when = b"Sun, 09 Sep 2001 00:46:40 GMT"
+        dated = b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\nLast-Modified: " + when + b"\r\n"
         self.store()
         self.ask()
         self.say(self.server, answer(PAGE, FRESH, HTML).replace(b"Date: then\r\n", dated))

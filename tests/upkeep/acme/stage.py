@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from proxyd.config.acme import AcmeSpec, CertificateSpec
 from tests.support.acme import DIRECTORY, Authority
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 NOW = 1e9
 DAY = 86400.0
@@ -28,8 +29,8 @@ class AcmeCase(Case):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW)
-        self.authority = Authority(self.clock.seconds)
+        self.wall = SetTime(self.clock.seconds, NOW)
+        self.authority = Authority(self.wall.now)
         self.state = self.mktemp()
         os.mkdir(self.state)
 

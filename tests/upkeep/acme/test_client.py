@@ -11,13 +11,14 @@ from proxyd.upkeep.fetch import Fetched
 from proxyd.wire import acme
 from tests.support.acme import DIRECTORY, URL, Authority
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class ClientTests(Case):
     def setUp(self) -> None:
         self.authority = Authority()
         self.client = AcmeClient(
-            self.authority.fetch, lambda: 1e9, DIRECTORY, Account(keys.new_account_key())
+            self.authority.fetch, SetTime(lambda: 1e9), DIRECTORY, Account(keys.new_account_key())
         )
 
     def enter(self) -> None:

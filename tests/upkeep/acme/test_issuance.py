@@ -40,7 +40,14 @@ class IssuanceTests(AcmeCase):
 
     def issuance(self, spec: AcmeSpec = SPEC, external_key: bytes = b"") -> Issuance:
         return Issuance(
-            self.clock, spec, self.folder, self.answers, self.authority.fetch, in_thread, external_key
+            self.clock,
+            self.wall,
+            spec,
+            self.folder,
+            self.answers,
+            self.authority.fetch,
+            in_thread,
+            external_key,
         )
 
     def begin(self, spec: AcmeSpec = SPEC, wanted: CertificateSpec = WWW, **how: Any) -> Deferred[Any]:

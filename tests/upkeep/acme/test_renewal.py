@@ -38,9 +38,9 @@ class RenewalTests(AcmeCase):
 
     def make(self, *specs: AcmeSpec) -> AcmeCertificates:
         """The certificates of these authorities, as a process has them that begins now."""
-        kept = StateFolder(self.state, self.clock, in_thread)
+        kept = StateFolder(self.state, self.clock, in_thread, self.wall)
         made = AcmeCertificates(
-            self.clock, lambda: self.chance, specs or (SPEC,), self.state, kept, in_thread
+            self.clock, lambda: self.chance, specs or (SPEC,), self.state, kept, in_thread, self.wall
         )
         self.kept = kept
         return made
@@ -338,8 +338,8 @@ class RenewalTests(AcmeCase):
 
     def test_none(self) -> None:
         """Without an authority nothing is looked at or kept."""
-        kept = StateFolder("", self.clock, in_thread)
-        made = AcmeCertificates(self.clock, lambda: 0.5, (), "", kept, in_thread)
+        kept = StateFolder("", self.clock, in_thread, self.wall)
+        made = AcmeCertificates(self.clock, lambda: 0.5, (), "", kept, in_thread, self.wall)
         self.assertEqual(made.prepare(), [])
         made.start()
         self.assertEqual(made.snapshots(), ())

@@ -17,6 +17,7 @@ from proxyd.errors import Malformed
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 
 class FakeTransport(StringTransport):
@@ -65,7 +66,9 @@ class ProbeCase(Case):
     def begin(self, ask: Any, greeting: bytes = b"") -> None:
         """Start the probe, and accept its connection."""
         self.reactor = MemoryReactorClock()
-        self.call = Call(self.reactor, Stock(self.reactor), self.address, greeting=greeting)
+        self.call = Call(
+            self.reactor, SetTime(self.reactor.seconds), Stock(self.reactor), self.address, greeting=greeting
+        )
         self.outcome: Deferred[str] = Deferred.fromCoroutine(type(self).probe(self.call, ask))
         factory: Any = self.reactor.tcpClients[-1][2] if self.reactor.tcpClients else None
         factory = factory or self.reactor.unixClients[-1][1]

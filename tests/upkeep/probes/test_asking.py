@@ -16,6 +16,7 @@ from proxyd.upkeep.probes.asking import Asking
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from proxyd.upkeep.spaced import Spaced
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 OURS = [
     (CancelledError(), "the check was cancelled"),
@@ -43,7 +44,7 @@ class AskingTests(Case):
         async def question() -> str:
             return await self.answer
 
-        call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
+        call = Call(self.clock, SetTime(self.clock.seconds), Stock(self.clock), TcpAddress("10.0.0.1", 80))
         return Asking(Spaced(self.clock), call, question(), 2.0)
 
     def test_answer(self) -> None:
@@ -89,7 +90,7 @@ class AskingTests(Case):
             finally:
                 await leave
 
-        call = Call(self.clock, Stock(self.clock), TcpAddress("10.0.0.1", 80))
+        call = Call(self.clock, SetTime(self.clock.seconds), Stock(self.clock), TcpAddress("10.0.0.1", 80))
         asked = Asking(Spaced(self.clock), call, question(), 2.0)
         asked.cancel()
         self.assertNoResult(asked)

@@ -17,6 +17,7 @@ from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.command import faults, probe
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
+from tests.support.walltime import SetTime
 
 reactor: Any = installed_reactor
 LOOK_SECONDS = 0.01
@@ -38,7 +39,15 @@ class CommandTests(AsyncCase):
         address: Address = TcpAddress("::1", 80),  # noqa: B008
         processes: Optional[DeferredSemaphore] = None,
     ) -> Deferred[Any]:
-        call = Call(reactor, Stock(reactor), address, pool="web", server="a", processes=processes)
+        call = Call(
+            reactor,
+            SetTime(reactor.seconds),
+            Stock(reactor),
+            address,
+            pool="web",
+            server="a",
+            processes=processes,
+        )
         return Deferred.fromCoroutine(probe(call, CommandAsk(self.script(text), arguments)))
 
     async def fails(self, text: str, why: str) -> None:
@@ -131,7 +140,7 @@ class CommandTests(AsyncCase):
         for path in ("/nowhere", "/tmp", "/etc/passwd"):
             why = f"{path} is not a program that can be run"
             self.assertEqual(list(faults(CommandAsk(path))), [why])
-            call = Call(reactor, Stock(reactor), TcpAddress("::1", 1))
+            call = Call(reactor, SetTime(reactor.seconds), Stock(reactor), TcpAddress("::1", 1))
             outcome: Deferred[Any] = Deferred.fromCoroutine(probe(call, CommandAsk(path)))
             self.assertEqual(str(await self.assertFailure(outcome, Unable)), why)
         self.assertEqual(list(faults(CommandAsk("/bin/sh"))), [])

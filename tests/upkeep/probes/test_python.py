@@ -15,6 +15,7 @@ from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from proxyd.upkeep.probes.python import faults, probe
 from tests.support.case import Case
+from tests.support.walltime import SetTime
 
 ADDRESS = TcpAddress("10.0.0.1", 80)
 
@@ -64,7 +65,9 @@ class Wrong(Base):
 class PythonTests(Case):
     def begin(self, kind: type[Any], **parameters: str) -> Deferred[str]:
         ask = PythonAsk(f"{__name__}.{kind.__name__}", tuple(parameters.items()))
-        return Deferred.fromCoroutine(probe(Call(Clock(), Stock(Clock()), ADDRESS), ask))
+        return Deferred.fromCoroutine(
+            probe(Call(Clock(), SetTime(Clock().seconds), Stock(Clock()), ADDRESS), ask)
+        )
 
     def assertFails(self, why: str, kind: type[Any], **parameters: str) -> None:
         self.assertEqual(str(self.failureResultOf(self.begin(kind, **parameters), Failed).value), why)
@@ -120,6 +123,6 @@ class PythonTests(Case):
 
     def test_vanished(self) -> None:
         """If it cannot be had later, that is no fault of the server."""
-        call = Call(Clock(), Stock(Clock()), ADDRESS)
+        call = Call(Clock(), SetTime(Clock().seconds), Stock(Clock()), ADDRESS)
         outcome = Deferred.fromCoroutine(probe(call, PythonAsk("no_such.C")))
         self.failureResultOf(outcome, Unable)

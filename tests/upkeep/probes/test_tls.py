@@ -19,6 +19,7 @@ from proxyd.upkeep.probes import tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
 from tests.support.certificate import key_and_certificate
+from tests.support.walltime import SetTime
 
 reactor: Any = installed_reactor
 
@@ -64,7 +65,7 @@ class TlsTests(AsyncCase):
     async def probe(self, address: TcpAddress, greeting: bytes = b"", **asked: Any) -> str:
         lane = Lane(reactor)
         self.addCleanup(lane.close)
-        call = Call(reactor, lane, address, greeting=greeting)
+        call = Call(reactor, SetTime(reactor.seconds), lane, address, greeting=greeting)
         return await Deferred.fromCoroutine(tls.probe(call, TlsAsk(**asked)))
 
     async def fails(self, why: str, **asked: Any) -> None:
@@ -165,7 +166,7 @@ class TlsTests(AsyncCase):
 
         lane = Lane(reactor)
         self.addCleanup(lane.close)
-        call = Call(reactor, lane, self.listen(self.server()), tls=begin)
+        call = Call(reactor, SetTime(reactor.seconds), lane, self.listen(self.server()), tls=begin)
         self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk())), "")
         self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk(sni="www.example"))), "")
         self.assertEqual(await Deferred.fromCoroutine(tcp.probe(call, TcpAsk())), "")
