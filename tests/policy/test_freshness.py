@@ -201,6 +201,18 @@ class Fresh(Case):
             self.assertEqual(of.age(NOW), age, lines)
             self.assertEqual(of.age(NOW + 3), age + 3, lines)
 
+    def test_two_clocks(self) -> None:
+        """Dates are compared with the clock on the wall, and the age grows by one that nobody sets."""
+        for lines, lifetime, age in (
+            ([DATE, b"Cache-Control: max-age=5000"], 5000.0, 2),
+            ([b"Date: " + date(NOW - 30), b"Cache-Control: max-age=5000"], 5000.0, 30),
+            ([DATE, b"Age: 7", b"Expires: " + date(NOW + 50)], 50.0, 9),
+            ([b"Expires: " + date(NOW + 50)], 50.0, 2),
+        ):
+            of = terms(Rules(), 200, fields(*lines), 98.0, 100.0, NOW)
+            assert of is not None
+            self.assertEqual((of.lifetime, of.age(100.0), of.age(103.0)), (lifetime, age, age + 3), lines)
+
     def test_what_comes_stale_and_cannot_be_validated(self) -> None:
         """An answer that is older than it may be is not worth its room."""
         self.assertIsNone(found(b"Cache-Control: max-age=5", b"Age: 6"))

@@ -97,6 +97,24 @@ class Remembered(Case):
         again, now, told = self.after(pool, "a", "b", later=20.0, check=None)
         self.assertEqual((now["a"].state, told), (State.UP, []))
 
+    def test_another_clock(self) -> None:
+        """Another process counts its seconds from elsewhere, and may do so after the clock was set."""
+        pool = self.before("a", "b", "c", check=None)
+        pool.drain(pool.servers[1], "upgrade", 50.0)
+        for _ in range(5):
+            pool.failed(pool.servers[0], "refused", 90.0)
+        content = json.loads(json.dumps(remember([pool], 1e9)))
+        self.assertEqual([entry["since"] for entry in content], [1e9 + 90.0, 1e9 + 50.0, 0.0])
+        again, _ = make("a", "b", "c", check=None)
+        Pasts(content, 1e9 + 100.0, 1e9 + 97.0).take_back(again, again.servers, 13.0)
+        a, b, c = again.servers
+        self.assertEqual((a.state, a.since, a.until), (State.EJECTED, -7.0, 23.0))
+        self.assertEqual((b.state, b.since, c.since), (State.DRAINING, -47.0, 0.0))
+        again.tick(22.9)
+        self.assertEqual((a.state, a.snapshot(1e9 + 97.0).until), (State.EJECTED, 1e9 + 120.0))
+        again.tick(23.0)
+        self.assertEqual((a.state, c.snapshot(1e9 + 97.0).since), (State.UP, 0.0))
+
     def test_weights(self) -> None:
         """A weight that an operator gave holds as long as the configuration's is the same."""
         pool = self.before("a/2", "b/2", "c/2", balance=BalanceSpec("maglev"))

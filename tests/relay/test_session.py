@@ -221,6 +221,27 @@ class SessionTests(SessionCase):
         for name in names(Record):
             self.assertEqual(getattr(record, name), getattr(expected, name), name)
 
+    def test_a_clock_that_is_set(self) -> None:
+        """That holds up no deadline and lets none pass, and the record has the time that it is by now."""
+        for by in (-3600.0, 3600.0):
+            self.notebook.records.clear()
+            dialing = self.serve([3], retries=0)
+            self.wall.set(by)
+            self.pass_time(4)
+            self.assertEqual(self.notebook.records, [])
+            self.pass_time(2)
+            self.assertEqual(self.the_record().reason, Reason.CONNECT_TIMEOUT)
+            self.assertTrue(dialing.ended)
+            self.notebook.records.clear()
+            self.serve([1], idle_timeout=60.0)
+            self.wall.set(by)
+            began = self.wall.now()
+            self.pass_time(59)
+            self.assertEqual(self.notebook.records, [])
+            self.pass_time(20)
+            record = self.the_record()
+            self.assertEqual((record.reason, record.started), (Reason.IDLE_TIMEOUT, began))
+
     def test_a_client_that_resets_while_we_dial_ends_the_dial(self) -> None:
         """Nobody waits for a server any more, so the dial is cancelled and no other is tried."""
         client = self.serve([3, 1])

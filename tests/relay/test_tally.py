@@ -112,6 +112,17 @@ class LimitTests(TallyCase):
         self.pass_time(10.0)
         self.end(client, self.let_in())
 
+    def test_rates_and_a_clock_that_is_set(self) -> None:
+        """Nobody has to wait longer for that, and nobody may come sooner."""
+        for by in (-3600.0, 3600.0):
+            self.listen(connection_rate_per_client=RateSpec(1, 10.0))
+            client = self.let_in()
+            self.wall.set(by)
+            self.pass_time(9.0)
+            self.assertIsNone(self.come())
+            self.pass_time(1.0)
+            self.end(client, self.let_in())
+
     def test_a_refused_client_takes_nothing(self) -> None:
         """Who is refused for what it does uses up nothing of what all share."""
         self.listen(max_connections_per_client=1, connection_rate=RateSpec(2, 10.0))

@@ -91,9 +91,8 @@ class InMemory(Case):
         self.pool = pool_of(TcpAddress("10.0.0.1", 80))
 
     def check(self) -> HealthChecks:
-        checks = HealthChecks(
-            self.reactor, SetTime(self.reactor.seconds), no_delay, Stock(self.reactor), [self.pool]
-        )
+        self.wall = SetTime(self.reactor.seconds)
+        checks = HealthChecks(self.reactor, self.wall, no_delay, Stock(self.reactor), [self.pool])
         checks.start()
         self.reactor.advance(0)
         return checks

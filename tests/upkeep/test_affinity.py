@@ -83,10 +83,22 @@ class Restart(Case):
         folder, pools = self.process()
         self.get(pools[0], 1)
         self.successResultOf(folder.stop())
-        self.clock.rightNow = 10.0
+        self.wall.set(-990.0)
         _, pools = self.process()
         assert pools[0].affinity is not None
-        self.assertEqual(pools[0].affinity.entries(10.0, 9)[0].left, 60.0)
+        self.assertEqual(pools[0].affinity.entries(self.clock.seconds(), 9)[0].left, 60.0)
+
+    def test_another_clock(self) -> None:
+        """From when the seconds of a process are counted is nothing to the next one, after a boot say."""
+        folder, pools = self.process()
+        self.get(pools[0], 1)
+        self.clock.advance(20)
+        self.successResultOf(folder.stop())
+        self.clock.rightNow, self.wall = 3.0, SetTime(self.clock.seconds, 1047.0)
+        _, pools = self.process()
+        assert pools[0].affinity is not None
+        (entry,) = pools[0].affinity.entries(3.0, 9)
+        self.assertEqual((entry.server, entry.left), ("a", 10.0))
 
     def test_without(self) -> None:
         """Where nobody remembers nothing is kept, and from a file that makes no sense nothing is taken."""

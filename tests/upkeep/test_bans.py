@@ -66,6 +66,20 @@ class CarryOver(Case):
         self.successResultOf(folder.stop())
         self.assertEqual(len(self.process()[1]), 0)
 
+    def test_set(self) -> None:
+        """A ban ends when people were told that it would, by the clock on the wall."""
+        bans = Bans(10)
+        bans.add(Ban(ip_network("10.0.0.1"), 1100.0))
+        sweep = BanSweep(self.clock, lambda: 0.0, bans, self.wall)
+        sweep.start()
+        self.wall.set(-3600.0)
+        self.clock.pump([SWEEP_SECONDS] * 40)
+        self.assertEqual(len(bans), 1)
+        self.wall.set(3600.0)
+        self.clock.advance(SWEEP_SECONDS)
+        self.assertEqual(len(bans), 0)
+        self.successResultOf(sweep.stop())
+
     def test_damaged(self) -> None:
         """What cannot be read is told, and the daemon begins without it."""
         text = b'{"format": "proxyd state 1", "section": "bans", "written": 1, "content": 7}'

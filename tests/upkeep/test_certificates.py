@@ -126,6 +126,24 @@ class CertificateFilesTests(FolderCase):
         )
         self.assertEqual(self.looks(), [])
 
+    def test_set(self) -> None:
+        """Whether one is valid is asked anew when the clock is set, either way."""
+        self.both(ROOT.issue("a.example", until=NOW + 14.5 * DAY), "a.pem")
+        self.start()
+        day = f"{NOW + 14.5 * DAY:%Y-%m-%d}"
+        self.wall.set(15 * 86400.0)
+        self.assertEqual(
+            self.looks(),
+            [
+                f"[listener front] tls: a.pem: has expired on {day}; renew it, take it away, or add "
+                "serve_expired=yes"
+            ],
+        )
+        self.wall.set(-15 * 86400.0)
+        self.looks()
+        (one,) = self.files.certificates()
+        self.assertEqual(one.trouble, "")
+
     def test_at_the_start(self) -> None:
         """At the start is said what is served, what of it is amiss, and what cannot be read any more."""
         self.both(ROOT.issue("a.example"), "a.pem")

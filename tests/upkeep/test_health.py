@@ -43,6 +43,16 @@ class States(InMemory):
         self.assertEqual(self.attempts(), 0)
         self.assertStill(checks)
 
+    def test_a_clock_that_is_set(self) -> None:
+        """The next check comes when it would have come."""
+        checks = self.check()
+        for by in (-3600.0, 3600.0):
+            self.accept()
+            self.wall.set(by)
+            self.next_check()
+        self.accept()
+        self.assertStill(checks)
+
     def test_the_whole_story(self) -> None:
         """Up with the first check, down after three that fail, up after two that pass; a line for each."""
         (server,) = self.pool.servers

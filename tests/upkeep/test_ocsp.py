@@ -168,6 +168,22 @@ class OcspTests(FolderCase):
         self.passes(7 * HOUR)
         self.assertIsNotNone(certificate.staple)
 
+    def test_set(self) -> None:
+        """A response is due by what it says, and the pause after a failure goes by no clock that is set."""
+        self.certificate()
+        self.start()
+        self.passes(2 * LOOK_SECONDS)
+        self.trouble = "ocsp.example has not answered within 30 s"
+        self.wall.set(49 * HOUR)
+        self.passes(2 * LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 2)
+        self.trouble = ""
+        self.wall.set(-HOUR)
+        self.passes(50.0)
+        self.assertEqual(len(self.asked), 2)
+        self.passes(60.0)
+        self.assertEqual(len(self.asked), 3)
+
     def test_rubbish(self) -> None:
         """What clients would not believe is not sent; why is told."""
         certificate = self.certificate()

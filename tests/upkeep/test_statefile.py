@@ -86,6 +86,15 @@ class Writing(FolderCase):
         self.assertEqual(self.folder().read("things"), ({"a": 1}, GATHER_SECONDS + REFRESH_SECONDS))
         self.successResultOf(folder.stop())
 
+    def test_wall_time(self) -> None:
+        """The time in it is that of the clock on the wall, also when that was set."""
+        folder = self.folder()
+        folder.start()
+        self.wall.set(-3600.0)
+        self.clock.advance(GATHER_SECONDS)
+        self.assertEqual(self.folder().read("things"), ({"a": 1}, GATHER_SECONDS - 3600.0))
+        self.successResultOf(folder.stop())
+
     def test_at_the_stop(self) -> None:
         """The stop writes what is new, and leaves nothing to be done."""
         folder = self.folder()

@@ -6,6 +6,7 @@ import ipaddress
 
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
+from proxyd.policy.static import http_date
 from tests.frontends.http.caches import FRESH, CachingCase, answer, get
 
 
@@ -46,6 +47,27 @@ class Hits(CachingCase):
         self.assertEqual(self.told(client)[2], b"again")
         self.assertEqual(self.told(self.ask())[2], b"again")
         self.over()
+
+
+class OtherClock(CachingCase):
+    """The clock on the wall is set while something is stored."""
+
+    def test_set(self) -> None:
+        """That makes nothing older or younger than it is (RFC 9111, 4.2.3)."""
+        for by in (-3600.0, 3600.0):
+            self.store()
+            self.fill(b"Expires: " + http_date(int(self.wall.now()) + 60) + b"\r\n")
+            self.wall.set(by)
+            self.pass_time(50)
+            status, fields, _ = self.told(self.ask())
+            self.assertEqual((status, fields[b"age"]), (200, b"50"))
+            self.assertEqual(fields[b"cache-status"], b"proxyd; hit; ttl=10")
+            self.assertEqual(self.notebook.requests[-1].started, self.wall.now())
+            self.pass_time(11)
+            self.ask()
+            self.assertIn(b"GET /x", self.heard(self.server))
+            self.say(self.server, answer())
+            self.over()
 
 
 class Wishes(CachingCase):

@@ -76,6 +76,16 @@ class Disk(Case):
             self.assertEqual([field[2] for field in found.fields], [field[2] for field in one.fields])
             self.assertEqual((len(disk), disk.index.used), (1, size_of(os.path.getsize(self.files()[0]))))
 
+    def test_another_clock(self) -> None:
+        """What another process reads is as old as it would be in this one, however that counts seconds."""
+        self.write(made())  # which is 99 seconds old
+        for now, ahead, age in (
+            (40.0, 1e9 + 90.0, 129.0),
+            (40.0, 1e9 - 3600.0, 0.0),  # nobody can know more of a clock that was set back meanwhile
+        ):
+            self.now, self.wall = now, SetTime(lambda: self.now, ahead)
+            self.assertEqual(self.read(self.begin()).terms.age(now), age)
+
     def test_replaced(self) -> None:
         """Of two answers to the same the later is kept, also if a kill has left both."""
         self.write(made(body=b"old"))

@@ -139,6 +139,15 @@ class Outcomes(HttpCase):
             self.assertTrue(words.endswith(b"\r\n\r\n"))
             self.over()
 
+    def test_date(self) -> None:
+        """The date of a page, and the record, have the time that the clock on the wall has by now."""
+        self.listen(2)
+        for by, day in ((0.0, b"Sun, 09 Sep 2001 01:46:40"), (86400.0, b"Mon, 10 Sep 2001 01:46:40")):
+            self.wall.set(by)
+            self.assertIn(b"\r\nDate: %s GMT\r\n" % day, self.heard(self.client(GET)))
+            self.assertEqual(self.notebook.requests[-1].started, 1e9 + by)
+        self.over()
+
     def test_many_pages(self) -> None:
         """A client that asks a thousand times at once, with no server up, gets a thousand pages."""
         self.listen(2)

@@ -15,7 +15,13 @@ import proxyd.upkeep.acme.renewal
 from proxyd.config.acme import AcmeSpec, CertificateSpec, ExternalAccount
 from proxyd.snapshots import AcmeSnapshot
 from proxyd.upkeep.acme.folder import AcmeFolder
-from proxyd.upkeep.acme.renewal import SECTION, START_SECONDS, AcmeCertificates
+from proxyd.upkeep.acme.renewal import (
+    AGAIN_SECONDS,
+    SECTION,
+    SLEEP_SECONDS,
+    START_SECONDS,
+    AcmeCertificates,
+)
 from proxyd.upkeep.fetch import Fetched
 from proxyd.upkeep.statefile import StateFolder
 from tests.upkeep.acme.stage import DAY, NOW, SPEC, WWW, AcmeCase, in_thread
@@ -163,6 +169,21 @@ class RenewalTests(AcmeCase):
         self.passes(1.0, step=1.0)
         self.assertEqual((self.one(made).renewed, self.one(made).failures), (1, 0))
         self.assertEqual(self.one(made).trouble, "")
+
+    def test_set(self) -> None:
+        """A renewal is due by the dates of the certificate, and again after a pause that nobody sets."""
+        made = self.start()
+        self.wall.set(61 * DAY)
+        self.authority.down = True
+        self.passes(SLEEP_SECONDS)
+        self.assertEqual(self.one(made).failures, 1)
+        self.authority.down = False
+        self.wall.set(-30 * DAY)
+        self.passes(AGAIN_SECONDS)
+        self.assertEqual((self.orders(), self.one(made).failures), (1, 1))
+        self.wall.set(30 * DAY)
+        self.passes(SLEEP_SECONDS)
+        self.assertEqual((self.orders(), self.one(made).failures), (2, 0))
 
     def test_failed_renewals(self) -> None:
         """The certificate before serves on, even when it has expired; the log becomes louder."""
