@@ -31,7 +31,8 @@ _LONGEST_WHY = 1000
 @frozen
 class Past:
     """
-    What is remembered of a server; the fields are those of `proxyd.policy.server.Server`, in wall time.
+    What is remembered of a server; the fields are those of `proxyd.policy.server.Server`, in a file
+    with wall time.
 
     It is made of what a file says, so making one of wrong values raises TypeError or ValueError.
     """
@@ -49,19 +50,21 @@ class Past:
     ejections: int
     returned: float
 
-    def at(self, offset: float) -> Past:
-        """The same by the clock of this process's pools."""
+    def moved(self, offset: float) -> Past:
+        """The same by a clock that is so far ahead."""
         return evolve(
             self,
-            since=self.since - offset if self.since else 0.0,
-            until=self.until - offset if self.until else 0.0,
-            returned=self.returned - offset if self.returned else 0.0,
+            since=self.since + offset if self.since else 0.0,
+            until=self.until + offset if self.until else 0.0,
+            returned=self.returned + offset if self.returned else 0.0,
         )
 
 
 def remember(pools: Iterable[Pool], offset: float) -> list[dict[str, Any]]:
     """The servers of the pools, as plain values; ``offset`` makes wall time of the times of the pools."""
-    pasts = (_past_of(server).at(-offset) for pool in pools for server in pool.servers if not server.leaving)
+    pasts = (
+        _past_of(server).moved(offset) for pool in pools for server in pool.servers if not server.leaving
+    )
     return [{**asdict(past), "state": past.state.value, "health": past.health.value} for past in pasts]
 
 
@@ -98,7 +101,7 @@ class Pasts:
         """
         if not isinstance(content, list):
             raise ValueError("it is no list of servers")
-        self._pasts = {(past.pool, past.name): past.at(offset) for past in map(_past, content)}
+        self._pasts = {(past.pool, past.name): past.moved(-offset) for past in map(_past, content)}
         self._written = written - offset
 
     def keep(self, server: Server, why: str) -> None:
