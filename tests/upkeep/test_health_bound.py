@@ -8,6 +8,7 @@ from proxyd.config.address import TcpAddress
 from proxyd.config.health import CheckSpec
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.health import HealthChecks
+from tests.support.walltime import SetTime
 from tests.upkeep.checking import InMemory, pool_of
 
 STEP = 1 / 64  # seconds
@@ -18,7 +19,8 @@ class Bound(InMemory):
         """How long a server that has worked for some time is up when it does no more."""
         self.setUp()
         self.pool = pool_of(TcpAddress("10.0.0.1", 80), TcpAddress("10.0.0.2", 80), check=spec)
-        checks = HealthChecks(self.reactor, dice.random, Stock(self.reactor), [self.pool])
+        wall = SetTime(self.reactor.seconds)
+        checks = HealthChecks(self.reactor, wall, dice.random, Stock(self.reactor), [self.pool])
         checks.start()
         served, steps, fails_at = 0, 0, int((3 + 2 * dice.random()) * spec.interval / STEP)
         a = self.pool.servers[0]

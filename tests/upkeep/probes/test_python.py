@@ -116,7 +116,8 @@ class PythonTests(Case):
 
     def test_several_addresses(self) -> None:
         """Of several addresses of a server the class is given the first, not all as one that has no host."""
-        call = Call(Clock(), Stock(Clock()), Addresses((ADDRESS, TcpAddress("10.0.0.2", 80))))
+        addresses = Addresses((ADDRESS, TcpAddress("10.0.0.2", 80)))
+        call = Call(Clock(), SetTime(Clock().seconds), Stock(Clock()), addresses)
         outcome = Deferred.fromCoroutine(probe(call, PythonAsk(f"{__name__}.Waits")))
         Waits.waiting.callback(None)
         self.assertEqual(self.successResultOf(outcome), "10.0.0.1:80 Clock")
