@@ -143,7 +143,9 @@ class NewFile:
     read of it once it is there.
     """
 
-    def __init__(self, number: int, beside: str, path: str, stored: Stored, wall: float, offset: float) -> None:
+    def __init__(
+        self, number: int, beside: str, path: str, stored: Stored, wall: float, offset: float
+    ) -> None:
         self.number = number
         self.beside = beside
         self.path = path
