@@ -43,7 +43,7 @@ class Portion:
         """Move what there is, as far as the sink takes it."""
         source, sink = self._source, self._sink
         loop = source._loop
-        if not sink.connected:
+        if not sink.connected or sink._doom is not None:
             source._portion = None  # nobody takes it any more: it is the protocol's
             source._readable = True
             loop.again(source)

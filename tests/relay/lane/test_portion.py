@@ -130,6 +130,20 @@ class Portions(AsyncCase):
             await self.world.moment()
         self.assertEqual(self.source.received, BULK)
 
+    async def test_given_up(self) -> None:
+        """What comes for one that is about to be cut is the protocol's, not told that it left."""
+        await self.connect(LaneWorld(real_reactor))
+        self.assertTrue(send_portion(self.source.transport, self.sink.transport, 10))
+        self.source.transport.pauseProducing()
+        self.near.send(b"0123456789behind")
+        await self.near.sent()
+        await self.world.turns()
+        self.source.transport.resumeProducing()  # in one batch with the end of the other one, and before it
+        self.sink.transport.abortConnection()
+        while not self.source.got:
+            await self.world.moment()
+        self.assertEqual((self.source.got, self.source.sent), (b"0123456789behind", 0))
+
     async def test_one_after_another(self) -> None:
         """A second portion is as good as the first."""
         await self.connect(SpliceWorld(real_reactor))
