@@ -90,6 +90,12 @@ def weight(row: Row) -> str:
     return str(row["weight"]) if effective == row["weight"] else f"{effective:g}/{row['weight']}"
 
 
+def _state(row: Row) -> str:
+    """The state of a server; of one that drains also that its checks fail: it is not to be enabled blindly."""
+    fails = row["state"] == "draining" and row["health"] == "down"
+    return f"{row['state']} (down)" if fails else str(row["state"])
+
+
 def _of(count: int, most: int) -> str:
     """How many there are, and how many there may be, if that has a limit."""
     return f"{count}/{most}" if most else str(count)
@@ -224,7 +230,7 @@ VIEWS = (
         "each server: its state, for how long and why, its weight, its open connections",
         (
             Column("SERVER", lambda row: f"{row['pool']}/{row['name']}"),
-            Column("STATE", lambda row: row["state"]),
+            Column("STATE", _state),
             Column("FOR", lambda row: age(row["for_seconds"]), right=True),
             Column("WEIGHT", weight, right=True),
             Column("OPEN", lambda row: _of(row["open"], row["max_connections"]), right=True),

@@ -18,6 +18,7 @@ def server(**other: Any) -> dict[str, Any]:
         "name": "a",
         "address": "10.0.0.1:5432",
         "state": "up",
+        "health": "up",
         "why": "",
         "weight": 1,
         "open": 0,
@@ -51,6 +52,15 @@ class ShowTests(AskingCase):
             ],
         )
         self.assertEqual(self.asked, [{"command": "show servers"}])
+
+    def test_draining(self) -> None:
+        """A server that drains and fails its checks is told from one that could be enabled."""
+        rows = [server(state="draining", health=health) for health in ("up", "down", None)]
+        self.answering({"servers": rows})
+        states = [
+            line.partition("1m01s")[0].split(maxsplit=1)[1].strip() for line in self.show("servers")[1:]
+        ]
+        self.assertEqual(states, ["draining", "draining (down)", "draining"])
 
     def test_servers_of_a_pool(self) -> None:
         """One pool may be asked for."""
