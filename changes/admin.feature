@@ -12,3 +12,5 @@ did it.
 `proxyctl clear table TABLE --all` forgets all entries of a table, as when clients are to be spread anew after a failover.
 
 `proxyctl show table TABLE KEY` shows the entry of one client, however many there are.
+
+`proxyctl drain POOL/SERVER --wait 5m` waits until the server has no open connections.

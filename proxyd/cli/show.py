@@ -91,7 +91,7 @@ def weight(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    """The state of a server; of one that drains also that its checks fail: it is not to be enabled blindly."""
+    """The state of a server; of one that drains also that its checks fail: enabled, it would be down."""
     fails = row["state"] == "draining" and row["health"] == "down"
     return f"{row['state']} (down)" if fails else str(row["state"])
 

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from math import ceil
+from time import sleep  # noqa: TID251 - a command has no reactor
+from typing import Any
 
-from proxyd.cli.admin import ask, takes_socket
+from proxyd.cli.admin import REFUSED, ask, takes_socket
 from proxyd.cli.command import Command
 from proxyd.cli.show import weight
+from proxyd.config.options import Duration, show_duration
 from proxyd.config.pool import HEAVIEST
+from proxyd.config.reader import Word
+from proxyd.config.words import Invalid
+
+LOOK_SECONDS = 0.5  # between two looks whether connections are left
+
+
+def _duration(text: str) -> float:
+    """A time as in the configuration."""
+    try:
+        return Duration().read(Word(text, "", 0))
+    except Invalid as why:
+        raise ArgumentTypeError(str(why)) from None
 
 
 def _takes_server(parser: ArgumentParser) -> None:
     parser.add_argument("server", metavar="POOL/SERVER", help="the server, such as db/a")
     parser.add_argument("--reason", metavar="TEXT", help="why, for the log and for show servers")
     takes_socket(parser)
+
+
+def _takes_drained(parser: ArgumentParser) -> None:
+    _takes_server(parser)
+    parser.add_argument(
+        "--wait",
+        metavar="TIME",
+        type=_duration,
+        help="wait until it has no open connections, for so long at most: 90s, 5m; status 1 if it still has",
+    )
 
 
 def _takes_place(parser: ArgumentParser) -> None:
@@ -37,11 +63,16 @@ def _steer(arguments: Namespace) -> int:
     if arguments.command == "weight":
         given["weight"] = arguments.weight
     result = ask(arguments, arguments.command, **given)
+    _tell(arguments, result)
+    return _wait(arguments, result["server"]) if getattr(arguments, "wait", None) else 0
+
+
+def _tell(arguments: Namespace, result: dict[str, Any]) -> None:
     if arguments.json:
         print(json.dumps(result, indent=2))
-        return 0
+        return
     row = result.get("server") or result["pool"]
-    count = f"{row['open']} open connection{'' if row['open'] == 1 else 's'}"
+    count = _count(row)
     if "server" in result:
         state = "in maintenance" if row["state"] == "maintenance" else row["state"]
         print(f"{row['pool']}/{row['name']} is {state}, weight {weight(row)}, with {count}")
@@ -50,10 +81,32 @@ def _steer(arguments: Namespace) -> int:
         print(f"pool {row['name']} {what}, with {count}")
     for note in result["notes"]:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _count(row: dict[str, Any]) -> str:
+    return f"{row['open']} open connection{'' if row['open'] == 1 else 's'}"
+
+
+def _wait(arguments: Namespace, row: dict[str, Any]) -> int:
+    """Wait until a server that is drained has no open connections, or is no more."""
+    sys.stdout.flush()
+    for _ in range(ceil(arguments.wait / LOOK_SECONDS)):
+        if not row["open"] or row["state"] != "draining":
+            break
+        sleep(LOOK_SECONDS)
+        rows = ask(arguments, "show servers", pool=row["pool"])["servers"]
+        row = next((one for one in rows if one["name"] == row["name"]), {**row, "open": 0})
+    trouble = "" if row["state"] == "draining" else f"is {row['state']} again"
+    if row["open"] or trouble:
+        trouble = trouble or f"still has {_count(row)} after {show_duration(arguments.wait)}"
+        print(f"proxyctl: {arguments.server} {trouble}", file=sys.stderr)
+        return REFUSED
+    if not arguments.json:
+        print(f"{arguments.server} has no open connections")
     return 0
 
 
-_TAKES = {"weight": _takes_weight, "disable": _takes_place, "enable": _takes_place}
+_TAKES = {"weight": _takes_weight, "drain": _takes_drained, "disable": _takes_place, "enable": _takes_place}
 
 
 def _command(name: str, help: str, description: str, example: str) -> Command:
@@ -70,8 +123,8 @@ COMMANDS = (
         "drain",
         "give a server no new connections",
         "Give a server of the running daemon no new connections; it keeps those that it has, and its checks "
-        "go on. It says how many are left; show servers says it again.",
-        "proxyctl drain db/a --reason 'kernel update'",
+        "go on. It says how many are left; show servers says it again, and with --wait they are waited for.",
+        "proxyctl drain db/a --reason 'kernel update' --wait 5m",
     ),
     _command(
         "disable",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from proxyd.cli import steer
 from tests.cli.daemon import AskingCase
 from tests.cli.test_show import server
 
@@ -28,6 +30,42 @@ class SteerTests(AskingCase):
             said = (0, "db/a is draining, weight 1, with 3 open connections\n", "")
             self.assertEqual(self.run_it(command, "db/a"), said)
             self.assertEqual(self.asked, [{"command": command, "server": "db/a"}])
+
+    def drained(self, *rows: Any) -> tuple[int, str, str]:
+        """What `drain --wait` says when the daemon, each time it is asked, has this of the server."""
+        found = list(rows)
+        self.answering({"server": found.pop(0), "notes": []})
+
+        def sleep(seconds: float) -> None:
+            self.answering({"servers": found.pop(0)})
+
+        self.patch(steer, "sleep", sleep)
+        said = self.run_it("drain", "db/a", "--wait", "1s")
+        self.assertEqual(found, [])
+        return said
+
+    def test_wait(self) -> None:
+        """With --wait it is waited until no connection is left, or the server is no more."""
+        drains = server(state="draining", open=2)
+        first = "db/a is draining, weight 1, with 2 open connections\n"
+        for last in ([server(name="b", open=7), server(state="draining")], [server(name="b", open=7)]):
+            self.assertEqual(
+                self.drained(drains, [drains], last), (0, f"{first}db/a has no open connections\n", "")
+            )
+        self.assertEqual(self.asked[-1], {"command": "show servers", "pool": "db"})
+        self.assertEqual(self.drained(server(state="draining"))[0], 0)
+
+    def test_wait_in_vain(self) -> None:
+        """Connections that are left when the time is over are status 1, and so is one who enables it."""
+        drains = server(state="draining", open=2)
+        late = "proxyctl: db/a still has 2 open connections after 1s\n"
+        self.assertEqual(self.drained(drains, [drains], [drains])[::2], (1, late))
+        back = "proxyctl: db/a is up again\n"
+        for count in (2, 0):
+            self.assertEqual(self.drained(drains, [server(open=count)])[::2], (1, back))
+        for time in ("5", "0s", "soon"):
+            status, out, err = self.run_it("drain", "db/a", "--wait", time)
+            self.assertEqual((status, out, "argument --wait: " in err), (2, "", True))
 
     def test_pools(self) -> None:
         """A pool as a whole is disabled and enabled."""
