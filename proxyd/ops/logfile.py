@@ -137,7 +137,7 @@ class LogFile:
 
     def _keep_up_with_rotation(self) -> None:
         now = self._clock.seconds()
-        if 0 <= now - self._looked < LOOK_SECONDS:  # negative: the wall clock was set back
+        if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
         try:

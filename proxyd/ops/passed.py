@@ -57,9 +57,7 @@ class Durations:
         self.total = 0.0
 
     def note(self, seconds: float) -> None:
-        """Count one duration; one on a bound counts as below it, and a negative one as nothing."""
-        if seconds < 0.0:
-            seconds = 0.0  # the clock of the reactor can be set back
+        """Count one duration; one on a bound counts as below it."""
         place = bisect_left(self.bounds, seconds)
         self.counts[place] += 1
         self.total += seconds

@@ -94,8 +94,7 @@ class Adaptive:
     def tick(self, connections: int, now: float) -> bool:
         """Decide, if enough is known, and say whether the limit has changed; to be called each second."""
         self._most_open = max(self._most_open, connections)
-        if self._begun == -inf or now < self._begun:  # it has only begun, or the clock was set back
-            self._changed = -inf
+        if self._begun == -inf:  # it has only begun
             self._begin(now)
             return False
         if not self._is_over(now - self._begun):

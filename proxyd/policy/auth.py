@@ -57,7 +57,7 @@ class Remembered:
         until = self._until.get(key)
         if until is None:
             return False
-        if not until - REMEMBERED_SECONDS <= now < until:
+        if now >= until:
             del self._until[key]
             return False
         return True

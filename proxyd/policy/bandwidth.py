@@ -48,8 +48,7 @@ class Bucket:
         return self._level >= self._burst
 
     def _fill(self, now: float) -> None:
-        # While a clock that was set back catches up, it fills as at any other time.
-        self._level = min(self._burst, self._level + max(0.0, now - self._at) * self._rate)
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
         self._at = now
 
 

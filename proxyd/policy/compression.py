@@ -37,7 +37,7 @@ class CpuGuard:
             return False
         if self._share >= 1.0:
             return True
-        passed, self._since = max(0.0, now - self._since), now
+        passed, self._since = now - self._since, now
         self._owed = max(0.0, self._owed - passed * self._share)
         return self._owed < self._share * WINDOW and lag < LATE
 

@@ -61,12 +61,11 @@ class Window:
 
     def _turn(self, now: float, seconds: float) -> None:
         passed = now - self._began
-        if 0 <= passed < seconds:
+        if passed < seconds:
             return
-        # Also when the clock was set back: then all begins anew.
-        self._before = self._now if seconds <= passed < 2 * seconds else 0
+        self._before = self._now if passed < 2 * seconds else 0
         self._now = 0
-        self._began = now - passed % seconds if passed > 0 else now
+        self._began = now - passed % seconds
 
 
 class Entry:
@@ -167,7 +166,7 @@ class Counters:
         """Forget those that were not used for long, so many at most."""
         for _ in range(most):
             first = next(iter(self._entries.values()), None)
-            if first is None or 0 <= now - first.seen <= self.spec.ttl:
+            if first is None or now - first.seen <= self.spec.ttl:
                 break
             if first.open:
                 self._used(first, now)
@@ -208,7 +207,7 @@ class Counters:
         return fresh
 
     def _is_stale(self, entry: Entry, now: float) -> bool:
-        return not entry.open and not 0 <= now - entry.seen <= self.spec.ttl
+        return not entry.open and now - entry.seen > self.spec.ttl
 
     def _used(self, entry: Entry, now: float) -> None:
         entry.seen = now

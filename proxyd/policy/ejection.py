@@ -56,7 +56,7 @@ class Window:
     def note(self, now: float, failed: bool) -> bool:
         """Count one; whether it is too much that failed."""
         spec = self._spec
-        if not self._ends - spec.window <= now < self._ends:
+        if now >= self._ends:
             self._ends = now + spec.window
             self._had = self._failed = 0
         self._had += 1

@@ -50,19 +50,12 @@ def network_of_key(key: bytes, prefix4: int, prefix6: int) -> Network:
     return ipaddress.ip_network((address.to_bytes(bits // 8, "big"), prefix))
 
 
-def _owed(due: float, now: float, seconds: float) -> float:
-    """The seconds until an allowance is whole again; if it cannot be so many, the clock was set back."""
-    owed = due - now
-    return owed if 0 < owed <= seconds + 2 * _ROUNDED else 0.0
-
-
 class Rate:
     """Whether one more may come now, of all that share one allowance."""
 
-    __slots__ = ("_began", "_due", "_each", "_seconds", "_slack")
+    __slots__ = ("_began", "_due", "_each", "_slack")
 
     def __init__(self, spec: RateSpec) -> None:
-        self._seconds = spec.seconds
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
         self._began: Optional[float] = None  # the first time: floats are exact to us only since then
@@ -73,7 +66,7 @@ class Rate:
         if self._began is None:
             self._began = now
         now -= self._began
-        owed = _owed(self._due, now, self._seconds)
+        owed = max(0.0, self._due - now)  # the seconds until it is whole again
         if owed > self._slack + _ROUNDED:
             return False
         self._due = now + owed + self._each
@@ -84,7 +77,6 @@ class ClientRates:
     """The same for each of many clients."""
 
     def __init__(self, spec: RateSpec, most: int = MOST_CLIENTS) -> None:
-        self._seconds = spec.seconds
         self._each = spec.seconds / spec.count
         self._slack = spec.seconds - self._each
         self._most = most
@@ -100,7 +92,7 @@ class ClientRates:
             self._began = now
         now -= self._began
         dues = self._due
-        owed = _owed(dues.get(client, -inf), now, self._seconds)
+        owed = max(0.0, dues.get(client, -inf) - now)
         if owed > self._slack + _ROUNDED:
             return False
         dues[client] = now + owed + self._each
@@ -108,7 +100,7 @@ class ClientRates:
         # Two go for each that comes, so those whose allowance is whole again do not pile up.
         for _ in range(2):
             first = next(iter(dues))
-            if _owed(dues[first], now, self._seconds) and len(dues) <= self._most:
+            if dues[first] > now and len(dues) <= self._most:
                 break
             del dues[first]
         return True

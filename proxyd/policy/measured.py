@@ -37,8 +37,7 @@ class Fading:
         """What is left of it."""
         if not server.measured:
             return 0.0
-        # The clock may have been set back, which makes nothing grow.
-        return server.measured * exp(-max(0.0, now - server.measured_at) / self._decay)
+        return server.measured * exp((server.measured_at - now) / self._decay)
 
     def now(self) -> float:
         """The time."""

@@ -258,7 +258,7 @@ class Pool(Choice):
 
     def tick(self, now: float) -> None:
         """What time alone brings: servers return, slow starts go on, limits adapt.  Call it each second."""
-        for server in [server for server in self._ejected if not server.since <= now < server.until]:
+        for server in [server for server in self._ejected if now >= server.until]:
             self._move(server, Event.RETURN, "the time of its ejection is over", now)
         if self.affinity is not None:
             self.affinity.table.sweep(now, SWEPT)

@@ -24,7 +24,6 @@ class Budget:
 
     __slots__ = (
         "_before",
-        "_began",
         "_ends",
         "_least",
         "_requests",
@@ -40,20 +39,20 @@ class Budget:
         self._share = spec.share / 100.0
         self._window = spec.window
         self._least = spec.least.count / spec.least.seconds * spec.window
-        self._began = self._ends = 0.0  # of the window that goes on
+        self._ends = 0.0  # the window that goes on
         self._requests = self._before = 0  # in this one, and in the one before
         self._retried = self._retried_before = 0
         self.taken = self.refused = 0
 
     def asked(self, now: float) -> None:
         """A request has come."""
-        if not self._began <= now < self._ends:
+        if now >= self._ends:
             self._turn(now)
         self._requests += 1
 
     def left(self, now: float) -> int:
         """How many may be asked again now."""
-        if not self._began <= now < self._ends:
+        if now >= self._ends:
             self._turn(now)
         part = (self._ends - now) / self._window
         requests = self._requests + self._before * part
@@ -74,13 +73,12 @@ class Budget:
         return True
 
     def _turn(self, now: float) -> None:
-        """Begin another window; a clock that was set back begins anew."""
-        follows = self._ends <= now < self._ends + self._window
+        """Begin another window."""
+        follows = now < self._ends + self._window
         self._before = self._requests if follows else 0
         self._retried_before = self._retried if follows else 0
         self._requests = self._retried = 0
-        self._began = self._ends if follows else now
-        self._ends = self._began + self._window
+        self._ends = (self._ends if follows else now) + self._window
 
 
 _TINY = 1e-9  # what sums of fractions may lack

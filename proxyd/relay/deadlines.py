@@ -96,7 +96,7 @@ class Wheel:
     def _turn(self) -> None:
         self._call = None
         now = int(self.clock.seconds() / self.tick)
-        # Step by slots, not by ticks, when the clock has jumped: a suspended host would spin here.
+        # Step by slots, not by ticks, when this comes late: a process that was stopped would spin here.
         if now - self._turned > len(self._slots):
             passed = sorted(due for due in self._slots if due <= now)
         else:

@@ -43,7 +43,7 @@ LOOKS = 8  # looks in one time limit
 
 PARTING_SECONDS = 1.0  # for streams that were cut to close in order: TLS waits for the peer's close_notify
 
-QUIET_LOOKS = 2  # a clock that jumps ahead must not end connections in which bytes move
+QUIET_LOOKS = 2  # a process that was held up must not end connections in which bytes move
 
 HELD = CHUNK  # bytes held before there is anywhere to send them; one chunk more may arrive
 

@@ -79,7 +79,7 @@ class Complaints:
             return
         now = self._seconds()
         told = self._told.get(reason)
-        if told is not None and 0 <= now - told < QUIET_SECONDS:
+        if told is not None and now - told < QUIET_SECONDS:
             self._since[reason] = self._since.get(reason, 0) + 1
             return
         self._told[reason] = now

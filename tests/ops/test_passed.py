@@ -21,13 +21,6 @@ class DurationTests(Case):
             durations.note(seconds)
         self.assertEqual(durations.counts, [2, 2, 2])
 
-    def test_clock_set_back(self) -> None:
-        """A duration that seems negative does not let the sum go back."""
-        durations = Durations((1.0,))
-        durations.note(0.5)
-        durations.note(-3600.0)
-        self.assertEqual((durations.total, durations.counts), (0.5, [2, 0]))
-
     def test_order(self) -> None:
         """The bounds rise."""
         for bounds in CONNECT_BOUNDS, CONNECTION_BOUNDS, QUEUE_BOUNDS:

@@ -229,13 +229,6 @@ class Told(Case):
             self.adaptive.bound(most)
             self.assertEqual((most, self.adaptive.limit), (most, expected))
 
-    def test_clock_set_back(self) -> None:
-        """It goes on after the clock was set back."""
-        self.window(0.01)
-        self.now -= 500.0
-        self.window(0.01)
-        self.assertEqual([self.window(0.01) for _ in range(2)][-1], 32)
-
     def test_bounded(self) -> None:
         """However many responses come in a second, so many are kept, the last ones."""
         self.window(0.01)

@@ -39,13 +39,6 @@ class BucketTests(Case):
         bucket.take(6000, 0.0)
         self.assertEqual(bucket.wait(0.0), 1.0)
 
-    def test_clock_set_back(self) -> None:
-        """A clock that is set back gives nothing, and takes nothing away."""
-        bucket = Bucket(Allowance(1000, 5000), 100.0)
-        bucket.take(6000, 100.0)
-        self.assertEqual(bucket.wait(40.0), 1.0)
-        self.assertEqual(bucket.wait(41.0), 0.0)
-
     def test_bound(self) -> None:
         """Who waits as it is told moves at most burst + rate x time + one read, and nearly that."""
         for seed in range(50):

@@ -53,12 +53,6 @@ class Windows(Case):
                 two = sum(amount for when, amount in came if now - when < 20)
                 self.assertLessEqual(window.sum(now, 10.0), two + 1e-9)
 
-    def test_clock_set_back(self) -> None:
-        """A clock that is set back begins anew, instead of counting for ever."""
-        window = Window()
-        window.add(100, 1000.0, 10.0)
-        self.assertEqual(window.sum(500.0, 10.0), 0)
-
 
 class Rules(Case):
     def test_connections(self) -> None:

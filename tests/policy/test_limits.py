@@ -79,16 +79,6 @@ class Rates(Case):
                 self.assertEqual(sum(rate.take(now) for _ in range(count + 2)), count)
                 self.assertEqual(sum(rates.take(b"one", now) for _ in range(count + 2)), count)
 
-    def test_clock_that_is_set_back(self) -> None:
-        """A clock that is set back refuses nobody until it is where it was, nor keeps whom it knew."""
-        rate, rates = Rate(RateSpec(2, 10.0)), ClientRates(RateSpec(2, 10.0))
-        for when in (5000.0, 1000.0):
-            self.assertEqual([rate.take(when) for _ in range(3)], [True, True, False])
-            self.assertEqual([rates.take(b"one", when) for _ in range(3)], [True, True, False])
-        self.assertTrue(rate.take(1005.0) and rates.take(b"one", 1005.0))
-        rates.take(b"two", 500.0)
-        self.assertEqual(len(rates), 1)
-
     def test_never_more(self) -> None:
         """In no span of that time are there twice as many, and whoever asks slowly is never refused."""
         for seed in range(50):

@@ -101,13 +101,6 @@ class States(Case):
             self.assertEqual((a.state, a.until), (after, 0.0))
             pool.tick(41.0)
 
-    def test_ejected_and_the_clock_is_set_back(self) -> None:
-        """A clock that was set back does not make an ejection longer."""
-        pool, a = self.make("a", "b", check=None)
-        pool.eject(a, 40.0, "", 10.0)
-        pool.tick(9.0)
-        self.assertIs(a.state, UP)
-
     def test_ejected_goes_down(self) -> None:
         """When its checks fail, too, one that is ejected is down, and its time brings nothing."""
         pool, a = self.make("a", "b")

@@ -16,6 +16,6 @@ class Steps(Case):
         self.assertEqual((steps[0], steps[150], steps[299], steps[300]), (1, 8, FULL - 1, FULL))
         self.assertEqual(set(steps), set(range(1, FULL + 1)))
 
-    def test_a_clock_that_is_set(self) -> None:
-        """When the clock is set back, or far ahead, a server has its full share."""
-        self.assertEqual((step(-1.0, 30.0), step(1e9, 30.0)), (FULL, FULL))
+    def test_long_after(self) -> None:
+        """A server that has been up for years has its full share."""
+        self.assertEqual(step(1e9, 30.0), FULL)

@@ -158,8 +158,8 @@ class WheelTests(Case):
         self.assertEqual([len(entry.reached) for entry in entries], [1, 1, 1])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_a_clock_that_jumps_reaches_everything_once(self) -> None:
-        """A host that was suspended for a day does not spin through the ticks that it missed."""
+    def test_a_turn_that_comes_late_reaches_everything_once(self) -> None:
+        """A process that was stopped for a day does not spin through the ticks that it missed."""
         entries = [Entry(self.clock) for _ in range(10)]
         for place, entry in enumerate(entries):
             self.wheel.arm(entry, place * 7.0)

@@ -77,7 +77,7 @@ class Basic:
     def judge(self, asked: Asked, client: str) -> Union[Verdict, Deferred[Verdict]]:
         """The verdict, at once if it can be.  Raises `Refused` if too many are to be compared already."""
         now = self._seconds()
-        if not 0 <= now - self._looked < LOOK_SECONDS:
+        if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self._look()
         values = list(asked.values("authorization"))

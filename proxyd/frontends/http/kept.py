@@ -90,7 +90,7 @@ class Kept:
             self.drop(idle.pop(0))  # the one that its client has not needed for the longest
         upstream.requests += 1
         limit = pool.spec.idle_connection_timeout
-        upstream.since, upstream.until = now, now + limit
+        upstream.until = now + limit
         if upstream.unread is None:
             upstream.unread = unread(upstream.transport)
         if patience is not None and patience - EARLIER < limit:
@@ -122,7 +122,7 @@ class Kept:
             pool = self._pools[server]
             limit = pool.spec.idle_connection_timeout
             gone = server not in pool.servers
-            for upstream in [each for each in idle if gone or not each.since <= now < each.until]:
+            for upstream in [each for each in idle if gone or now >= each.until]:
                 idle.remove(upstream)
                 self.drop(upstream)
             if idle:

@@ -106,7 +106,7 @@ class Upstream(ProxyClient):
 
     ``pair`` is whose request it carries now, or `proxyd.frontends.http.kept.Kept`.  ``address`` is where it
     was dialed, ``born`` when, and ``whom`` it is for (`HttpConnection.whom`); ``requests`` how many it has
-    carried before, ``since`` when it was kept and ``until`` when it may be used.  ``handshake`` is what its
+    carried before, and ``until`` when it may be used.  ``handshake`` is what its
     TLS began with.  ``unread``, of one that was kept, asks whether anything has come meanwhile.  ``where`` is
     its far end as records have it, "" until there was one.
     """
@@ -119,7 +119,6 @@ class Upstream(ProxyClient):
         "meter",
         "requests",
         "server",
-        "since",
         "unread",
         "until",
         "where",
@@ -136,7 +135,7 @@ class Upstream(ProxyClient):
         self.whom = whom
         self.requests = 0
         self.where = ""
-        self.since = self.until = 0.0
+        self.until = 0.0
         self.unread: Optional[Callable[[], object]] = None
         self.meter: Optional[Meter] = None  # while it is for a client with a bandwidth
 

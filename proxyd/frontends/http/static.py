@@ -180,7 +180,7 @@ class Site:
         """
         known = self._known.get(path)
         now = self._seconds()
-        if known is None or not 0 <= now - known[0] < FRESH:
+        if known is None or now - known[0] >= FRESH:
             known = (now, self._look_for(path, {} if known is None else known[1]))
             self._remember(path, known)
         files = known[1]
