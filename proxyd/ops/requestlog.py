@@ -24,8 +24,9 @@ the time      when the head of the request was there (UTC); the lines are writte
 ============  ============================================================================
 
 ``combined`` is Apache's format of that name, which most tools read; the bytes in it are those of the whole
-answer, with its head.  It has no lines for connections.  A line of JSON is an object with the names of
-`proxyd.records.RequestRecord`, and the fields Referer and User-Agent as ``referer`` and ``user_agent``.
+answer, with its head, but for what a cache has given: of that they are those of the body.  It has no lines
+for connections.  A line of JSON is an object with the names of `proxyd.records.RequestRecord`, and the fields
+Referer and User-Agent as ``referer`` and ``user_agent``.
 """
 
 from __future__ import annotations

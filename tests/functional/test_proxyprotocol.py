@@ -73,6 +73,16 @@ class Haproxy(Before):
                 await self.told(client)
                 self.assertTrue(self.newest.data.startswith(b"GET / HTTP/1.1\r\n"))
 
+    async def test_forwardfor(self) -> None:
+        """A proxy of HTTP may tell of each client by X-Forwarded-For instead, if it is trusted."""
+        await self.serve("protocol = http\ntrusted = 127.0.0.77")
+        front = self.from_haproxy("", "mode http", "option forwardfor", ipv6=True, name="http")
+        for spoofed in (), ("--header", "X-Forwarded-For: 192.0.2.1"):
+            client = await self.fetch(*spoofed, f"http://{front}/")
+            record = (await self.daemon.records(self.fetched))[self.fetched - 1]
+            self.assertEqual((record["client"], client.rpartition(":")[0]), ("[::1]:0", "[::1]"))
+            self.assertTrue(record["via"].startswith(f"{PROXY}:"), record)
+
     async def test_requests(self) -> None:
         """A listener of requests hears the header, too, which comes in one segment with the first of them."""
         await self.serve(f"protocol = http\n{TRUSTING}")

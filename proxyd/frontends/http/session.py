@@ -295,7 +295,7 @@ class HttpSession(HttpRetries):
             self.wheel.arm(self, self._no_later(self.http.look))
             if self._tried and failed.reason is Reason.NO_SERVER:
                 self.picked = self._tried[-1]  # who has not answered is to blame, and not that none is left
-                self.fail(Reason.NO_ANSWER, "and no other server is up")
+                self.fail(Reason.NO_ANSWER, "and no server is left to ask")
             else:
                 self.fail(failed.reason, failed.detail)
         except CancelledError:

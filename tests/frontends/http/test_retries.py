@@ -39,7 +39,7 @@ class NoAnswers(RetriesCase):
             record = self.the_request()
             self.assertEqual((record.status, record.reason), (502, Reason.NO_ANSWER))
             self.assertEqual((record.server, record.server_address[-2:]), (name, ":1"))
-            self.assertEqual(record.detail, "and no other server is up")
+            self.assertEqual(record.detail, "and no server is left to ask")
             self.over()
 
 
