@@ -141,6 +141,7 @@ class Hashed:
         self._keyless = PowerOfTwo(random)
         self._weights: dict[Server, int] = {}
         self._table: Optional[Table] = None  # while there is nobody
+        self._stale = False  # it is not that of the weights yet
         self._servers: list[Server] = []
         self._fit: frozenset[Server] = frozenset()
 
@@ -149,9 +150,21 @@ class Hashed:
         weights = {server: server.weight or self._weights.get(server, 0) for server in servers}
         if weights != self._weights:
             self._weights = weights
-            weighty = {server: weight for server, weight in weights.items() if weight}
-            # Now, at the start or when a weight is changed, and not when a client waits for it.
-            self._table = self._make_table(weighty) if weighty else None
+            self._servers = []  # whoever comes next is the first after a change
+            self._stale = True
+            if self._table is None:
+                self._lay()  # at the start, while nobody waits
+
+    def _lay(self) -> None:
+        """
+        Make the table.
+
+        That takes some 40 ms for Maglev, so of several changes at once, as when the addresses of a name are
+        others, one table is made: by the next one who comes.
+        """
+        weighty = {server: weight for server, weight in self._weights.items() if weight}
+        self._table = self._make_table(weighty) if weighty else None
+        self._stale = False
 
     def choose(
         self, servers: list[Server], avoid: Collection[Server] = (), arrival: Any = None
@@ -176,6 +189,9 @@ class Hashed:
         self._fit = frozenset(servers)
         if any(server not in self._weights for server in servers):
             self.lay_out(list({**self._weights, **dict.fromkeys(servers)}))
+            self._servers = servers
+        if self._stale:
+            self._lay()
 
     def _highest(self, key: bytes, servers: list[Server]) -> Optional[Server]:
         """

@@ -6,11 +6,11 @@ from collections import Counter
 from itertools import islice
 from math import ceil
 from random import Random as Dice
-from typing import Callable, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from proxyd.interfaces import IBalancer, IKeyed
 from proxyd.policy.arrival import Arrival
-from proxyd.policy.hashing import TABLE_SIZE, TABLES, Maglev, MakeTable, Ring, Table, hash_of
+from proxyd.policy.hashing import TABLE_SIZE, TABLES, Hashed, Maglev, MakeTable, Ring, Table, hash_of
 from proxyd.policy.server import Server
 from tests.policy.servers import always, busy, client, end, made, off_share, servers, weigh
 from tests.support.case import Case
@@ -122,6 +122,28 @@ class Sticky(Case):
 
     def each(self) -> list[tuple[str, Callable[[], IBalancer]]]:
         return [(name, lambda name=name: made(name, always(0.5))) for name in TABLES]  # type: ignore[misc]
+
+    def test_changes_at_once(self) -> None:
+        """However much changes before the next client comes, one table is made; and none if nothing does."""
+        made_of: list[list[int]] = []
+
+        def make_table(weights: Mapping[Server, int]) -> Ring:
+            made_of.append([*weights.values()])
+            return Ring(weights)
+
+        balancer = Hashed(make_table, lambda arrival: arrival.sni.encode(), always(0.5))
+        among = servers(1, 2, 3)
+        balancer.lay_out(among)
+        self.assertEqual(made_of, [[1, 2, 3]])
+        balancer.choose(among, (), Arrival(sni="a"))
+        among[0].weight = 4
+        balancer.lay_out(among)
+        balancer.lay_out(among[:2])
+        self.assertEqual(len(made_of), 1)
+        self.assertIn(balancer.choose(among[:2], (), Arrival(sni="a")), among[:2])
+        balancer.lay_out(among[:2])
+        balancer.choose(among[:2], (), Arrival(sni="a"))
+        self.assertEqual(made_of[1:], [[4, 2]])
 
     def test_the_same_again(self) -> None:
         """A client gets the same server each time, from each proxy, and also after a restart."""
