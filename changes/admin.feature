@@ -14,3 +14,5 @@ did it.
 `proxyctl show table TABLE KEY` shows the entry of one client, however many there are.
 
 `proxyctl drain POOL/SERVER --wait 5m` waits until the server has no open connections.
+
+Who drained a server is also told by the login of the session, which `sudo` does not change, where the host keeps it.

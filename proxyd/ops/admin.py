@@ -39,6 +39,10 @@ REQUESTS_PER_TURN = 16  # of one connection, before others are served
 
 log = Logger()
 
+LOGIN = "/proc/%d/loginuid"
+_NOBODY_LOGGED_IN = 0xFFFFFFFF  # it is of a service
+_LONGEST_NUMBER = 16
+
 _UCRED = struct.Struct("iII")  # pid, uid and gid: unix(7), SO_PEERCRED
 
 
@@ -48,7 +52,17 @@ def caller_at(transport: Any) -> Optional[Caller]:
     if option is None:
         return None
     pid, uid, _ = _UCRED.unpack(transport.getHandle().getsockopt(socket.SOL_SOCKET, option, _UCRED.size))
-    return Caller(uid, pid)
+    return Caller(uid, pid, _login(pid))
+
+
+def _login(pid: int) -> Optional[int]:
+    """As whom the session of a process has logged in, which sudo does not change: proc(5), loginuid."""
+    try:
+        with open(LOGIN % pid, encoding="ascii") as file:
+            login = int(file.read(_LONGEST_NUMBER))
+    except (OSError, ValueError):
+        return None  # it has ended, or may not be seen, or the kernel keeps no such thing
+    return login if login != _NOBODY_LOGGED_IN else None
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)

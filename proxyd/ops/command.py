@@ -39,13 +39,15 @@ class Declined(Exception):
 
 @frozen
 class Caller:
-    """Who asks: a user, and the process that connected."""
+    """Who asks: a user, the process that connected, and as whom its session logged in, if that is known."""
 
     uid: int
     pid: int
+    login: Optional[int] = None
 
     def __str__(self) -> str:
-        return f"uid {self.uid}"
+        other = self.login not in (None, self.uid)
+        return f"uid {self.uid}, logged in as uid {self.login}" if other else f"uid {self.uid}"
 
 
 @frozen

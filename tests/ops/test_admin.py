@@ -248,7 +248,24 @@ class Credentials(Case):
             def getHandle(self) -> socket.socket:
                 return ours
 
-        self.assertEqual(caller_at(Transport()), Caller(os.getuid(), os.getpid()))
+        found = caller_at(Transport())
+        assert found is not None
+        self.assertEqual((found.uid, found.pid), (os.getuid(), os.getpid()))
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.patch(admin, "LOGIN", os.path.join(folder, "%d"))
+        uid, path = os.getuid(), os.path.join(folder, str(os.getpid()))
+        for text, said in (
+            ("4294967295", f"uid {uid}"),
+            ("1000", f"uid {uid}, logged in as uid 1000"),
+            (str(uid), f"uid {uid}"),
+            ("nonsense", f"uid {uid}"),
+        ):
+            with open(path, "w") as file:
+                file.write(text)
+            self.assertEqual(str(caller_at(Transport())), said)
+        os.unlink(path)
+        self.assertEqual(str(caller_at(Transport())), f"uid {uid}")
 
     def test_of_a_host_that_does_not_tell(self) -> None:
         """Where the kernel has no word for it, nobody is named."""
