@@ -83,6 +83,5 @@ class Checks(CommandCase):
                 ("proxyd_checks_total", "db", "a", "role", "unable"): 1,
                 ("proxyd_checks_total", "web", "a", "agent", "passed"): 0,
                 ("proxyd_checks_total", "web", "a", "agent", "failed"): 0,
-                ("proxyd_checks_total", "web", "a", "agent", "unable"): 0,
             },
         )
