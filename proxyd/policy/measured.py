@@ -83,7 +83,7 @@ class LeastTime(TwoDraws):
 
     def _cost(self, server: Server, now: float) -> float:
         seconds = self._fading.of(server, now)
-        if not server.measured and server.open and 0 <= now - server.measured_at < self._decay:
+        if not server.measured and server.open and now - server.measured_at < self._decay:
             seconds = UNKNOWN
         return seconds * (server.open + 1)
 
