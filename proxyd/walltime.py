@@ -13,6 +13,8 @@ from typing import Callable
 
 STEP_SECONDS = 0.01  # a clock that is closer to what we have was not set, but read a moment too late
 
+READINGS = 3  # at the start: all of them may be interrupted, but hardly are
+
 
 class WallTime:
     """
@@ -28,7 +30,7 @@ class WallTime:
         """``seconds`` is the clock that nobody sets, and ``time`` the one on the wall."""
         self._seconds = seconds
         self._time = time
-        self.offset = time() - seconds()
+        self.offset = min(self._read() for _ in range(READINGS))[1]  # the quickest of them
 
     def now(self) -> float:
         """What the clock on the wall shows now, as far as `look` has followed it."""
@@ -36,9 +38,14 @@ class WallTime:
 
     def look(self) -> bool:
         """Follow the clock on the wall; whether it was set.  To be called each second."""
-        before = self._seconds()
-        offset = self._time() - before
-        if self._seconds() - before > STEP_SECONDS or abs(offset - self.offset) < STEP_SECONDS:
+        took, offset = self._read()
+        if took > STEP_SECONDS or abs(offset - self.offset) < STEP_SECONDS:
             return False  # or we were interrupted between the two clocks, and look again soon
         self.offset = offset
         return True
+
+    def _read(self) -> tuple[float, float]:
+        """How long it took to read both clocks, and what is between them."""
+        before = self._seconds()
+        offset = self._time() - before
+        return self._seconds() - before, offset

@@ -41,11 +41,10 @@ class WallTimeTests(Case):
         """Whoever is held up between the two clocks has learned nothing."""
 
         def time() -> float:
-            now = self.clock.seconds()
-            self.clock.advance(held_up)
-            return now + held_up + 1e9
+            self.clock.advance(held_up.pop(0))
+            return self.clock.seconds() + 1e9
 
-        held_up = 0.0
+        held_up = [1.0, 0.0, 2.0, 3.0]
         wall = WallTime(self.clock.seconds, time)
-        held_up = 1.0
+        self.assertEqual((wall.offset, held_up), (1e9, [3.0]))
         self.assertEqual((wall.look(), wall.offset), (False, 1e9))
