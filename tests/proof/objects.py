@@ -19,7 +19,7 @@ from tests.support.stage import Stage, program
 OBJECTS = 1_000_000
 LENGTH = 2000  # bytes of a body, of which each is its own
 SIZE, DISK = 32 * MIB, 64 * MIB
-OF_EACH = 700  # bytes of memory for an answer on the disk, of which each takes a page there
+OF_EACH = 70  # bytes of memory for an answer on the disk, of which each takes a page there
 SLACK = 24 * MIB  # what waits to be written, and what the allocator keeps
 PARTS_SECONDS = 10
 CONNECTIONS = 32
