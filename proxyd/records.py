@@ -249,4 +249,9 @@ class RequestRecord:
     @property
     def version(self) -> str:
         """Which HTTP it came by."""
-        return "2.0" if self.http2 else _VERSIONS[self.minor]
+        return version_of(self.http2, self.minor)
+
+
+def version_of(http2: bool, minor: int) -> str:
+    """Which HTTP it is, as people write it."""
+    return "2.0" if http2 else _VERSIONS[minor]

@@ -38,7 +38,7 @@ from typing import Callable, Sequence
 
 from proxyd.errors import Reason
 from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, duration, moment, rounded, word
-from proxyd.records import RequestRecord
+from proxyd.records import RequestRecord, version_of
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -53,13 +53,12 @@ _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
 
 def text_line(record: RequestRecord) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    connect, target = record.connect_seconds, record.target
+    connect, pool = record.connect_seconds, record.pool
     # Of more than thirty pieces CPython makes a list that it joins, which takes twice as long.
     return (
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
-        f"{_asked(record.method, record.host)}"
-        f" target={target.decode('ascii') if _plain(target) else _said(target)}"
-        f"{_way(record.version, record.status, record.pool, record.server, record.server_address)}"
+        f"{_asked(record.method, record.host, record.target)}"
+        f"{_way(record.http2, record.minor, record.status, pool, record.server, record.server_address)}"
         f"{_whose(record.via, record.route, record.user)}"
         f"{_known(record) if record.tls or record.sni or record.unique_id else _NOT_KNOWN}"
         f" cache={record.cache or '-'} queue={duration(record.queue_seconds)}"
@@ -79,13 +78,20 @@ def _client(listener: str, client: str) -> str:
     return f" listener={word(listener)} client={word(client)}"
 
 
+@lru_cache(maxsize=256)  # targets may be long
+def _asked(method: bytes, host: bytes, target: bytes) -> str:
+    plain = target.decode("ascii") if _plain(target) else _said(target)
+    return f"{_of(method, host)} target={plain}"
+
+
 @lru_cache(maxsize=1024)
-def _asked(method: bytes, host: bytes) -> str:
+def _of(method: bytes, host: bytes) -> str:
     return f" method={_said(method)} host={_said(host)}"
 
 
 @lru_cache(maxsize=1024)
-def _way(version: str, status: int, pool: str, server: str, address: str) -> str:
+def _way(http2: bool, minor: int, status: int, pool: str, server: str, address: str) -> str:
+    version = version_of(http2, minor)
     return (
         f" version={version} status={status} pool={word(pool)} server={word(server)} address={word(address)}"
     )

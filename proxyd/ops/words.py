@@ -19,6 +19,8 @@ _plain = re.compile(r"(?!-\Z)[!#-<>-\[\]-~]{1,500}").fullmatch  # visible, witho
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # leaves ASCII only, and no control character
 
 
+_SHORT = 0.01  # seconds; what is shorter comes again, to the microsecond
+
 _MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
 
 
@@ -27,11 +29,15 @@ def _second(epoch_seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_seconds))
 
 
+@lru_cache(maxsize=64)
+def _millisecond(epoch_milliseconds: int) -> str:
+    return _second(epoch_milliseconds // 1000) + _MILLISECONDS[epoch_milliseconds % 1000]
+
+
 def moment(epoch_seconds: float) -> Optional[str]:
     """The time as ISO 8601 in UTC with milliseconds, or None for one that no calendar has."""
     try:
-        milliseconds = floor(epoch_seconds * 1000.0 + 0.5)
-        return _second(milliseconds // 1000) + _MILLISECONDS[milliseconds % 1000]
+        return _millisecond(floor(epoch_seconds * 1000.0 + 0.5))
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -69,8 +75,17 @@ def word(text: str) -> str:
 
 def duration(seconds: Optional[float]) -> str:
     """Seconds to the microsecond, ``-`` if there was no such thing."""
+    if seconds is None:
+        return "-"
+    if 0.0 <= seconds < _SHORT:
+        return _microseconds(int(seconds * 1e6 + 0.5))
+    return "%.6f" % seconds  # noqa: UP031
+
+
+@lru_cache(maxsize=4096)
+def _microseconds(count: int) -> str:
     # Compiled, an f-string with a format is a call of str.format, and makes a line cost three times as much.
-    return "-" if seconds is None else "%.6f" % seconds  # noqa: UP031
+    return "%.6f" % (count / 1e6)
 
 
 def rounded(value: Optional[float]) -> Optional[float]:

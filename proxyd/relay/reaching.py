@@ -65,7 +65,7 @@ class Reaching(Pair):
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         spec = factory.spec
         self.factory = factory
-        super().__init__(factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
+        Pair.__init__(self, factory.wheel, spec.idle_timeout, spec.half_closed_timeout)
         self.address = address  # where it has come from; the opening may tell of another
         self.opening: Optional[Opening] = None
         self.pool: Optional[Pool] = None  # until it is decided

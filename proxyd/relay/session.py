@@ -76,7 +76,7 @@ class Session(Reaching):
     )
 
     def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
-        super().__init__(factory, address)
+        Reaching.__init__(self, factory, address)
         self._story: Optional[Coroutine[Any, Any, None]] = None
         self._waiting: Any = None  # what can be cancelled: a Deferred, or an attempt to dial
         self._missed: Optional[Deferred[Any]] = None  # the dial that was begun at once, if it has failed

@@ -133,12 +133,14 @@ def leave(stream: Any) -> bool:
 
 def buffered(stream: Any) -> int:
     """How many bytes written to the stream are still in user space."""
+    ask = getattr(stream, "buffered", None)  # of the stream beneath Twisted's TLS, too
+    if ask is not None:
+        found: int = ask()
+        return found
     if isinstance(stream, ProtocolWrapper):
         return buffered(stream.transport)
-    if isinstance(stream, FileDescriptor):
-        # Twisted keeps what it has not yet joined to dataBuffer under a private name.
-        return len(stream.dataBuffer) - stream.offset + stream._tempDataLen
-    return int(stream.buffered())
+    # Twisted keeps what it has not yet joined to dataBuffer under a private name.
+    return int(len(stream.dataBuffer) - stream.offset + stream._tempDataLen)
 
 
 def unacknowledged(stream: Any) -> int:

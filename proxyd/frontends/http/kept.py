@@ -51,8 +51,12 @@ class Kept:
             upstream = idle.pop() if whom is None else _pop(idle, whom)
             if upstream is None:
                 break
-            if now >= upstream.until or upstream.born < server.since or self._is_outdated(upstream, server):
+            elsewhere = upstream.address is not server.address and upstream.address != server.address
+            if elsewhere or now >= upstream.until or upstream.born < server.since:
                 self.drop(upstream)
+                continue
+            if server.tls is not None and self._tls is not None and upstream.born < self._tls.changed:
+                self.drop(upstream)  # it is from before files of TLS have changed
                 continue
             asked = upstream.unread
             if asked is not None and not asked():
@@ -60,12 +64,6 @@ class Kept:
             # What waits unread came before the request, so it would be taken for its answer.
             self.drop(upstream, abort=True)
         return None
-
-    def _is_outdated(self, upstream: Upstream, server: Server) -> bool:
-        """Whether it leads elsewhere, or is from before files of TLS have changed."""
-        if upstream.address is not server.address and upstream.address != server.address:
-            return True
-        return server.tls is not None and self._tls is not None and upstream.born < self._tls.changed
 
     def keep(self, upstream: Upstream, pool: Pool, now: float, patience: Optional[int] = None) -> None:
         """

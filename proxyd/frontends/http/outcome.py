@@ -90,7 +90,7 @@ class HttpOutcome(HttpConnection):
         """The request is over: tell of it, and be ready for another."""
         http, request, picked, opening = self.http, self._request or _UNREAD, self.picked, self.opening
         client, server, said, first = self.client, self.server, request.said, self._first
-        now = http.seconds()
+        now, began = http.seconds(), self._began
         if self._first_byte is not None:
             self._first_byte.ended()
         if self._streaming:
@@ -101,17 +101,18 @@ class HttpOutcome(HttpConnection):
         if recoding is not None:
             recoding.stop()
             self._recoding = None
-        bytes_in = client.received - len(client.held)
-        client.received = len(client.held)
+        held = len(client.held)
+        bytes_in = client.received - held
+        client.received = held
         self.total_in += bytes_in
         self.total_out += server.received
         # By place, which takes half as long as by name.
         record = RequestRecord(
-            self._began + http.wall.offset,
+            began + http.wall.offset,
             http.spec.name,
             self._came_from,
             reason,
-            now - self._began,
+            now - began,
             request.method,
             request.host,
             request.target,
@@ -123,7 +124,7 @@ class HttpOutcome(HttpConnection):
             self._where() if picked is not None else "",
             self.connect_seconds,
             self.queue_seconds,
-            None if first is None else first - self._began,
+            None if first is None else first - began,
             bytes_in,
             server.received,
             self.retries,

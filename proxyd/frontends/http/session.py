@@ -33,12 +33,13 @@ from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.frontends.http.affinity import Brought, giving, learn
 from proxyd.frontends.http.connection import ASKED, HEAD, IDLE, OPENING
 from proxyd.frontends.http.pages import Edit
-from proxyd.frontends.http.recoding import Recoding
+from proxyd.frontends.http.recoding import Compressor, Recoding
 from proxyd.frontends.http.request import Introduction
 from proxyd.frontends.http.retries import HttpRetries
 from proxyd.frontends.http.sides import Upstream
 from proxyd.policy.affinity import Affinity, SealedAffinity
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.encoding import Decision
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.relay.firstbyte import FirstByte
@@ -159,7 +160,7 @@ class HttpSession(HttpRetries):
         """The head that a server gets of ``pool``, or None if the client has been answered."""
         assert self._forwarding is not None
         if not self.http.by_cookie:
-            return self._forwarding.head(request, self.client.transport)
+            return request.rendered or self._forwarding.head(request, self.client.transport)
         return self._forwarding.head(request, self.client.transport, rest=self.own_rest(request.said))
 
     def own_fields(self, said: Said) -> Sequence[Field]:
@@ -403,7 +404,8 @@ class HttpSession(HttpRetries):
         assert request is not None and delivery is not None and picked is not None and pool is not None
         if answer.status in pool.minded and self._is_turned_down(answer, data[answer.took :]):
             return
-        self._first = self._since = self.http.seconds()
+        http = self.http
+        self._first = self._since = http.seconds()
         if self._first_byte is not None:
             self._first_byte.answered()
         if self._hedge is not None:
@@ -411,11 +413,15 @@ class HttpSession(HttpRetries):
         self._answer = answer
         self._out = b""
         self._status = answer.status
-        edit = self.edit_of(answer.said.fields)
-        if self.brought is not None:
-            edit = self._told_server(self.brought.affinity, answer, picked, edit)
-        compressor = self.compressor()
-        decision = None if compressor is None else compressor.decide(answer, request)
+        edit: Optional[Edit] = None
+        compressor: Optional[Compressor] = None
+        decision: Optional[Decision] = None
+        if http.routing is not None or http.compressor is not None or self.brought is not None:
+            edit, compressor = self.edit_of(answer.said.fields), self.compressor()
+            if self.brought is not None:
+                edit = self._told_server(self.brought.affinity, answer, picked, edit)
+            if compressor is not None:
+                decision = compressor.decide(answer, request)
         head = delivery.head(answer, request, self._goes_on(), picked, edit, decision)
         length, took = answer.said.length, answer.took
         if compressor is not None and decision is not None and decision.recodes and length:

@@ -23,7 +23,7 @@ class HttpServer(ProxyServer):
     __slots__ = ("meter",)
 
     def __init__(self, pair: Pair) -> None:
-        super().__init__(pair)
+        ProxyServer.__init__(self, pair)
         self.meter: Optional[Meter] = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -58,7 +58,7 @@ class HttpServer(ProxyServer):
         meter, self.meter = self.meter, None
         if meter is not None:
             meter.end()
-        super().connectionLost(reason)
+        ProxyServer.connectionLost(self, reason)
 
 
 class HttpTLSServer(HttpServer):

@@ -74,7 +74,7 @@ class LaneConnection(ConnectedSocket):
 
     def __init__(self, loop: Loop, skt: socket.socket, peer: Any, protocol: Any) -> None:
         """Serve a protocol on a connected non-blocking socket; ``peer`` is its far end, as by accept(2)."""
-        super().__init__(skt, peer)
+        ConnectedSocket.__init__(self, skt, peer)
         self._loop = loop
         self._recv_into = skt.recv_into
         self._send: Callable[[Any], int] = skt.send
@@ -112,9 +112,13 @@ class LaneConnection(ConnectedSocket):
 
     def event(self, mask: int) -> None:
         peer = self._pump
-        if (
+        if peer is None:
+            if mask == _TALK and self._reading and not (self._portion or self._blocked or self._gone):
+                self._readable = True
+                self._deliver()
+                return
+        elif (
             mask == _TALK
-            and peer is not None
             and self._reading
             and not (peer._blocked or self._blocked or self._gone)
             and peer._pipe is None
@@ -148,10 +152,6 @@ class LaneConnection(ConnectedSocket):
                 self.protocol.received += count
                 peer._take(loop.view[:count])
                 self._full_reads += 1
-        elif mask == _TALK and self._reading and not (peer or self._portion or self._blocked or self._gone):
-            self._readable = True
-            self._deliver()  # and that of most others
-            return
         self._serve(mask)
 
     def _serve(self, mask: int) -> None:
@@ -209,7 +209,7 @@ class LaneConnection(ConnectedSocket):
 
     def _deliver(self) -> None:
         """Give the protocol what there is, in chunks of at most ``bufferSize``."""
-        left = self._loop.burst
+        moved = 0
         size = min(self.bufferSize, GLANCE) if self._glance else self.bufferSize
         while self._reading:
             try:
@@ -233,8 +233,8 @@ class LaneConnection(ConnectedSocket):
                     self._readable = False  # whatever comes now makes a new edge (epoll(7), question 9)
                     return
             self._glance = False
-            left -= len(data)
-            if left <= 0:
+            moved += len(data)
+            if moved >= self._loop.burst:
                 self._loop.again(self)
                 return
             size = self.bufferSize
