@@ -477,6 +477,7 @@ class HttpConnection(Session):
         """The head of a request does not come to its end."""
         self.reason, self.detail = Reason.REQUEST_TIMEOUT, "header_timeout"
         self._began = self._since
+        self.client.held = b""  # what there is of it counts as received
         self._asks_nothing()
         self.say(408, Reason.REQUEST_TIMEOUT, "header_timeout", closes=True)
 

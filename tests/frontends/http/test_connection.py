@@ -53,6 +53,7 @@ class Deadlines(HttpCase):
         self.say(good, GET[:4])
         self.pass_time(3)
         self.assertTrue(self.heard(late).startswith(b"HTTP/1.1 408 "))
+        self.assertEqual(self.notebook.requests[-1].bytes_in, 4)
         self.say(good, GET[4:])
         self.say(self.server, OK)
         self.assertEqual(self.heard(good), ANSWERED * 2)
