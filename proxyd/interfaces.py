@@ -153,7 +153,7 @@ class IDatapath(Interface):
         the dial has, with the reason ``connect_tls``.
         """
 
-    def reach(address: Any, side: Any, asker: Any) -> Any:
+    def reach(address: Any, side: Any, asker: Any, tcp: Any = None) -> Any:
         """
         Connect a side as `dial` does when nothing further is asked of it, and tell an `IAsker` of the end.
 

@@ -161,9 +161,9 @@ class Stock:
         by_default = tcp is None or tcp.keepalive == KEEPALIVE
         return factory.arrived.addCallbacks(lambda made: _tuned(made, by_default), _dial_failed)
 
-    def reach(self, address: Address, side: Any, asker: Any) -> Any:
+    def reach(self, address: Address, side: Any, asker: Any, tcp: Optional[TcpSpec] = None) -> Any:
         """The same of a plain server, for one who is told by calls (`IDatapath.reach`)."""
-        return told_of_dial(self.dial(address, side), asker)
+        return told_of_dial(self.dial(address, side, tcp), asker)
 
 
 def _tuned(transport: Any, keepalive_by_default: bool) -> None:

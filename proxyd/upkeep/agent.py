@@ -7,7 +7,7 @@ What cannot be understood, and that it does not answer at all, changes nothing, 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Optional, Protocol, Union
 
 from proxyd.config.address import named
 from proxyd.config.agent import AgentSpec
@@ -59,6 +59,7 @@ class Agent:
         self._spec = spec
         self._trouble = ""
         self._looks = Looks()
+        self._began = 0.0  # the last look
 
     def snapshot(self, state: State) -> CheckSnapshot:
         """What it has told, and what state that makes of the server."""
@@ -80,27 +81,29 @@ class Agent:
         """Whether nobody knows yet where the server is."""
         return self._spec.address is None and named(self._told.server.address)
 
-    async def _run(self) -> None:
+    def _run(self) -> Optional[Asking[Report]]:
         if self._lost:
-            return
+            return None
         server = self._told.server
         tcp = server.tcp.for_checks if server.tcp is not None else None
         call = Call(self._reactor, self._wall, self._datapath, self._spec.target(server.address), tcp)
-        began = self._clock.seconds()
-        told = await Asking(self._clock, call, self._ask(call), self._spec.timeout)
+        self._began = self._clock.seconds()
+        return Asking(self._clock, call, self._ask(call), self._spec.timeout, self._learn)
+
+    def _learn(self, told: Union[Report, Failed, Unable]) -> None:
         if not self.periodic.running:
             return  # cut short by our own stop
         if isinstance(told, (Failed, Unable)):
             trouble = f"its agent tells nothing: {told}"
             self._looks.failed += isinstance(told, Failed)
             self._looks.unable += isinstance(told, Unable)
-            self._looks.note(str(told), began, self._clock.seconds())
+            self._looks.note(str(told), self._began, self._clock.seconds())
         else:
             trouble = self._told.told(told)
             self._looks.passed += 1
             text = f" ({shown(told.text)})" if told.text else ""
             but = f"; {trouble}" if trouble else ""
-            self._looks.note(f"{told}{text}{but}", began, self._clock.seconds())
+            self._looks.note(f"{told}{text}{but}", self._began, self._clock.seconds())
         if trouble and trouble != self._trouble:
             self._told.say("stays {state}: {trouble}", warn=True, trouble=trouble)
         self._trouble = trouble

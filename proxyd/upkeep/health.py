@@ -20,7 +20,7 @@ from twisted.internet.defer import (
 )
 from twisted.logger import Logger
 
-from proxyd.config.address import is_host_name, named
+from proxyd.config.address import Address, is_host_name, named
 from proxyd.config.health import CheckSpec
 from proxyd.config.probes import HttpAsk
 from proxyd.interfaces import IDatapath
@@ -283,9 +283,12 @@ class _Check:
         self._probe = PROBES[spec.kind]
         self._greeting = _greeting(watched.pool, spec)
         self._rise_fall = RiseFall(spec)
+        self._call: Optional[Call] = None  # the last one, which serves as long as the server is where it was
+        self._looked_at: Optional[Address] = None
         self._trouble = ""
         self._remark = ""
         self._looks = Looks()
+        self._began = 0.0  # the last look
 
     def snapshot(self) -> CheckSnapshot:
         """What it says now."""
@@ -315,16 +318,23 @@ class _Check:
         self._rise_fall.forget()
         self.periodic.soon(self._spec.interval)
 
-    def _run(self) -> Optional[Deferred[None]]:
-        if self._watched.in_maintenance or self.lost:
+    def _run(self) -> Optional[Asking[str]]:
+        server = self._watched.server
+        if server.state is State.MAINTENANCE or self.lost:
             return None
-        return self._look().addCallback(self._learn, self._clock.seconds())
+        self._began = self._clock.seconds()
+        call = self._call
+        if call is None or self._looked_at is not server.address:
+            call = self._call = self._make_call(server)
+            self._looked_at = server.address
+        call.awaited = "answer"
+        return Asking(self._clock, call, self._probe(call, self._spec.ask), self._spec.timeout, self._learn)
 
-    def _learn(self, found: Union[str, Failed, Unable], began: float) -> None:
+    def _learn(self, found: Union[str, Failed, Unable]) -> None:
         """Make of a look what it says of the server."""
         if not self.periodic.running or self._watched.in_maintenance:
             return  # cut short by our own stop, which is no news of the server, or nobody asks any more
-        self._looks.note(str(found) or "check passed", began, self._clock.seconds())
+        self._looks.note(str(found) or "check passed", self._began, self._clock.seconds())
         if isinstance(found, Unable):
             self._looks.unable += 1
             self._learnt_nothing(str(found))
@@ -344,11 +354,9 @@ class _Check:
             return spec.fast or spec.interval
         return (spec.slow if self.state is State.DOWN else None) or spec.interval
 
-    def _look(self) -> Asking[str]:
-        """Begin to look at the server; it fires with a remark, or with why it did not pass."""
+    def _make_call(self, server: Server) -> Call:
         watched, target = self._watched, self._spec.target
-        server = watched.server
-        call = Call(
+        return Call(
             self._reactor,
             self._wall,
             watched.datapath,
@@ -362,7 +370,6 @@ class _Check:
             tls=self._tls(),
             starttls=server.tls.starttls if server.tls is not None else "",
         )
-        return Asking(self._clock, call, self._probe(call, self._spec.ask), self._spec.timeout)
 
     def _tls(self) -> Optional[Callable[[], Handshake]]:
         """What TLS begins with where clients go; elsewhere only if asked for (HAProxy's check-ssl)."""

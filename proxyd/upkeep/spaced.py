@@ -3,7 +3,8 @@ How does much that falls due at one moment not keep the relay waiting?
 
 It is done one thing a turn of the reactor, so that between two of them every connection is served: a check
 that begins or ends takes as long as some dozen messages, and with a thousand of them several fall due in
-most turns of a busy daemon.
+most turns of a busy daemon.  A `LoopingCall` takes the turns; its interval is set anew by each, to the moment
+of the next.  It stops for good after its first exception, so what it calls lets none out.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Any, Callable, Optional
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 MOST_LATE = 0.05  # seconds; what is later than that has no turn of its own, or it would never end
+
+log = Logger(__name__)
 
 SPARE = 64  # calls that were cancelled and stay until their time, beside as many as there are others
 
 
 class SpacedCall:
-    """One call that is to come, as far as Twisted's `LoopingCall` and we need it."""
+    """One call that is to come."""
 
     __slots__ = ("_spaced", "arguments", "at", "function")
 
@@ -44,13 +48,13 @@ class Spaced:
     """A clock that is a reactor's, but for what `callLater` is told, of which one comes at a turn."""
 
     def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
         self._calls: list[tuple[float, int, SpacedCall]] = []  # a heap
         self._number = 0  # of the last one; of two for one moment the first comes first
         self._left = 0  # that were not cancelled
-        self._timer: Optional[IDelayedCall] = None
         self._serving = False
+        self._turns = LoopingCall(self._serve)
+        self._turns.clock = reactor
 
     def callLater(self, delay: float, function: Callable[..., Any], *arguments: Any) -> SpacedCall:
         """Call a function in so many seconds, or some turns later."""
@@ -74,26 +78,34 @@ class Spaced:
                 self._wind()
 
     def _wind(self) -> None:
-        """Be called when the next one is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._calls:
-            self._timer = self._reactor.callLater(max(0.0, self._calls[0][0] - self.seconds()), self._serve)
+        """Have the next turn when the next one is due."""
+        turns = self._turns
+        if not self._calls:
+            if turns.running:
+                turns.stop()
+            return
+        now = self.seconds()
+        turns.interval = max(0.0, self._calls[0][0] - now)
+        if self._serving:
+            turns.starttime = now
+        elif turns.running:
+            turns.reset()
+        else:
+            turns.start(turns.interval, now=False)
 
     def _serve(self) -> None:
-        self._timer = None
         self._serving = True
         calls, now = self._calls, self.seconds()
-        try:
-            while calls and calls[0][0] <= now:
-                at, _, call = heappop(calls)
-                function, call.function = call.function, None
-                if function is not None:
-                    self._left -= 1
+        while calls and calls[0][0] <= now:
+            at, _, call = heappop(calls)
+            function, call.function = call.function, None
+            if function is not None:
+                self._left -= 1
+                try:
                     function(*call.arguments)
-                    if now - at < MOST_LATE:
-                        break
-        finally:
-            self._serving = False
-            self._wind()
+                except Exception:  # noqa: BLE001
+                    log.failure("What was to be done now has failed.")
+                if now - at < MOST_LATE:
+                    break
+        self._wind()
+        self._serving = False

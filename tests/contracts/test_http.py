@@ -62,7 +62,7 @@ class WorldDatapath:
 
         return Deferred.fromCoroutine(connect())
 
-    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+    def reach(self, address: Any, side: Any, asker: Any, tcp: Any = None) -> Any:
         return told_of_dial(self.dial(address, side), asker)
 
     def accept(self, skt: Any, peer: Any, factory: Any, tls: Any = None) -> None:

@@ -92,7 +92,7 @@ class FakeDatapath:
             dialing.errback(DialFailed(Reason.LOCAL_PORTS, "Cannot assign requested address"))
         return dialing
 
-    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+    def reach(self, address: Any, side: Any, asker: Any, tcp: Any = None) -> Any:
         return told_of_dial(self.dial(address, side), asker)
 
     def _cancel(self, _: object) -> None:

@@ -28,6 +28,7 @@ from proxyd.upkeep.health import HealthChecks
 from proxyd.upkeep.probes.conversation import Call
 from proxyd.upkeep.probes.tcp import probe
 from tests.support.case import AsyncCase
+from tests.support.driven import driven
 from tests.support.walltime import SetTime
 
 reactor: Any = installed_reactor
@@ -180,9 +181,7 @@ class RealSockets(AsyncCase):
         """A probe that is given up before the answer came leaves no socket."""
         port, _ = self.serve()
         address = TcpAddress("127.0.0.1", port.getHost().port)
-        check = Deferred.fromCoroutine(
-            probe(Call(reactor, SetTime(reactor.seconds), self.datapath, address), TcpAsk())
-        )
+        check = driven(probe(Call(reactor, SetTime(reactor.seconds), self.datapath, address), TcpAsk()))
         check.cancel()
         await self.assertFailure(check, CancelledError)
 

@@ -125,12 +125,12 @@ class Lane:
         except DialFailed as failed:
             return fail(failed)
 
-    def reach(self, address: Address, side: Any, asker: Any) -> Any:
+    def reach(self, address: Address, side: Any, asker: Any, tcp: Optional[TcpSpec] = None) -> Any:
         """The same of a plain server, for one who is told by calls (`IDatapath.reach`)."""
         family, target = target_of(address)
         if family == socket.AF_UNSPEC:
-            return told_of_dial(self.dial(address, side), asker)
-        return Told(self._loop, family, target, side, asker)
+            return told_of_dial(self.dial(address, side, tcp), asker)
+        return Told(self._loop, family, target, side, asker, tcp)
 
     def close(self) -> None:
         """Give up the epoll and the pipes, once no connection is left."""

@@ -164,9 +164,11 @@ class Told(Attempt):
 
     __slots__ = ("_asker",)
 
-    def __init__(self, loop: Loop, family: int, address: Any, side: Any, asker: Any) -> None:
+    def __init__(
+        self, loop: Loop, family: int, address: Any, side: Any, asker: Any, tcp: Optional[TcpSpec] = None
+    ) -> None:
         self._asker = asker
-        super().__init__(loop, family, address, side)
+        super().__init__(loop, family, address, side, tcp)
 
     def _reached(self) -> LaneConnection:
         asker, self._asker = self._asker, None

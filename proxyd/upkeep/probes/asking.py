@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Coroutine, Optional, TypeVar, Union
+from typing import Any, Callable, Coroutine, Generic, Optional, TypeVar, Union
 
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from proxyd.errors import DialFailed, Malformed, Reason
@@ -36,29 +36,57 @@ _OURS = frozenset(
 )
 
 
-class Asking(Deferred[Union[T, Failed, Unable]]):
+class Asking(Generic[T]):
     """
     A question that is to be answered within so many seconds.
 
-    It fires with the answer, or with the `Failed` or `Unable` whose text says why there is none.  Those are
-    values like any other here: checks that fail do so again and again, and an error that is raised through
-    Deferreds takes longer than all else that they do, of which every connection is kept waiting.  For the
-    same reason the coroutine is driven by hand.
+    ``answered`` is called with the answer, or with the `Failed` or `Unable` whose text says why there is
+    none.  Those are values like any other here: checks that fail do so again and again, and an error that is
+    raised through Deferreds takes longer than all else that they do, of which every connection is kept
+    waiting.  For the same reason the coroutine is driven by hand, and this is no Deferred; but who must know
+    when it is over is told as by one.  What is not foreseen is a failure, and so is what ``answered`` raises.
     """
 
-    def __init__(self, clock: Spaced, call: Call, question: Coroutine[Any, Any, T], timeout: float) -> None:
-        super().__init__()
+    __slots__ = (
+        "_answered",
+        "_call",
+        "_given_up",
+        "_question",
+        "_result",
+        "_told",
+        "_timeout",
+        "_timer",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        clock: Spaced,
+        call: Call,
+        question: Coroutine[Any, Any, T],
+        timeout: float,
+        answered: Callable[[Union[T, Failed, Unable]], None],
+    ) -> None:
         self._call = call
-        self._question = question
+        self._question: Optional[Coroutine[Any, Any, T]] = question
         self._timeout = timeout
+        self._answered = answered
         self._given_up = False
         self._waiting: Any = None
+        self._told: Any = None
+        self._result: Optional[Failure] = None
         self._timer = clock.callLater(timeout, self._give_up)
         self._go_on(None)
 
+    def addCallbacks(self, succeeded: Callable[[None], object], failed: Callable[[Failure], object]) -> None:
+        """Call one of these when it is over."""
+        self._told = succeeded, failed
+        if self._question is None:
+            self._tell()
+
     def cancel(self) -> None:
-        """End it, by what it waits for; it fires when it has taken its leave."""
-        if not self.called:
+        """End it, by what it waits for; it is over when it has taken its leave."""
+        if self._question is not None:
             self._waiting.cancel()
 
     def _give_up(self) -> None:
@@ -68,6 +96,7 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
     def _go_on(self, come: Any) -> None:
         """Ask up to the next wait; called with what was waited for."""
         question = self._question
+        assert question is not None
         raised: Any = come.value if isinstance(come, Failure) else None
         try:
             waiting = question.send(come) if raised is None else question.throw(raised)
@@ -85,7 +114,23 @@ class Asking(Deferred[Union[T, Failed, Unable]]):
     def _end(self, result: Any) -> None:
         if not self._given_up:
             self._timer.cancel()
-        self.callback(result)
+        self._question = self._waiting = None
+        if isinstance(result, Failure):
+            self._result = result
+        else:
+            try:
+                self._answered(result)
+            except Exception:  # noqa: BLE001
+                self._result = Failure()
+        if self._told is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        (succeeded, failed), self._told = self._told, None
+        if self._result is None:
+            succeeded(None)
+        else:
+            failed(self._result)
 
     def _why(self, failed: Exception) -> Any:
         """Why there is no answer; what is not foreseen is a failure."""

@@ -31,12 +31,13 @@ from proxyd.config.address import Address, Addresses, named
 from proxyd.config.tcp import TcpSpec
 from proxyd.config.words import printable
 from proxyd.errors import DialFailed
-from proxyd.interfaces import IDatapath
-from proxyd.relay.dial import client_endpoint
+from proxyd.interfaces import IAsker, IDatapath
+from proxyd.relay.dial import client_endpoint, told_of_dial
 from proxyd.relay.prepared import prepared
 from proxyd.relay.starttls import MYSQL, request
 from proxyd.relay.streams import leave
 from proxyd.relay.tls.verification import why
+from proxyd.upkeep.probes.wait import Wait
 from proxyd.walltime import WallTime
 from proxyd.wire.starttls.step import Step
 
@@ -65,6 +66,23 @@ class Call:
     have it, and ``starttls`` is the protocol in whose way it begins, if it is not with the first byte.
     """
 
+    __slots__ = (
+        "address",
+        "awaited",
+        "called",
+        "datapath",
+        "greeting",
+        "named",
+        "pool",
+        "processes",
+        "reactor",
+        "server",
+        "starttls",
+        "tcp",
+        "tls",
+        "wall",
+    )
+
     def __init__(
         self,
         reactor: Any,
@@ -85,6 +103,7 @@ class Call:
         self.wall = wall
         self.datapath = datapath
         self.address = address
+        self.named = named(address)
         self.tcp = tcp
         self.greeting = greeting
         self.called = called or address
@@ -102,13 +121,18 @@ class Call:
 
     def dial(self, protocol: Any) -> Deferred[Any]:
         """Connect a protocol to the server; the connection begins with the greeting."""
-        if self.greeting:
-            protocol = _Greeting(protocol, self.greeting)
-        if named(self.address):
+        side = _Greeting(protocol, self.greeting) if self.greeting else protocol
+        if self.named:
             endpoint = client_endpoint(prepared(self.reactor, self.tcp), self.address, None)
-            return endpoint.connect(_Factory(protocol))
-        reached: Deferred[Any] = self.datapath.dial(self.address, protocol, self.tcp)
+            return endpoint.connect(_Factory(side))
+        reached: Deferred[Any] = self.datapath.dial(self.address, side, self.tcp)
         return reached
+
+    def reach(self, talk: Conversation) -> Any:
+        """The same, as `IDatapath.reach` does it."""
+        if self.greeting or self.named:
+            return told_of_dial(self.dial(talk), talk)
+        return self.datapath.reach(self.address, talk, talk, self.tcp)
 
     def endpoint(self, tls: Optional[IOpenSSLClientConnectionCreator] = None) -> IStreamClientEndpoint:
         """
@@ -116,7 +140,7 @@ class Call:
 
         That is what is given, or else that of clients' connections, if they have it.
         """
-        tls = self._given_or_clients(tls)
+        tls = self.tls() if tls is None and self.tls is not None else tls
         endpoint = _Endpoint(self)
         return endpoint if tls is None else wrapClientTLS(tls, endpoint)
 
@@ -126,18 +150,13 @@ class Call:
 
         Where there is TLS, as `endpoint` says, it is agreed on when that begins.
         """
-        return Conversation(self, self._given_or_clients(tls))
-
-    def _given_or_clients(
-        self, tls: Optional[IOpenSSLClientConnectionCreator]
-    ) -> Optional[IOpenSSLClientConnectionCreator]:
-        return self.tls() if tls is None and self.tls is not None else tls
+        return Conversation(self, self.tls() if tls is None and self.tls is not None else tls)
 
 
-@implementer(IHandshakeListener)
-class Conversation(Protocol):
+@implementer(IHandshakeListener, IAsker)
+class Conversation(Wait, Protocol):
     """
-    One connection of a probe.
+    One connection of a probe; to await it is to wait until something has come, or it is closed.
 
     ``farewell`` are the last words, which are said in every case; a probe sets it when there is someone to
     hear it.  ``closed`` tells that the connection is closed on our side.
@@ -154,11 +173,18 @@ class Conversation(Protocol):
         self._heard = bytearray()
         self._ended: Optional[Failure] = None
         self._in_tls: Optional[SSL.Connection] = None  # in which TLS has failed
-        self._waiting: Optional[Deferred[None]] = None
+        self._told = None
+        self._attempt: Any = None  # to reach the server, while it is waited for
+        self._unreached: Any = None  # why it was not
 
     async def __aenter__(self) -> Conversation:
         if self._tls is None or self.starttls:
-            await self._call.dial(self)
+            self._attempt = self._call.reach(self)
+            if self._attempt is not None:
+                await self
+            error = self._unreached
+            if error is not None:
+                raise error.value if isinstance(error, Failure) else error  # type: ignore[misc]
         else:
             await self._call.endpoint(self._tls).connect(_Factory(self))
         try:
@@ -207,7 +233,7 @@ class Conversation(Protocol):
                 raise Failed(f"sent more than {MOST_HELD // 1024} KiB in place of its {awaited}")
             self._still_there()
             self.transport.resumeProducing()
-            await self.change()
+            await self
 
     @property
     def starttls(self) -> str:
@@ -247,22 +273,34 @@ class Conversation(Protocol):
         self._call.awaited = "end of the TLS handshake"
         while not self._shaken:
             self._still_there()
-            await self.change()
+            await self
 
     def _still_there(self) -> None:
         """Raise `Failed` if the server has gone."""
         if self._ended is not None:
             raise Failed(ending(self._ended, self._call.awaited, self._in_tls))
 
-    def change(self) -> Deferred[None]:
-        """Fires when something has come, or the connection is closed."""
-        self._waiting = Deferred()
-        return self._waiting
+    def change(self) -> Wait:
+        """What to await for something to come, or for the connection to be closed."""
+        return self
 
-    def _changed(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+    def cancel(self) -> None:
+        """Wait no more; an attempt to reach the server ends in its own words."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+        else:
+            super().cancel()
+
+    # What the datapath calls
+
+    def reached(self, address: Any) -> None:
+        self._attempt = None
+        self.over()
+
+    def unreached(self, error: Any) -> None:
+        self._attempt = None
+        self._unreached = error
+        self.over()
 
     # What Twisted calls
 
@@ -270,18 +308,18 @@ class Conversation(Protocol):
         # Twisted 25.5 says so as well when it has just refused the certificate.
         if not self.transport.disconnecting:
             self._shaken = True
-            self._changed()
+            self.over()
 
     def dataReceived(self, data: bytes) -> None:
         self._heard += data
         if len(self._heard) >= MOST_HELD:
             self.transport.pauseProducing()
-        self._changed()
+        self.over()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.closed = True
         self._ended, self._in_tls = reason, failed_in(reason, self.transport)
-        self._changed()
+        self.over()
 
 
 class _Factory(Factory):

@@ -30,6 +30,8 @@ class TooLong(Failed):
 class Search:
     """The searches of one check; all together they have ``seconds`` of processor time."""
 
+    __slots__ = ("_left",)
+
     def __init__(self, seconds: float = SEARCH_SECONDS) -> None:
         self._left = seconds
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Optional
 
 from proxyd.config.forms import Expect, Send
 from proxyd.config.probes import ScriptAsk
-from proxyd.upkeep.probes.conversation import MOST_HELD, Call, Failed, shown
+from proxyd.upkeep.probes.conversation import Call, Failed, shown
 from proxyd.upkeep.probes.patterns import Search, TooLong
-
-_Heard = Optional[tuple[bytes, int]]
 
 
 async def probe(call: Call, ask: ScriptAsk) -> str:
@@ -25,23 +23,28 @@ async def probe(call: Call, ask: ScriptAsk) -> str:
             if isinstance(step, Send):
                 talk.say(step.data)
                 continue
-            heard = bytearray()
+            sought = _Sought(step, search)
             try:
-                await talk.hear(_finder(step, search, heard), f"match of step {number}")
+                await talk.hear(sought, f"match of step {number}")
             except TooLong as failed:
                 raise Failed(f"{failed} of step {number}") from None
             except Failed:
-                what = f"said {shown(bytes(heard))}" if heard else "said nothing"
+                what = f"said {shown(sought.heard)}" if sought.heard else "said nothing"
                 raise Failed(f"{what}, which does not match step {number}") from None
     return ""
 
 
-def _finder(step: Expect, search: Search, heard: bytearray) -> Callable[[bytes], _Heard]:
-    """What looks for the expected bytes; ``heard`` are those that it has looked at."""
+class _Sought:
+    """Looks for the bytes that a step expects; ``heard`` are those that it has looked at last."""
 
-    def find(data: bytes) -> _Heard:
-        heard[:] = data[:MOST_HELD]
-        end = search.end(step.pattern, data)
+    __slots__ = ("_search", "_step", "heard")
+
+    def __init__(self, step: Expect, search: Search) -> None:
+        self._step = step
+        self._search = search
+        self.heard = b""
+
+    def __call__(self, data: bytes) -> Optional[tuple[bytes, int]]:
+        self.heard = data
+        end = self._search.end(self._step.pattern, data)
         return (data[:end], end) if end is not None else None
-
-    return find

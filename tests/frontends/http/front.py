@@ -43,7 +43,7 @@ class NotedDatapath(FakeDatapath):
             self.hosts.append(address.host)
         return dialing
 
-    def reach(self, address: Any, side: Any, asker: Any) -> Any:
+    def reach(self, address: Any, side: Any, asker: Any, tcp: Any = None) -> Any:
         return told_of_dial(self.dial(address, side), asker)
 
     def __init__(self, network: Any) -> None:

@@ -17,6 +17,7 @@ from proxyd.errors import Malformed
 from proxyd.relay.stock import Stock
 from proxyd.upkeep.probes.conversation import Call, Failed
 from tests.support.case import Case
+from tests.support.driven import driven
 from tests.support.walltime import SetTime
 
 
@@ -69,7 +70,7 @@ class ProbeCase(Case):
         self.call = Call(
             self.reactor, SetTime(self.reactor.seconds), Stock(self.reactor), self.address, greeting=greeting
         )
-        self.outcome: Deferred[str] = Deferred.fromCoroutine(type(self).probe(self.call, ask))
+        self.outcome: Deferred[str] = driven(type(self).probe(self.call, ask))
         factory: Any = self.reactor.tcpClients[-1][2] if self.reactor.tcpClients else None
         factory = factory or self.reactor.unixClients[-1][1]
         self.transport = FakeTransport(closes=True, clock=self.reactor)

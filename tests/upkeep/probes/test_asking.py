@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, Coroutine
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from proxyd.config.address import TcpAddress
 from proxyd.errors import Malformed
@@ -44,8 +45,16 @@ class AskingTests(Case):
         async def question() -> str:
             return await self.answer
 
+        return self.put(question())[1]
+
+    def put(self, question: Coroutine[Any, Any, str]) -> tuple[Asking[str], Deferred[Any]]:
+        """Put it, and have a Deferred fire with the answer when it is over."""
+        answers: list[Any] = []
+        over: Deferred[Any] = Deferred()
         call = Call(self.clock, SetTime(self.clock.seconds), Stock(self.clock), TcpAddress("10.0.0.1", 80))
-        return Asking(Spaced(self.clock), call, question(), 2.0)
+        asking = Asking(Spaced(self.clock), call, question, 2.0, answers.append)
+        asking.addCallbacks(over.callback, over.errback)
+        return asking, over.addCallback(lambda _: answers.pop())
 
     def test_answer(self) -> None:
         """An answer is passed on, and no timer is left."""
@@ -90,10 +99,33 @@ class AskingTests(Case):
             finally:
                 await leave
 
-        call = Call(self.clock, SetTime(self.clock.seconds), Stock(self.clock), TcpAddress("10.0.0.1", 80))
-        asked = Asking(Spaced(self.clock), call, question(), 2.0)
-        asked.cancel()
+        asking, asked = self.put(question())
+        asking.cancel()
         self.assertNoResult(asked)
         leave.callback(None)
         self.assertIsInstance(self.successResultOf(asked), Unable)
-        asked.cancel()
+        asking.cancel()
+
+    def test_at_once(self) -> None:
+        """A question that needs no wait is over when it has been put."""
+
+        async def question() -> str:
+            return "fine"
+
+        self.assertEqual(self.successResultOf(self.put(question())[1]), "fine")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_an_answer_that_nobody_can_take(self) -> None:
+        """What is raised by who is told the answer is an error of ours."""
+
+        async def question() -> str:
+            return "fine"
+
+        def refuse(answer: object) -> None:
+            raise ZeroDivisionError
+
+        failures: list[Failure] = []
+        call = Call(self.clock, SetTime(self.clock.seconds), Stock(self.clock), TcpAddress("10.0.0.1", 80))
+        asking = Asking(Spaced(self.clock), call, question(), 2.0, refuse)
+        asking.addCallbacks(failures.append, failures.append)  # type: ignore[arg-type]
+        self.assertIsNotNone(failures[0].check(ZeroDivisionError))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -19,6 +18,7 @@ from proxyd.upkeep.probes import tcp, tls
 from proxyd.upkeep.probes.conversation import Call, Failed, Unable
 from tests.support.case import AsyncCase
 from tests.support.certificate import key_and_certificate
+from tests.support.driven import driven
 from tests.support.walltime import SetTime
 
 reactor: Any = installed_reactor
@@ -66,11 +66,11 @@ class TlsTests(AsyncCase):
         lane = Lane(reactor)
         self.addCleanup(lane.close)
         call = Call(reactor, SetTime(reactor.seconds), lane, address, greeting=greeting)
-        return await Deferred.fromCoroutine(tls.probe(call, TlsAsk(**asked)))
+        return await driven(tls.probe(call, TlsAsk(**asked)))
 
     async def fails(self, why: str, **asked: Any) -> None:
         address = self.listen(self.server())
-        failed = await self.assertFailure(Deferred.fromCoroutine(self.probe(address, **asked)), Failed)
+        failed = await self.assertFailure(driven(self.probe(address, **asked)), Failed)
         self.assertEqual(str(failed), why)
 
     async def test_handshake(self) -> None:
@@ -129,7 +129,7 @@ class TlsTests(AsyncCase):
             (Closing, "closed the connection with no end of the TLS handshake"),
         ):
             address = self.listen(Factory.forProtocol(protocol))
-            failed = await self.assertFailure(Deferred.fromCoroutine(self.probe(address)), Failed)
+            failed = await self.assertFailure(driven(self.probe(address)), Failed)
             self.assertEqual(str(failed), why)
 
     def test_authorities(self) -> None:
@@ -167,9 +167,9 @@ class TlsTests(AsyncCase):
         lane = Lane(reactor)
         self.addCleanup(lane.close)
         call = Call(reactor, SetTime(reactor.seconds), lane, self.listen(self.server()), tls=begin)
-        self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk())), "")
-        self.assertEqual(await Deferred.fromCoroutine(tls.probe(call, TlsAsk(sni="www.example"))), "")
-        self.assertEqual(await Deferred.fromCoroutine(tcp.probe(call, TcpAsk())), "")
+        self.assertEqual(await driven(tls.probe(call, TlsAsk())), "")
+        self.assertEqual(await driven(tls.probe(call, TlsAsk(sni="www.example"))), "")
+        self.assertEqual(await driven(tcp.probe(call, TcpAsk())), "")
         self.assertEqual(self.names, [b"localhost", b"www.example", b"localhost"])
         self.assertEqual(len(begun), 2)
 
