@@ -62,11 +62,13 @@ class FakeWorld(World):
 
     STEP = 0.01
     LONG = 20.0  # simulated seconds, after which what is waited for will not happen
+    MOMENTS = 20_000  # after which the same holds; else a test that looks in vain would never end
 
     def __init__(self, reactor: Any = None, seed: Optional[int] = None) -> None:
         self.clock = Clock()
         self.network = Network(self.clock, None if seed is None else Random(seed))
         self.peers: list[Peer] = []
+        self._moments = 0
 
     async def connect(self, protocol: Any, keep: bool = True) -> Peer:
         peer = self.network.connect(protocol, keep=keep)
@@ -78,6 +80,8 @@ class FakeWorld(World):
         return succeed(None)
 
     def moment(self) -> Deferred[None]:
+        self._moments += 1
+        assert self._moments < self.MOMENTS, "looked again and again for what does not happen"
         self.clock.advance(self.STEP)
         return self.turns()
 
