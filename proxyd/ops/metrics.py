@@ -10,7 +10,8 @@ whose pool was never decided.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from copy import copy
+from typing import Callable, Iterator, Union
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -22,10 +23,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from proxyd import __version__
 from proxyd.ops import cache, certificates, checks, compression, retries
@@ -36,6 +40,12 @@ from proxyd.policy.state import State
 from proxyd.snapshots import Snapshot, TakeSnapshot
 
 STATES = tuple(state.value for state in State)
+
+PIECE = 1000  # samples, in some 5 ms
+
+EOF = b"# EOF\n"  # of OpenMetrics
+
+Encode = Callable[[Collector], bytes]
 
 
 class Metrics(Collector):
@@ -56,7 +66,7 @@ class Metrics(Collector):
         ProcessCollector(registry=self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """The families as they are now; prometheus_client calls this at every scrape."""
+        """The families, each as it is when it is asked for; prometheus_client calls this at every scrape."""
         snapshot = self._take_snapshot()
         self._forget_all_but(snapshot)
         for listener in snapshot.listeners:  # a counter that is there from the start misses no increase
@@ -66,9 +76,9 @@ class Metrics(Collector):
             self.passed.retries.setdefault(server.pool, 0)
         for queue in snapshot.queues:
             self.passed.queue_of(queue.pool)
+        yield self._bytes_family(snapshot)  # before anything else can pass
         yield InfoMetricFamily("proxyd", "The version that runs.", {"version": __version__})
         yield from self._what_passed()
-        yield self._bytes_family(snapshot)
         yield from _what_is(snapshot)
         yield from checks.families(snapshot)
         yield from _affinity(snapshot)
@@ -94,6 +104,7 @@ class Metrics(Collector):
         for way_key, way in self.passed.ways.items():
             for code, count in way.ended.items():
                 connections.add_metric((*way_key, code, FAULTS[code]), count)
+        yield connections
         refused = CounterMetricFamily(
             "proxyd_refused",
             "Connections that never reached a server.",
@@ -101,11 +112,13 @@ class Metrics(Collector):
         )
         for key, count in self.passed.refused.items():
             refused.add_metric(key, count)
+        yield refused
         retries = CounterMetricFamily(
             "proxyd_connect_retries", "Servers that were tried in vain.", labels=("pool",)
         )
         for pool, count in self.passed.retries.items():
             retries.add_metric((pool,), count)
+        yield retries
         connect = HistogramMetricFamily(
             "proxyd_connect_seconds",
             "How long the connects to a server took that succeeded.",
@@ -113,11 +126,13 @@ class Metrics(Collector):
         )
         for server_key, durations in self.passed.connect.items():
             connect.add_metric(server_key, buckets(durations), durations.total)
+        yield connect
         connection = HistogramMetricFamily(
             "proxyd_connection_seconds", "How long connections lasted.", labels=("listener",)
         )
         for listener, durations in self.passed.connection.items():
             connection.add_metric((listener,), buckets(durations), durations.total)
+        yield connection
         queue = HistogramMetricFamily(
             "proxyd_queue_seconds",
             "How long clients have waited until a server had room, or until they were refused.",
@@ -125,7 +140,7 @@ class Metrics(Collector):
         )
         for pool, durations in self.passed.queue.items():
             queue.add_metric((pool,), buckets(durations), durations.total)
-        yield from (connections, refused, retries, connect, connection, queue)
+        yield queue
         yield from request_metrics(self.passed)
 
     def _bytes_family(self, snapshot: Snapshot) -> Metric:
@@ -360,29 +375,78 @@ def _affinity(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 class MetricsPage(Page):
-    """The metrics as Prometheus reads them: OpenMetrics if it accepts that, else its own text format."""
+    """
+    The metrics as Prometheus reads them: OpenMetrics if it accepts that, else its own text format.
+
+    A thousand servers have thirty thousand samples, and those take a fifth of a second: each piece of them
+    has a turn of the reactor of its own.
+    """
 
     log = Logger()
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, reactor: IReactorTime) -> None:
         super().__init__("")
         self._registry = metrics.registry
+        self._reactor = reactor
         self._failing = False
 
-    def content(self, request: Request) -> tuple[int, str, bytes]:
+    def render(self, request: Request) -> Union[bytes, int]:
+        if request.method not in (b"GET", b"HEAD"):
+            return super().render(request)
+        ensureDeferred(self._collect(request))
+        return NOT_DONE_YET
+
+    async def _collect(self, request: Request) -> None:
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
         encode, content_type = _encoder(request)
         try:
-            body = encode(self._registry)
+            pieces = []
+            for piece in in_pieces(self._registry, encode):
+                pieces.append(piece)
+                await deferLater(self._reactor, 0)
+                if gone:
+                    return
+            answer = http.OK, content_type, b"".join(pieces)
+            self._failing = False
         except Exception:  # noqa: BLE001 - the scraper gets an answer, and the log one traceback
             if not self._failing:
                 self.log.failure("The metrics cannot be collected")
             self._failing = True
-            return http.INTERNAL_SERVER_ERROR, TEXT, b"500: the metrics cannot be collected, see the log\n"
-        self._failing = False
-        return http.OK, content_type, body
+            text = b"500: the metrics cannot be collected, see the log\n"
+            answer = http.INTERNAL_SERVER_ERROR, TEXT, text
+        request.write(self.begin(request, *answer))
+        request.finish()
 
 
-def _encoder(request: Request) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+def in_pieces(registry: CollectorRegistry, encode: Encode) -> Iterator[bytes]:
+    """The same text as ``encode`` makes of the whole, a few samples at a time."""
+    end = b""
+    for family in registry.collect():
+        for place in range(0, max(1, len(family.samples)), PIECE):
+            piece = copy(family)
+            piece.samples = family.samples[place : place + PIECE]
+            text = encode(_One(piece))
+            if text.endswith(EOF):
+                text, end = text[: -len(EOF)], EOF
+            if place:  # it says again what the family is
+                while text.startswith(b"#"):
+                    text = text.partition(b"\n")[2]
+            yield text
+    yield end
+
+
+class _One(Collector):
+    """A family, or a part of one, as what is asked for families."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def _encoder(request: Request) -> tuple[Encode, str]:
     accept = b",".join(request.requestHeaders.getRawHeaders(b"accept", ()))
     try:
         return choose_encoder(accept.decode("ascii", "replace"))
@@ -393,4 +457,4 @@ def _encoder(request: Request) -> tuple[Callable[[CollectorRegistry], bytes], st
 def metrics_site(metrics: Metrics, reactor: IReactorTime) -> Site:
     """A site with the metrics at ``/metrics`` and a link to them at ``/``."""
     first = '<!DOCTYPE html>\n<title>proxyd</title>\n<p><a href="/metrics">Metrics</a>\n'
-    return QuietSite(Directory({"": Page(first, HTML), "metrics": MetricsPage(metrics)}), reactor)
+    return QuietSite(Directory({"": Page(first, HTML), "metrics": MetricsPage(metrics, reactor)}), reactor)

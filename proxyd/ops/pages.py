@@ -8,7 +8,7 @@ as it arrives (twisted.web would keep it in memory or in a temporary file), and 
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Optional
+from typing import Optional, Union
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
@@ -35,12 +35,16 @@ class Page(Resource):
         """The status, the content type and the body of the answer."""
         return self._status, self._content_type, self._text.encode()
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> Union[bytes, int]:
         if request.method in (b"GET", b"HEAD"):
             status, content_type, body = self.content(request)
         else:
             status, content_type, body = http.NOT_ALLOWED, TEXT, b"405: only GET and HEAD are answered here\n"
             request.setHeader("Allow", "GET, HEAD")
+        return self.begin(request, status, content_type, body)
+
+    def begin(self, request: Request, status: int, content_type: str, body: bytes) -> bytes:
+        """Say what is coming, and return what of the body is to be sent."""
         request.setResponseCode(status)
         request.setHeader("Content-Type", content_type)
         request.setHeader("Content-Length", str(len(body)))

@@ -9,6 +9,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
+TURNS = 1000  # of the reactor, which an answer may take
+
 _CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
 
 
@@ -38,6 +40,11 @@ def exchange(
         headers = (*headers, f"Content-Length: {len(body)}")
     head = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""))
     protocol.dataReceived(head.encode("latin-1") + body)
+    clock: Any = site.reactor
+    for _ in range(TURNS):
+        if transport.disconnecting:
+            break
+        clock.advance(0)
     assert transport.disconnecting, "the answer is not complete"
     return read(transport.value())
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import attrs
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 import proxyd
 from proxyd.errors import Reason
-from proxyd.ops.metrics import Metrics, metrics_site
+from proxyd.ops.metrics import PIECE, Metrics, in_pieces, metrics_site
 from proxyd.snapshots import (
     AcmeSnapshot,
     AffinitySnapshot,
@@ -23,7 +26,7 @@ from proxyd.snapshots import (
     SheddingSnapshot,
     Snapshot,
 )
-from tests.ops.exchange import Answer, exchange
+from tests.ops.exchange import Answer, connect, exchange
 from tests.ops.records import record, refused
 from tests.support.case import Case
 
@@ -58,7 +61,8 @@ class MetricsCase(Case):
     def setUp(self) -> None:
         self.now = NOW
         self.metrics = Metrics(lambda: self.now)
-        self.site = metrics_site(self.metrics, Clock())
+        self.clock = Clock()
+        self.site = metrics_site(self.metrics, self.clock)
 
     def scrape(self) -> Answer:
         return exchange(self.site, "/metrics")
@@ -376,6 +380,29 @@ class Scrape(MetricsCase):
             self.assertEqual(answer.status, 200, accept)
             self.assertTrue(answer.headers["content-type"].startswith("text/plain; version=0.0.4"), accept)
             self.assertIn("proxyd_info", answer.body)
+
+    def test_in_pieces(self) -> None:
+        """Many servers are told in many turns, whose text is that of a single one."""
+        many = tuple(attrs.evolve(A, name=f"s{number}") for number in range(500))
+        self.now = attrs.evolve(NOW, servers=many)
+        families = list(self.metrics.registry.collect())
+        whole = CollectorRegistry()
+        whole.collect = lambda: iter(families)  # type: ignore[method-assign]
+        for encode in (generate_latest, generate_openmetrics):
+            pieces = list(in_pieces(whole, encode))
+            self.assertEqual(b"".join(pieces), encode(whole))
+            self.assertLessEqual(max(piece.count(b"\n") for piece in pieces), PIECE + len(("HELP", "TYPE")))
+            self.assertGreater(len(pieces), len(families) + 1)
+
+    def test_turns(self) -> None:
+        """A scrape leaves turns to others, and ends with its client."""
+        protocol, transport = connect(self.site)
+        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(transport.value(), b"")
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.clock.advance(0)
+        self.assertEqual(transport.value(), b"")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_head(self) -> None:
         """HEAD is answered without a body."""
