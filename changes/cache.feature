@@ -14,3 +14,6 @@ answer does now.
 
 With `path =` an answer may be longer than the cache's `size`, up to `max_object`: it goes to the disk while it comes, is
 fetched once for all who want it, each of whom reads it at its own pace, and costs no more memory than a short one.
+
+Who asks for a part (`Range`, as players of media do) of what is not stored yet has the whole of it stored, and gets the
+part as it comes; before, nothing was stored for them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import Any, Callable
 
 from proxyd.cli.admin import ask, takes_socket
 from proxyd.cli.command import Command
@@ -14,12 +14,20 @@ COLUMNS = (
     Column("CACHE", lambda row: row["name"]),
     Column("ENTRIES", lambda row: str(row["entries"]), right=True),
     Column("USED", lambda row: f"{row['used'] / row['size']:.0%}", right=True),
+    Column("ON-DISK", lambda row: _of_disk(row, lambda disk: str(disk["entries"])), right=True),
+    Column(
+        "DISK-USED", lambda row: _of_disk(row, lambda disk: f"{disk['used'] / disk['size']:.0%}"), right=True
+    ),
     Column("HITS", lambda row: _ratio(row["requests"]), right=True),
     Column("EVICTED", lambda row: str(row["evicted"]), right=True),
     Column("PURGED", lambda row: str(row["purged"]), right=True),
 )
 
 _HITS = ("hit", "stale", "revalidated", "coalesced")
+
+
+def _of_disk(row: Any, what: Callable[[Any], str]) -> str:
+    return "-" if row["disk"] is None else what(row["disk"])
 
 
 def _ratio(requests: dict[str, int]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from argparse import Namespace
+from typing import Iterator
 
 from proxyd.cli.command import Command, read_config, takes_file
 from proxyd.config import list_problems
+from proxyd.config.document import Config
 from proxyd.config.listener import ListenerSpec
 from proxyd.config.summary import summary
 
@@ -17,6 +20,7 @@ def check(arguments: Namespace) -> int:
     config = read_config(arguments.file)
     problems: list[object] = [*list_problems(config)]
     notes: list[str] = []
+    problems += _missing_folders(config)
     for listener in config.listeners:
         _read_certificates(listener, problems, notes)
     if problems:
@@ -27,6 +31,19 @@ def check(arguments: Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     return 0
+
+
+def _missing_folders(config: Config) -> Iterator[str]:
+    """A line for each folder that is not there, of which the daemon would say so at its start."""
+    for cache in config.caches:
+        if cache.path and not os.path.isdir(cache.path):
+            yield f"[cache {cache.name}] path: {cache.path} is no folder"
+    for listener in config.listeners:
+        roots = [(f"[listener {listener.name}]", listener.http.root)]
+        roots += [(f"[route {route.name}]", route.action.root) for route in listener.routes]
+        for where, root in roots:
+            if root is not None and not os.path.isdir(root.path):
+                yield f"{where} root: {root.path} is no folder"
 
 
 def _read_certificates(listener: ListenerSpec, problems: list[object], notes: list[str]) -> None:
@@ -48,8 +65,9 @@ COMMANDS = (
         "check",
         help="say whether a configuration can be used",
         description="Read a configuration, all that it includes, the files of its lists, pages and secrets, "
-        "and its certificates with their keys; programs of checks must be there. If it can be used, say ok "
-        "and what it does; if not, say everything that is wrong, and exit with status 1. Nothing is started.",
+        "and its certificates with their keys; programs of checks and folders must be there. If it can be "
+        "used, say ok and what it does; if not, say everything that is wrong, and exit with status 1. "
+        "Nothing is started.",
         example="proxyctl check /etc/proxyd/proxy.ini",
         arguments=takes_file,
         run=check,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Iterable, Optional, Sequence
 
 from proxyd.config.cache import DROP, SORT
@@ -21,6 +22,8 @@ _PORTS = {b"http": b":80", b"https": b":443"}
 
 # Lists whose order and case mean nothing, or so little that no server goes by it.
 _LISTS = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
+
+_SHORT = 256  # bytes of such a list whose normal form is remembered
 
 # Frameworks make another target, host or method of these; no client needs them.  CGI makes "-" and "_" one.
 _MISLEADING = re.compile(
@@ -56,6 +59,18 @@ def read_url(text: bytes) -> bytes:
     authority, slash, path = rest.partition(b"/")
     target = parse_target(slash + path or b"/", True)
     return url(scheme.lower() == b"https", authority, target.whole)
+
+
+def read_prefix(text: bytes) -> bytes:
+    """How such URLs begin, as people write it.  Raises `proxyd.errors.Malformed`."""
+    scheme, colon, rest = text.partition(b"://")
+    scheme = scheme.lower()
+    if scheme not in _PORTS if colon else not b"https".startswith(scheme):
+        raise Malformed(f"{show(text)} does not begin with http:// or https://")
+    authority, slash, path = rest.partition(b"/")
+    if slash:
+        return url(scheme == b"https", authority, slash + path)
+    return scheme + colon + authority.lower()
 
 
 def normal_query(query: Optional[bytes], how: str, ignored: Sequence[str] = ()) -> Optional[bytes]:
@@ -113,13 +128,36 @@ def chosen_by(names: Iterable[bytes], fields: Sequence[Field]) -> tuple[bytes, .
     return tuple([_normal(name, [field[1] for field in fields if field[0] == name]) for name in names])
 
 
+class Chosen:
+    """What a request says in fields, to be compared with many answers: each list of names is read once."""
+
+    __slots__ = ("_fields", "_found")
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = fields
+        self._found: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+
+    def by(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """As `chosen_by`."""
+        found = self._found.get(names)
+        if found is None:
+            found = self._found[names] = chosen_by(names, self._fields)
+        return found
+
+
 def _normal(name: bytes, found: Sequence[bytes]) -> bytes:
     """The values of one field as one; one that is not there is like none other."""
     if not found:
         return b"-"
-    if len(found) == 1 and b"," not in found[0] and name not in _LISTS:
-        return b"=" + found[0]
-    parts = [part.strip(b" \t") for value in found for part in value.split(b",")]
+    whole = found[0] if len(found) == 1 else b",".join(found)
     if name in _LISTS:
-        parts = sorted({re.sub(rb"[ \t]", b"", part).lower() for part in parts if part})
-    return b"=" + b",".join(parts)
+        return _normal_list(whole) if len(whole) <= _SHORT else _normal_list.__wrapped__(whole)
+    if b"," not in whole:
+        return b"=" + whole
+    return b"=" + b",".join([part.strip(b" \t") for part in whole.split(b",")])
+
+
+@lru_cache(maxsize=1024)
+def _normal_list(value: bytes) -> bytes:
+    parts = re.sub(rb"[ \t]", b"", value).lower().split(b",")
+    return b"=" + b",".join(sorted({part for part in parts if part}))

@@ -8,9 +8,10 @@ by what they say in the fields that an answer names in Vary.  The sizes of all o
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Hashable, Iterator, Optional, Sequence, Union
 
-from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.cachekey import Chosen
 from proxyd.policy.encoding import Decision
 from proxyd.policy.eviction import Evictable, S3Fifo
 from proxyd.policy.freshness import Terms, values
@@ -31,6 +32,8 @@ MOST_ELSEWHERE = 128  # answers in memory whose bodies are not: each is an open 
 TOLD = 1000  # answers of which is kept what was prepared
 
 PURGED_IN_A_STEP = 2000  # answers that are thrown away, or URLs that are looked at
+
+NEVER = -math.inf
 
 _VOID = -1  # the turn of what was purged
 
@@ -62,6 +65,7 @@ class Stored(Evictable):
     One answer: ``names`` are the fields of requests that it goes by, ``chosen`` what these say.
 
     ``live`` says that it is the store's still; who holds on to one that is not may go on sending it.
+    ``failed_at`` is when its server was last asked about it in vain.
     ``told`` is whose who sends it, and ``readers`` is how many `Memory.hold` it.  ``variants`` are the same
     answer as it leaves by decisions of compression, its body in a ``coding`` or not; they live and go with
     it.
@@ -71,6 +75,7 @@ class Stored(Evictable):
         "body",
         "chosen",
         "coding",
+        "failed_at",
         "fields",
         "live",
         "names",
@@ -117,6 +122,7 @@ class Stored(Evictable):
         self.told: Any = None
         self.readers = 0
         self.coding = ""
+        self.failed_at = NEVER
         self.variants: dict[Decision, Stored] = {}
 
     @property
@@ -125,7 +131,11 @@ class Stored(Evictable):
 
     def answers(self, way: bytes, fields: Sequence[Field]) -> bool:
         """Whether it is an answer to a request for its URL (RFC 9111, 4.1)."""
-        return self.way == way and (not self.names or chosen_by(self.names, fields) == self.chosen)
+        return self.is_for(way, Chosen(fields))
+
+    def is_for(self, way: bytes, asked: Chosen) -> bool:
+        """The same of a request that is asked about others, too."""
+        return self.way == way and (not self.names or asked.by(self.names) == self.chosen)
 
     def same_as(self, other: Stored) -> bool:
         """Whether both are answers to the same."""
@@ -198,8 +208,9 @@ class Memory:
 
     def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Stored]:
         """The answer to a request that says this, if there is one; the newest, if there are several."""
+        asked = Chosen(fields)
         for stored in self._by_url.get(url, ()):
-            if stored.answers(way, fields) and not (self.voids and self.is_void(stored)):
+            if stored.is_for(way, asked) and not (self.voids and self.is_void(stored)):
                 stored.touch()
                 return stored
         return None

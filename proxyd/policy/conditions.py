@@ -11,6 +11,7 @@ import re
 from typing import Optional, Sequence, Union
 
 from proxyd.policy.freshness import values
+from proxyd.wire.http1 import Answer
 from proxyd.wire.httpdate import parse_date
 from proxyd.wire.httpfields import Field
 
@@ -149,6 +150,18 @@ def confirms(fields: Sequence[Field], stored: Sequence[Field]) -> bool:
         if said:
             return said[:1] == ours[:1] or (name == b"etag" and _weak(said[0]) == _weak((ours or [b""])[0]))
     return True
+
+
+def contradicts(answer: Answer, status: int, stored: Sequence[Field], length: int) -> bool:
+    """Whether an answer to a HEAD is about another body than the stored one (RFC 9111, 4.3.5)."""
+    if answer.status != status:
+        return False
+    said = answer.said
+    for name in (b"etag", b"last-modified"):
+        new, old = values(said.fields, name), values(stored, name)
+        if new and old and _weak(new[0]) != _weak(old[0]):
+            return True
+    return said.declared is not None and said.declared != length
 
 
 def _weak(tag: bytes) -> bytes:

@@ -11,14 +11,17 @@ ROW = {"name": "pages", "entries": 3, "used": 50, "size": 100, "evicted": 1, "pu
 class CacheTests(AskingCase):
     def test_list(self) -> None:
         """How full each is, and which share of requests needed no answer of their own."""
-        new = {**ROW, "name": "new", "requests": dict.fromkeys(ASKED, 0)}
-        self.answering({"caches": [{**ROW, "requests": ASKED}, new]})
+        new = {**ROW, "name": "new", "requests": dict.fromkeys(ASKED, 0), "disk": None}
+        disk = {"entries": 12, "used": 30, "size": 120}
+        self.answering({"caches": [{**ROW, "requests": ASKED, "disk": disk}, new]})
         status, out, err = self.run_it("cache", "list")
         self.assertEqual((status, err), (0, ""))
         lines = [line.split() for line in out.splitlines()]
-        self.assertEqual(lines[0], ["CACHE", "ENTRIES", "USED", "HITS", "EVICTED", "PURGED"])
-        self.assertEqual(lines[1], ["pages", "3", "50%", "70%", "1", "2"])
-        self.assertEqual(lines[2], ["new", "3", "50%", "-", "1", "2"])
+        self.assertEqual(
+            lines[0], ["CACHE", "ENTRIES", "USED", "ON-DISK", "DISK-USED", "HITS", "EVICTED", "PURGED"]
+        )
+        self.assertEqual(lines[1], ["pages", "3", "50%", "12", "25%", "70%", "1", "2"])
+        self.assertEqual(lines[2], ["new", "3", "50%", "-", "-", "-", "1", "2"])
         self.assertEqual(self.asked, [{"command": "cache list"}])
 
     def test_purge(self) -> None:

@@ -91,6 +91,21 @@ class CheckTests(ShellCase):
         day = f"{NOW + DAY:%Y-%m-%d}"
         self.assertIn(f"\nnote: [listener l] tls: {crt}: expires on {day}\n", out)
 
+    def test_check_looks_for_folders(self) -> None:
+        """Folders of files and of caches are to be there, as when the daemon starts."""
+        text = MINIMAL.replace("pool = p\n", "protocol = http\nroot = /none/www\n")
+        text += "[route r]\nlistener = l\npath = /x\nroot = /none/x\n[cache c]\npath = /none/c\n"
+        status, out, err = self.run_it("check", self.write(text))
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(
+            err.splitlines(),
+            [
+                "[cache c] path: /none/c is no folder",
+                "[listener l] root: /none/www is no folder",
+                "[route r] root: /none/x is no folder",
+            ],
+        )
+
     def test_check_of_nothing(self) -> None:
         """A file that is not there is a fault like any other."""
         status, out, err = self.run_it("check", os.path.join(self.folder, "no.ini"))

@@ -6,7 +6,7 @@ from random import Random
 
 from proxyd.config.cache import DROP, KEEP, SORT
 from proxyd.errors import Malformed
-from proxyd.policy.cachekey import chosen_by, guarded, normal_query, of_pool, read_url, url, way
+from proxyd.policy.cachekey import chosen_by, guarded, normal_query, of_pool, read_prefix, read_url, url, way
 from proxyd.wire.httpfields import Field, parse_field
 from tests.support.case import Case
 
@@ -115,3 +115,16 @@ class Written(Case):
             self.assertEqual(read_url(text), found)
         for text in (b"a.example/x", b"ftp://a/", b"http://a/%zz"):
             self.assertRaises(Malformed, read_url, text)
+
+    def test_prefixes(self) -> None:
+        """How they begin, too, as far as it is said; what no URL begins with is told."""
+        for text, found in (
+            (b"HTTP://A.example:80/Im", b"http://a.example/Im"),
+            (b"https://A.ex", b"https://a.ex"),
+            (b"https://", b"https://"),
+            (b"http", b"http"),
+            (b"", b""),
+        ):
+            self.assertEqual(read_prefix(text), found)
+        for text in (b"a.example/x", b"ftp://a/", b"/x"):
+            self.assertRaises(Malformed, read_prefix, text)

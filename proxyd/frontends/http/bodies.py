@@ -128,6 +128,12 @@ class Growing(Body):
             self.finish(broken=True)  # somebody has made the file shorter
         return piece or None
 
+    def beginning(self, place: int) -> int:
+        """Where to begin to read, so that nothing from that place on is missed, and little skipped."""
+        if place < self.written:
+            return place
+        return max((each for each in self._pieces if each <= place < self.size), default=self.size)
+
     def read(self, reading: Follower) -> None:
         self._readings[reading] = None
 
@@ -327,6 +333,37 @@ class Reader(Protocol):
 
     def holds_up_others(self) -> None:
         """Who reads the same waits for its client, which takes nothing."""
+
+
+class PartOf:
+    """Who passes on a part of a body, which is there as soon as that comes to it."""
+
+    __slots__ = ("_before", "_left", "_reader")
+
+    def __init__(self, reader: Reader, first: int, count: int) -> None:
+        self._reader = reader
+        self._before = first  # bytes that are not for its client
+        self._left = count
+
+    def pass_on(self, piece: bytes) -> None:
+        skipped = min(self._before, len(piece))
+        self._before -= skipped
+        part = piece[skipped : skipped + self._left]
+        if part:
+            self._left -= len(part)
+            self._reader.pass_on(part)
+            if not self._left:
+                self._reader.read_all()  # who leaves the body then
+
+    def read_all(self) -> None:
+        """It was shorter than it should have been."""
+        self._reader.read_broken()
+
+    def read_broken(self) -> None:
+        self._reader.read_broken()
+
+    def holds_up_others(self) -> None:
+        self._reader.holds_up_others()
 
 
 class Reading:

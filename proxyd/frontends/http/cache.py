@@ -19,7 +19,7 @@ from proxyd.frontends.http.bodies import Filling
 from proxyd.frontends.http.disk import DiskStore, OnDisk
 from proxyd.frontends.http.filebody import InThread
 from proxyd.frontends.http.variants import Variants
-from proxyd.policy.cachekey import chosen_by, read_url
+from proxyd.policy.cachekey import Chosen, read_prefix, read_url
 from proxyd.policy.cachestore import Memory, Stored
 from proxyd.policy.freshness import Rules
 from proxyd.snapshots import CacheSnapshot
@@ -43,12 +43,13 @@ HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS = (
 WORDS = (HIT, STALE, MISS, REVALIDATED, COALESCED, BYPASS)
 
 # How that is told to clients (RFC 9211).
-_HOW = {
+HOW = {
     HIT: b"hit",
     STALE: b"hit",
     MISS: b"fwd=miss",
     REVALIDATED: b"fwd=stale; fwd-status=304",
     COALESCED: b"fwd=miss; collapsed",
+    BYPASS: b"fwd=bypass",
 }
 
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*").fullmatch
@@ -168,13 +169,13 @@ class Cache:
 
     def fetch_of(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[Fetch]:
         """One whose answer will do for a request that says this, as far as that is known."""
-        for fetch in self._fetches.get(url, ()):
-            if fetch.outdated:
-                continue
-            names = fetch.names
-            if names is None:
-                names = self.store.names(url)
-            if fetch.way == way and chosen_by(names, fields) == chosen_by(names, fetch.fields):
+        fetches = self._fetches.get(url)
+        if fetches is None:
+            return None
+        known, asked = self.store.names(url), Chosen(fields)
+        for fetch in fetches:
+            names = known if fetch.names is None else fetch.names
+            if not fetch.outdated and fetch.way == way and asked.by(names) == fetch.chosen.by(names):
                 return fetch
         return None
 
@@ -245,7 +246,8 @@ class Cache:
         return self._purge(self.store.purge_tag(tag))
 
     def purge_prefix(self, prefix: bytes) -> int:
-        """The same of what is stored of URLs that begin so."""
+        """The same of what is stored of URLs that begin so.  Raises `proxyd.errors.Malformed`."""
+        prefix = read_prefix(prefix)
         self._outdate(lambda fetch: fetch.url.startswith(prefix))
         if self.disk is not None:
             self.disk.purge(prefix)
@@ -324,9 +326,8 @@ class Loading:
             session.start_anew()
 
 
-def cache_status(name: str, word: str, ttl: Optional[int] = None) -> bytes:
+def cache_status(name: str, how: bytes, ttl: Optional[int] = None) -> bytes:
     """What a cache of this name tells clients of an answer, which is good for ``ttl`` seconds more."""
-    how = _HOW[word]
     if ttl is not None:
         how += b"; ttl=%d" % ttl
     return b"Cache-Status: %s; %s\r\n" % (_called(name), how)

@@ -8,37 +8,41 @@ A `CachingSession` looks for it before a server is asked, in this order:
 2. What is stored, and fresh, is given (`proxyd.frontends.http.giving`), and no server hears of it.
 3. What is being fetched is waited for; what is not is fetched (`proxyd.frontends.http.fetching`), or asked
    about, if it is stored and stale.
-4. What is known not to be worth it, a HEAD, and a part of what is not stored go to their servers, too.
+4. What is known not to be worth it, a HEAD, and a part of what can never be stored go to their servers, too.
 
 All that a client is told of is the record's ``cache``, and Cache-Status (RFC 9211).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from twisted.internet.interfaces import IAddress
 
 from proxyd.errors import Reason
-from proxyd.frontends.http.cache import BYPASS, HIT, MISS, MOST_REFRESHES, STALE, Cache
+from proxyd.frontends.http.cache import BYPASS, HIT, HOW, MISS, MOST_REFRESHES, STALE, Cache
 from proxyd.frontends.http.disk import DiskStore
 from proxyd.frontends.http.fetching import Fetch, Refresh
 from proxyd.frontends.http.giving import GivingSession
+from proxyd.frontends.http.pages import Edit
 from proxyd.frontends.http.request import Introduction, is_in
 from proxyd.policy.cache import REFRESH, VALIDATE, good_enough, judge, wish
 from proxyd.policy.cache import STALE as STALE_ENOUGH
 from proxyd.policy.cachekey import TOLD_OF_CLIENTS, normal_query, of_pool, url, way
-from proxyd.policy.cachestore import Stored
-from proxyd.policy.freshness import Terms, terms
+from proxyd.policy.cachestore import NEVER, Stored
+from proxyd.policy.conditions import contradicts, part_of
+from proxyd.policy.freshness import Terms, terms, values
 from proxyd.policy.invalidation import SAFE, invalidated
 from proxyd.wire.http1 import Answer, Request, Said
-from proxyd.wire.httpfields import Unacceptable
+from proxyd.wire.httpfields import END_TO_END, Field, Unacceptable
 from proxyd.wire.target import Target, parse_target
 
 if TYPE_CHECKING:
     from proxyd.frontends.http.factory import HttpFactory
 
 PURGE = b"PURGE"
+
+RESTS = 1.0  # seconds for which a server that has failed is not asked behind an answer
 
 
 class CachingSession(GivingSession):
@@ -134,7 +138,7 @@ class CachingSession(GivingSession):
                 stored = self.loaded  # for which there was no room in memory
             self.loaded = None  # should it be of no use, it is not to be had again from here
         if stored is not None:
-            what = judge(stored.terms, wished, self._began)
+            what = self._judge_stored(stored)
             if what != VALIDATE:
                 if what == REFRESH:
                     self._refresh(cache, stored, head)
@@ -147,13 +151,21 @@ class CachingSession(GivingSession):
             self.say(504, Reason.ANSWERED, "only-if-cached (RFC 9111 5.2.1.7)")
             return True
         self.cached = MISS
-        if method == b"HEAD" or any(field[0] == b"range" for field in said.fields):
+        if method == b"HEAD" or self._asks_for_its_part(cache):
             return False
         self._passing = cache.passes(self.url, self.way)
         if self._passing or cache.busy:
             return False
         self._wait_for(cache, stored, head)
         return True
+
+    def _asks_for_its_part(self, cache: Cache) -> bool:
+        """Whether its server is asked for a part: of what is too long, or somebody's; or for several."""
+        wanted = values(self.asked.said.fields, b"range")
+        if not wanted:
+            return False
+        one = len(wanted) == 1 and isinstance(part_of(wanted[0], cache.spec.max_object), tuple)
+        return not one or self.is_personal()
 
     def _is_on_disk(self, cache: Cache, disk: DiskStore, head: bytes) -> bool:
         """Whether the answer is on the disk; then it is got from there, and the request begins again."""
@@ -192,10 +204,29 @@ class CachingSession(GivingSession):
         """Ask for it anew, behind the answer, unless that is done already."""
         if cache.busy or cache.refreshing >= MOST_REFRESHES or self.is_personal():
             return
+        if self._began < stored.failed_at + RESTS:
+            return
         if self.asked.method == b"HEAD":
             return  # whose answer has no body that could be stored
         if cache.fetch_of(self.url, self.way, self.asked.said.fields) is None:
             Refresh(cache, self, head, stored).begin(self)
+
+    def _judge_stored(self, stored: Stored) -> int:
+        """
+        What is done with what is stored.
+
+        Who has asked before may have waited for a server that fails: then nobody else does, but those for
+        whom it is not asked again behind what is stale.
+        """
+        what = judge(stored.terms, self._wish, self._began)
+        if (
+            what != VALIDATE
+            or stored.failed_at == NEVER
+            or self.asked.method == b"HEAD"
+            or self.is_personal()
+        ):
+            return what
+        return REFRESH if good_enough(stored.terms, self._wish, self._began) else VALIDATE
 
     # What a fetch tells.
 
@@ -267,6 +298,17 @@ class CachingSession(GivingSession):
 
     # What changes what is stored.
 
+    def edit_passed(self, fields: Sequence[Field]) -> Optional[Edit]:
+        edit, word = super().edit_passed(fields), self.cached
+        if not word:
+            return edit
+        unsafe = self.asked.method not in (b"GET", b"HEAD")
+        line = self._cache_status(b"fwd=method" if unsafe else HOW[word])
+        if not line:
+            return edit
+        told = (b"cache-status", b"", line, END_TO_END)
+        return lambda fields: [*(fields if edit is None else edit(fields)), told]
+
     def _begin(self, answer: Answer, data: bytes) -> None:
         cache, delivery, picked, request = self._cache, self._delivery, self.picked, self.asked
         if cache is not None and delivery is not None and picked is not None:
@@ -278,6 +320,10 @@ class CachingSession(GivingSession):
                 now, wall, fields = self.http.seconds(), self.http.wall.now(), answer.said.fields
                 if terms(cache.rules, answer.status, fields, now, now, wall, self.is_personal()) is not None:
                     cache.let_pass_no_more(self.url, self.way)
+            elif request.method == b"HEAD" and not self.is_personal():
+                stored = cache.store.find(self.url, self.way, request.said.fields)
+                if stored is not None and contradicts(answer, stored.status, stored.fields, len(stored.body)):
+                    cache.drop(stored)
         super()._begin(answer, data)
 
     def _purge(self, cache: Cache) -> bool:

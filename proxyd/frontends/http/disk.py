@@ -39,6 +39,7 @@ from proxyd.frontends.http.diskfiles import (
     heads,
     key_of,
     length_of,
+    lock,
     make_empty,
     nothing,
     read_file,
@@ -47,7 +48,7 @@ from proxyd.frontends.http.diskfiles import (
     write_file,
 )
 from proxyd.frontends.http.filebody import Checked, FileBody, InThread
-from proxyd.policy.cachekey import chosen_by
+from proxyd.policy.cachekey import Chosen
 from proxyd.policy.cachestore import Elsewhere, Stored
 from proxyd.policy.diskindex import DiskIndex, Key, bits_of, sign_of
 from proxyd.policy.purging import Voids
@@ -106,6 +107,7 @@ class DiskStore:
         self._voids = Voids()
         self._sweeping = False
         self._closed = False
+        self._lock: Optional[int] = None  # a descriptor
         self._checked = Checked(in_thread)
         self.skipped = 0  # answers that were not written, since too many waited, or it was too soon
         self.swept = 0  # answers that were thrown away for being purged by a prefix or a tag
@@ -133,8 +135,16 @@ class DiskStore:
         )
 
     def fault(self) -> str:
-        """Why nothing can be stored there; "" if nothing is known against it."""
-        return "" if os.path.isdir(self.folder) else f"{self.folder} is no folder"
+        """Why nothing can be stored there; "" if nothing is known against it. It is ours until `close`."""
+        try:
+            self._lock = lock(self.folder)
+        except BlockingIOError:
+            return f"{self.folder} is used by another process; each needs a folder of its own"
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{self.folder} is no folder"
+        except OSError as error:
+            return f"{self.folder}: {error.strerror}"
+        return "" if os.access(self.folder, os.W_OK | os.X_OK) else f"{self.folder} must not be written to"
 
     async def begin(self) -> None:
         """Learn what is there, a few files in a turn."""
@@ -153,6 +163,9 @@ class DiskStore:
     def close(self) -> None:
         """Write nothing more, and look for nothing."""
         self._closed = True
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     async def _found(self, head: Head) -> None:
         if hash(head.url) in self._changed or self._voids.have(0, head.url, head.tags):
@@ -262,10 +275,10 @@ class DiskStore:
 
     def find(self, url: bytes, way: bytes, fields: Sequence[Field]) -> Optional[OnDisk]:
         """The file of what may be the answer to a request that says this."""
-        index = self.index
+        index, asked = self.index, Chosen(fields)
         for place in index.places(url):
             names = index.names(place)
-            key = url, way, names, chosen_by(names, fields)
+            key = url, way, names, asked.by(names)
             if index.is_ready(place) and index.is_for(place, key):
                 if self._is_void(place, url):
                     continue

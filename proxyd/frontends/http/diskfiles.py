@@ -10,6 +10,7 @@ All times in the files are wall time; ``offset`` makes that of those of this pro
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import Any, Iterator, Optional, Union
 
@@ -112,6 +113,21 @@ def _bytes(text: str) -> bytes:
     return text.encode("latin-1")
 
 
+def lock(folder: str) -> int:
+    """
+    Have a folder for this process alone, until the descriptor is closed, if only by its end.
+
+    Raises `BlockingIOError` if another one has it, or `OSError`.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def nothing() -> None:
     """There and back, so that others have their turn."""
 
@@ -121,7 +137,7 @@ def write_file(beside: str, path: str, stored: Stored, wall: float, offset: floa
     body = stored.body
     assert isinstance(body, bytes)
     try:
-        with open(beside, "xb") as file:
+        with open(_create(beside), "wb") as file:
             file.write(pack_head(_values_of(stored, wall, offset), len(body), digest_of(body)))
             file.write(body)
         _rename(beside, path)
@@ -131,7 +147,7 @@ def write_file(beside: str, path: str, stored: Stored, wall: float, offset: floa
 
 
 def _rename(beside: str, path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     os.rename(beside, path)
 
 
@@ -159,8 +175,7 @@ class NewFile:
 
     def begin(self) -> FileBody:
         """Have a file.  Raises `OSError`."""
-        fd = os.open(self.beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self.body = FileBody(fd, self.room, 0)
+        self.body = FileBody(_create(self.beside), self.room, 0)
         return self.body
 
     def add(self, data: bytes) -> None:
@@ -183,6 +198,16 @@ class NewFile:
         return body
 
 
+def _create(path: str) -> int:
+    """The descriptor of a new file that only we may read, as in nginx."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:  # somebody has emptied our folder meanwhile
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
 def read_file(path: str, now: float, offset: float) -> Stored:
     """
     The answer in a file; whether a large body is whole is not known yet.
@@ -203,7 +228,7 @@ def unlink(*paths: str) -> None:
 
 def make_empty(folder: str) -> None:
     """Have a folder without files."""
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, 0o700, exist_ok=True)
     unlink(*files(folder))
 
 

@@ -26,7 +26,7 @@ from proxyd.frontends.http.cache import COALESCED, MISS, REVALIDATED, STALE, Cac
 from proxyd.frontends.http.fetchsession import FetchSession
 from proxyd.frontends.http.filebody import FileBody
 from proxyd.frontends.http.spilling import Spill
-from proxyd.policy.cachekey import chosen_by, guarded
+from proxyd.policy.cachekey import Chosen, chosen_by, guarded
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.conditions import asked_about, confirms, freshened
 from proxyd.policy.freshness import Terms, terms, vary
@@ -63,6 +63,7 @@ class Fetch:
         self.url = asker.url
         self.way = asker.way
         self.fields: Sequence[Field] = request.said.fields
+        self.chosen = Chosen(self.fields)
         self.authorized = asker.is_personal()
         self.names: Optional[tuple[bytes, ...]] = None
         self.outdated = False
@@ -108,7 +109,7 @@ class Fetch:
         if self.answer is None:
             self._waiting.append(session)
         else:
-            session.read(self, COALESCED)
+            self._hand(session, self.answer, COALESCED)
 
     def leads(self, session: CachingSession) -> bool:
         """Whether it waits for what it has asked itself."""
@@ -183,23 +184,30 @@ class Fetch:
         self.settled = list(self._made_of_it.fields)
         self.names = names
         self.answer = answer
-        mine = chosen_by(names, self.fields)
+        mine = self.chosen.by(names)
         waiting, self._waiting = self._waiting, []
         for session in waiting:
             if session is self._leader:
-                session.read(self, MISS)
+                self._hand(session, answer, MISS)
             elif chosen_by(names, session.asked.said.fields) != mine:
                 session.start_anew()
             elif session.may_share(found):
-                session.read(self, COALESCED)
+                self._hand(session, answer, COALESCED)
             else:
                 session.go_alone()
+
+    def _hand(self, session: CachingSession, answer: Answer, word: str) -> None:
+        """Let one read it as it comes, unless what it wants of it is far behind that."""
+        if session.had_better_ask(answer, self.declared, self.body.size):
+            session.go_alone()
+        else:
+            session.read(self, word)
 
     def _finds_room(self, answer: Answer, names: tuple[bytes, ...], found: Terms, length: int) -> bool:
         """Whether there is room for what is to be stored on these terms, in memory or on the disk."""
         filling = self.cache.filling
         fields = [field for field in self.settled if field[0] not in found.without]
-        chosen = chosen_by(names, self.fields)
+        chosen = self.chosen.by(names)
         made = self._made_of_it = Stored(
             self.url, self.way, names, chosen, answer.status, answer.reason, fields, b"", found
         )
@@ -247,7 +255,7 @@ class Fetch:
             if session is not self._leader:
                 session.go_alone()
         if self._leader in waiting:
-            self._leader.read(self, MISS)
+            self._hand(self._leader, answer, MISS)
         self.left()
 
     def _confirmed(self, stored: Stored, settled: list[Field], now: float) -> None:
@@ -287,6 +295,7 @@ class Fetch:
 
     def _give_stale(self, stored: Stored) -> None:
         """The server fails: what is stored may do for some (RFC 5861, 4), unless it was purged meanwhile."""
+        stored.failed_at = self.cache.seconds()
         if self.cache.store.is_void(stored) or (self.outdated and not stored.live):
             return  # of what was evicted before it was purged the store does not know
         waiting, self._waiting = self._waiting, []
@@ -354,14 +363,12 @@ class Fetch:
             self._empty_if_unread()
             return
         cache.ended(self)
+        if not self._again and stored is not None and reason is not Reason.CLIENT_GONE:
+            self._give_stale(stored)
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
         if not self._again:
-            if stored is not None:
-                self._waiting = waiting
-                self._give_stale(stored)
-                waiting, self._waiting = self._waiting, []
             for session in waiting[:1]:
                 session.origin = self.origin
                 session.fail(reason, detail)

@@ -60,11 +60,12 @@ _LINES = {
 class HttpFiles(CachingSession):
     """One client's connection, as far as it is answered with files."""
 
-    __slots__ = ("_accept", "_closes", "_complete", "_conditions", "_conditions_of")
+    __slots__ = ("_accept", "_closes", "_complete", "_conditions", "_conditions_of", "_found_anew")
 
     def __init__(self, factory: HttpFactory, address: IAddress) -> None:
         super().__init__(factory, address)
         self._closes = self._complete = False
+        self._found_anew = 0  # the number of the last request whose file was replaced meanwhile
         self._conditions_of: Optional[Said] = None  # the last of which it is known what decides
         self._conditions: Sequence[Field] = ()
         self._accept: Optional[bytes] = None
@@ -231,14 +232,18 @@ class HttpFiles(CachingSession):
         self._served()
 
     def _open_file(self, site: Site, file: File, path: bytes) -> Optional[FileBody]:
-        """The file, open; if it cannot be had any more, that is said."""
+        """The file, open; None if it was replaced since it was found: then the request is answered anew."""
         try:
             fd = file.open()
         except OSError:
             fd = None
         if fd is None:
             site.forget(path)
-            self.say(503, Reason.FILE_CHANGED, "")  # it was replaced within a second; who asks again has it
+            if self._found_anew == self.requests:
+                self.say(503, Reason.FILE_CHANGED, "")  # it cannot be opened, or not for long enough
+            else:
+                self._found_anew = self.requests
+                self.answer_with_file(site, self.asked, path)
             return None
         return FileBody(fd, 0, file.size)
 

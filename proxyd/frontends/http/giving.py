@@ -9,23 +9,24 @@ say, which is above this.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Sequence, Union
 
 from twisted.internet.interfaces import IAddress
 
 from proxyd.errors import Reason
-from proxyd.frontends.http.bodies import Body, Reading
-from proxyd.frontends.http.cache import BYPASS, COALESCED, HIT, MISS, Cache, Loading, cache_status
+from proxyd.frontends.http.bodies import Body, PartOf, Reader, Reading
+from proxyd.frontends.http.cache import BYPASS, COALESCED, HIT, HOW, MISS, Cache, Loading, cache_status
 from proxyd.frontends.http.connection import SENDING
 from proxyd.frontends.http.filebody import FileBody, body_of
 from proxyd.frontends.http.making import Making
-from proxyd.frontends.http.pages import Words
+from proxyd.frontends.http.pages import Edit, Words
 from proxyd.frontends.http.session import HttpSession
 from proxyd.frontends.http.sides import Shelf
 from proxyd.frontends.http.variants import as_it_is, takes_no_part
 from proxyd.policy.cache import NO_WISH, Wish
 from proxyd.policy.cachestore import Elsewhere, Stored
-from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to
+from proxyd.policy.conditions import FAILED, NOT_MODIFIED, UNSATISFIABLE, along, answer_to, part_of
+from proxyd.policy.freshness import values
 from proxyd.records import RequestRecord
 from proxyd.relay.sendfile import ReadAhead, Sending
 from proxyd.relay.streams import CHUNK, keeps_references
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 SMALL = 16 * 1024  # bytes of a body that is prepared as one with its head
 
 WHOLE = 256 * 1024  # bytes of a body that is written at once where that copies nothing
+
+FAR = 256 * 1024  # bytes that are waited for before a part, beyond which its server is asked for it alone
 
 _RANGES = (b"range", b"if-range")
 
@@ -103,8 +106,9 @@ class GivingSession(HttpSession):
         self._status = stored.status
         of_head = request.method == b"HEAD"
         found = self._outcome(stored, now, of_head)
-        if found != stored.status and self._cannot_take_part(stored, found):
-            found = stored.status
+        if isinstance(found, tuple) or found == UNSATISFIABLE:
+            if self._takes_no_part(stored.status, stored.fields, len(stored.body)):
+                found = stored.status
         if found == stored.status:
             coded = self._in_coding(cache, stored)
             if isinstance(coded, Making):
@@ -128,18 +132,18 @@ class GivingSession(HttpSession):
         first, count, reason = 0, 0 if of_head else declared, stored.reason
         if isinstance(found, tuple):
             first, last = found
+            fields = self._as_it_is(stored.status, fields, declared)
             self._status, reason = 206, b"Partial Content"
             extra = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, declared)
             count = declared = last + 1 - first
         elif found == NOT_MODIFIED and stored.status != NOT_MODIFIED:
             self._status, reason, count = 304, b"Not Modified", 0
-            fields = self._as_it_is(304, along(fields), None)
+            fields = self._not_modified(stored.status, fields, declared)
         elif found == FAILED and stored.status != FAILED:
             self.say(412, Reason.ANSWERED, "")
             return
         elif found == UNSATISFIABLE and stored.status != UNSATISFIABLE:
-            total = Words(fields=(b"Content-Range: bytes */%d" % declared,))
-            self.say(416, Reason.ANSWERED, "", instead=total)
+            self._say_unsatisfiable(declared)
             return
         if edit is not None:
             fields = edit(fields)
@@ -150,7 +154,7 @@ class GivingSession(HttpSession):
             declared if self._status not in (204, 304) else None,
             minor,
             keep,
-            extra + self._age(stored, now) + self._cache_status(word, stored, now),
+            extra + self._age(stored, now) + self._cache_status(HOW[word], stored, now),
         )
         self._send(head, stored, first, count)
 
@@ -163,12 +167,15 @@ class GivingSession(HttpSession):
         self._coded = coded.decision.coding if isinstance(coded, Making) else coded.coding
         return coded
 
-    def _cannot_take_part(self, stored: Stored, found: Union[int, tuple[int, int]]) -> bool:
-        """Whether it has asked for a part that is of no use to it."""
+    def _takes_no_part(self, status: int, fields: Sequence[Field], length: int) -> bool:
+        """Whether a part of such an answer is of no use to its client."""
         compressor = self.compressor()
-        if compressor is None or not (isinstance(found, tuple) or found == UNSATISFIABLE):
-            return False
-        return takes_no_part(compressor, stored, self.asked)
+        return compressor is not None and takes_no_part(compressor, status, fields, length, self.asked)
+
+    def _say_unsatisfiable(self, length: int) -> None:
+        """There is no such part of what is so long."""
+        total = Words(fields=(b"Content-Range: bytes */%d" % length,))
+        self.say(416, Reason.ANSWERED, "", instead=total)
 
     def _give_making(self, making: Making, stored: Stored, word: str) -> None:
         """Answer with what is stored while another body is made of that."""
@@ -177,7 +184,7 @@ class GivingSession(HttpSession):
         fields = making.decision.fields(stored.fields)
         if edit is not None:
             fields = edit(fields)
-        told = self._age(stored, now) + self._cache_status(word, stored, now)
+        told = self._age(stored, now) + self._cache_status(HOW[word], stored, now)
         keep, minor = self._goes_on(), self.asked.said.minor
         head = delivery.held(stored.status, stored.reason, fields, None, minor, keep, told)
         self.client.transport.write(head)
@@ -192,6 +199,10 @@ class GivingSession(HttpSession):
     def _as_it_is(self, status: int, fields: list[Field], length: Optional[int]) -> list[Field]:
         return list(as_it_is(self.compressor(), status, fields, length, self.asked))
 
+    def _not_modified(self, status: int, fields: list[Field], length: Optional[int]) -> list[Field]:
+        """What goes along with a 304 in place of an answer: its Vary, too (RFC 9110, 15.4.5)."""
+        return self._as_it_is(304, along(self._as_it_is(status, fields, length)), None)
+
     def _outcome(self, stored: Stored, now: float, of_head: bool) -> Union[int, tuple[int, int]]:
         if not self._wish.conditional:
             return stored.status
@@ -205,7 +216,7 @@ class GivingSession(HttpSession):
         delivery = self._delivery
         assert delivery is not None
         declared = len(stored.body) if stored.status not in (204, 304) else None
-        told = self._age(stored, now) + self._cache_status(HIT, stored, now)
+        told = self._age(stored, now) + self._cache_status(HOW[HIT], stored, now)
         head = delivery.held(stored.status, stored.reason, stored.fields, declared, 1, True, told)
         return Told(int(now), delivery.via, head, stored.body)
 
@@ -331,8 +342,12 @@ class GivingSession(HttpSession):
         fields = fetch.settled if word == COALESCED else fetch.personal
         if self._wish.conditional and declared is not None:
             found = answer_to(request.said.fields, fields, declared, self.http.wall.now(), answer.status)
-            if found in (NOT_MODIFIED, FAILED) and found != answer.status:
-                self._answer_briefly(fetch, int(found), along(fields), keep)
+            if isinstance(found, tuple):
+                if not self._takes_no_part(answer.status, fields, declared):
+                    self._read_part(fetch, word, fields, found, edit)
+                    return
+            elif found != answer.status:
+                self._answer_briefly(fetch, answer.status, found, fields, keep)
                 return
         making, body = self._making_of(fetch, answer.status), fetch.body
         if making is None:
@@ -341,13 +356,43 @@ class GivingSession(HttpSession):
             fields, declared, body = making.decision.fields(fields), None, making.body
         if edit is not None:
             fields = edit(fields)
-        told = fetch.age + self._cache_status(word)
+        told = fetch.age + self._cache_status(_came(fetch, word, answer.status))
         head = delivery.held(answer.status, answer.reason, fields, declared, minor, keep, told)
         self._fetch = fetch
         self._watch_progress()
         self.client.transport.write(head)
         self._down_left = UNTIL_CLOSE if declared is None else declared
         self._read(body, answer)
+
+    def _read_part(
+        self, fetch: Fetch, word: str, fields: list[Field], part: tuple[int, int], edit: Optional[Edit]
+    ) -> None:
+        """The answer is there, and a part of its body is wanted, which comes."""
+        answer, delivery, declared = fetch.answer, self._delivery, fetch.declared
+        assert answer is not None and delivery is not None and declared is not None
+        first, last = part
+        fields = self._as_it_is(answer.status, fields, declared)
+        if edit is not None:
+            fields = edit(fields)
+        told = b"Content-Range: bytes %d-%d/%d\r\n" % (first, last, declared)
+        told += fetch.age + self._cache_status(_came(fetch, word, answer.status))
+        self._status, count = 206, last + 1 - first
+        keep, minor = self._goes_on(), self.asked.said.minor
+        head = delivery.held(206, b"Partial Content", fields, count, minor, keep, told)
+        self._fetch = fetch
+        self._watch_progress()
+        self.client.transport.write(head)
+        self._down_left = count
+        begin = fetch.body.beginning(first)
+        self._read(fetch.body, answer, PartOf(self, first - begin, count), begin)
+
+    def had_better_ask(self, answer: Answer, declared: Optional[int], size: int) -> bool:
+        """Whether it wants a part that is far behind what has come, ``size`` bytes of an answer."""
+        wanted = values(self.asked.said.fields, b"range")
+        if answer.status != 200 or declared is None or len(wanted) != 1:
+            return False
+        part = part_of(wanted[0], declared)
+        return isinstance(part, tuple) and part[0] > size + FAR
 
     def _making_of(self, fetch: Fetch, status: int) -> Optional[Making]:
         """What this client is to have in place of what comes, if that is something else."""
@@ -359,7 +404,7 @@ class GivingSession(HttpSession):
             self._making, self._coded = making, making.decision.coding
         return making
 
-    def _answer_briefly(self, fetch: Fetch, status: int, fields: list[Field], keep: bool) -> None:
+    def _answer_briefly(self, fetch: Fetch, came: int, status: int, fields: list[Field], keep: bool) -> None:
         """Its client has it already, or wants it only if it had."""
         delivery = self._delivery
         assert delivery is not None
@@ -368,18 +413,23 @@ class GivingSession(HttpSession):
         if status == FAILED:
             self.say(412, Reason.ANSWERED, "")
             return
+        if status == UNSATISFIABLE:
+            self._say_unsatisfiable(fetch.declared or 0)
+            return
         edit = self.edit_of(fields)
-        fields = self._as_it_is(status, fields, None)
+        fields = self._not_modified(came, fields, fetch.declared)
         fields = fields if edit is None else edit(fields)
         self._status = status
-        told = self._cache_status(self.cached)
+        told = self._cache_status(_came(fetch, self.cached, came))
         minor = self.asked.said.minor
         head = delivery.held(status, b"Not Modified", fields, None, minor, keep, told)
         self.client.transport.write(head)
         self._given(0)
 
-    def _read(self, body: Body, answer: Answer) -> None:
-        reading = self._reading = Reading(self, body)
+    def _read(self, body: Body, answer: Answer, reader: Optional[Reader] = None, begin: int = 0) -> None:
+        """``reader`` is who passes it on from ``begin`` on, if that is not this one itself."""
+        reading = self._reading = Reading(reader or self, body)
+        reading.place = begin
         if self.paced is not None:
             side = Shelf(self, reading)
             reading.pace(self.paced.of_server(side), side)
@@ -423,13 +473,13 @@ class GivingSession(HttpSession):
     def _age(self, stored: Stored, now: float) -> bytes:
         return b"Age: %d\r\n" % stored.terms.age(now)
 
-    def _cache_status(self, word: str, stored: Optional[Stored] = None, now: float = 0.0) -> bytes:
+    def _cache_status(self, how: bytes, stored: Optional[Stored] = None, now: float = 0.0) -> bytes:
         """RFC 9211."""
         cache = self._cache
         if cache is None or not cache.spec.status_header:
             return b""
         ttl = None if stored is None else int(stored.terms.lifetime - stored.terms.age(now))
-        return cache_status(self.http.spec.http.via, word, ttl)
+        return cache_status(self.http.spec.http.via, how, ttl)
 
     def conclude(self, reason: Reason, detail: str) -> None:
         sending = self._sending
@@ -469,3 +519,11 @@ class GivingSession(HttpSession):
             record.server, record.server_address = origin.server, origin.server_address
             record.connect_seconds, record.queue_seconds = origin.connect_seconds, origin.queue_seconds
             record.retries, record.hedged = origin.retries, origin.hedged
+
+
+def _came(fetch: Fetch, word: str, status: int) -> bytes:
+    """How an answer with this status has come to one for whom it was fetched."""
+    how = HOW[word]
+    if word == MISS and fetch.stored is not None:
+        how = b"fwd=stale; fwd-status=%d" % status
+    return how + b"; stored" if word == MISS and fetch.alone is None else how

@@ -424,6 +424,10 @@ class HttpOutcome(HttpConnection):
         """The same of an answer of a server with these fields."""
         return None
 
+    def edit_passed(self, fields: Sequence[Field]) -> Optional[Edit]:
+        """The same of one that is passed on as its server says it."""
+        return self.edit_of(fields)
+
 
 class Drained:
     """Tells a session when its client has taken all: a pull producer, which is asked for more just then."""

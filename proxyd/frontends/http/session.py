@@ -416,8 +416,9 @@ class HttpSession(HttpRetries):
         edit: Optional[Edit] = None
         compressor: Optional[Compressor] = None
         decision: Optional[Decision] = None
-        if http.routing is not None or http.compressor is not None or self.brought is not None:
-            edit, compressor = self.edit_of(answer.said.fields), self.compressor()
+        changes = http.routing is not None or http.cache is not None or http.compressor is not None
+        if changes or self.brought is not None:
+            edit, compressor = self.edit_passed(answer.said.fields), self.compressor()
             if self.brought is not None:
                 edit = self._told_server(self.brought.affinity, answer, picked, edit)
             if compressor is not None:

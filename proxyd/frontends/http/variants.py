@@ -163,15 +163,16 @@ def as_it_is(
     return (VARIES if decision.recodes else decision).fields(fields)
 
 
-def takes_no_part(compressor: Compressor, stored: Stored, request: Request) -> bool:
+def takes_no_part(
+    compressor: Compressor, status: int, fields: Sequence[Field], length: int, request: Request
+) -> bool:
     """
-    Whether a client has no use for a part of what is stored.
+    Whether a client has no use for a part of an answer that is stored, or fetched.
 
     It cannot take its coding; or it has got a part of what was compressed, as far as we know: a date in
     If-Range vouches for either, and only a strong ETag for what is stored (`proxyd.policy.encoding`).
     """
-    length = len(stored.body)
-    decision = decided(compressor.spec, stored.status, stored.fields, length, request)
+    decision = decided(compressor.spec, status, fields, length, request)
     if decision is None or not decision.encodes:
         return decision is not None and decision.decodes != ""
     return by_date(request)

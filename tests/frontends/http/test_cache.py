@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from proxyd.config.cache import CacheSpec
 from proxyd.frontends.http.cache import PASSED, PASSED_FOR, WORDS, Cache
 from proxyd.policy import cachestore
+from proxyd.policy.cachekey import Chosen
 from proxyd.policy.cachestore import Stored
 from proxyd.policy.freshness import Terms
 from proxyd.wire.httpfields import parse_field
@@ -22,6 +23,7 @@ class Fetching:
     def __init__(self, url: bytes, names: Any = None, *lines: bytes) -> None:
         self.url, self.way, self.names = url, b"w", names
         self.fields = [parse_field(line) for line in lines]
+        self.chosen = Chosen(self.fields)
         self.outdated = self.cancelled = False
 
     def cancel(self) -> None:

@@ -7,7 +7,7 @@ import ipaddress
 from proxyd.config.http import HttpSpec
 from proxyd.errors import Reason
 from proxyd.policy.static import http_date
-from tests.frontends.http.caches import FRESH, CachingCase, answer, get
+from tests.frontends.http.caches import ETAG, FRESH, CachingCase, answer, get
 
 
 class Hits(CachingCase):
@@ -20,7 +20,7 @@ class Hits(CachingCase):
         self.say(self.server, answer(b"hello", FRESH, b"X: y\r\n"))
         status, fields, body = self.told(one)
         self.assertEqual((status, body, fields[b"x"]), (200, b"hello", b"y"))
-        self.assertEqual(fields[b"cache-status"], b"proxyd; fwd=miss")
+        self.assertEqual(fields[b"cache-status"], b"proxyd; fwd=miss; stored")
         self.assertNotIn(b"age", fields)
         self.heard(self.server)
         self.pass_time(7)
@@ -35,6 +35,40 @@ class Hits(CachingCase):
         self.assertEqual((second.server, second.bytes_out, second.status), ("", 5, 200))
         self.assertEqual(self.cache.saved, 10)
         self.over()
+
+    def test_told_what_became_of_it(self) -> None:
+        """RFC 9211: whoever gets an answer is told whether it was stored, and where it has come from."""
+        self.store()
+        for made, asked, told in (
+            (FRESH, get(), b"fwd=miss; stored"),
+            (b"Cache-Control: no-store\r\n", get(b"Cache-Control: no-cache"), b"fwd=stale; fwd-status=200"),
+            (FRESH, get(target=b"/n"), b"fwd=miss; stored"),
+            (b"Cache-Control: private\r\n", get(target=b"/p"), b"fwd=miss"),
+            (b"Cache-Control: private\r\n", get(target=b"/p"), b"fwd=miss"),  # which does not wait any more
+            (FRESH, get(b"Range: bytes=0-1,3-4", target=b"/r"), b"fwd=miss"),
+            (FRESH, get(b"Cache-Control: no-store", target=b"/n"), b"fwd=bypass"),
+            (FRESH, get(method=b"POST", target=b"/n"), b"fwd=method"),
+        ):
+            client = self.ask(asked)
+            self.say(self.server, answer(b"hello", made))
+            self.assertEqual(self.told(client)[1][b"cache-status"], b"proxyd; " + told)
+        self.over()
+
+    def test_head_of_another(self) -> None:
+        """RFC 9111, 4.3.5: what a HEAD tells to be another one by now is not given any more."""
+        for said, kept in (
+            (b'ETag: "a"\r\nContent-Length: 5\r\n', True),
+            (b"", True),
+            (b'ETag: "b"\r\nContent-Length: 5\r\n', False),
+            (b"Content-Length: 6\r\n", False),
+        ):
+            self.store()
+            self.fill(FRESH, ETAG)
+            client = self.ask(get(b"Cache-Control: no-cache", method=b"HEAD"))
+            self.say(self.server, b"HTTP/1.1 200 OK\r\n" + said + b"\r\n")
+            self.assertEqual(self.told(client)[0], 200)
+            self.assertEqual(len(self.cache.store), kept, said)
+            self.over()
 
     def test_stale(self) -> None:
         """What is older than it may be is asked for anew."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import stat
 from random import Random
 from typing import Any, Optional
 from unittest.mock import patch
@@ -38,11 +40,14 @@ class Disk(Case):
         self.wall = SetTime(lambda: self.now, 1e9)
         self.threads = Threads()
         self.tags: dict[bytes, bytes] = {}
+        self.disk: Any = None
         self.disk = self.begin()
 
     def begin(self, budget: int = 1 << 20) -> DiskStore:
         """The store after a restart."""
-        disk = DiskStore(self.folder, budget, 1 << 20, self.threads, lambda: self.now, self.wall)
+        if self.disk is not None:
+            self.disk.close()
+        disk = self.disk = DiskStore(self.folder, budget, 1 << 20, self.threads, lambda: self.now, self.wall)
         self.assertEqual(disk.fault(), "")
         Deferred.fromCoroutine(disk.begin())
         self.threads.run()
@@ -300,6 +305,36 @@ class Disk(Case):
             pass
         self.write(made(), made(b"http://b/"))
         self.assertEqual((len(self.disk), self.disk._writing), (0, {}))
+
+    def test_emptied(self) -> None:
+        """A folder that somebody has emptied is filled again."""
+        shutil.rmtree(os.path.join(self.folder, NEW))
+        self.write(made())
+        self.assertEqual(self.read(self.disk).body, made().body)
+
+    def test_for_us_alone(self) -> None:
+        """What is stored may be read by nobody else, whatever the umask."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        self.write(made())
+        (path,) = self.files()
+        modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (path, os.path.dirname(path))]
+        self.assertEqual(modes, [0o600, 0o700])
+
+    def test_two_processes(self) -> None:
+        """A folder that another daemon uses fails the start; it is free when that ends."""
+        other = DiskStore(self.folder, 1 << 20, 1 << 20, self.threads, lambda: self.now, self.wall)
+        self.assertIn("is used by another process", other.fault())
+        self.disk.close()
+        self.assertEqual(other.fault(), "")
+        other.close()
+
+    def test_read_only(self) -> None:
+        """So does one that cannot be written to."""
+        self.disk.close()
+        with patch("os.access", lambda path, mode: mode == os.R_OK):
+            self.assertEqual(self.disk.fault(), f"{self.folder} must not be written to")
+        self.disk.close()
 
     def test_no_folder(self) -> None:
         """A folder that is not there fails the start."""

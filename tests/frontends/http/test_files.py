@@ -415,15 +415,19 @@ class Ends(FilesCase):
         self.over()
 
     def test_replaced(self) -> None:
-        """One that was replaced since it was found is not sent under the name of the other."""
+        """One that was replaced since it was found is found anew, and not sent as if it were the other."""
         self.serves()
-        self.assertEqual(self.answer(b"/large.bin", method=b"HEAD")[0], 200)
+        tag = self.answer(b"/large.bin", method=b"HEAD")[1][b"etag"]
         self.write("large.bin", LARGE + b"more")
-        self.assertEqual(self.answer(b"/large.bin")[0], 503)
-        self.assertEqual(self.notebook.requests[-1].reason, Reason.FILE_CHANGED)
-        self.assertEqual(self.answer(b"/large.bin")[2], LARGE + b"more")
+        status, fields, body = self.answer(b"/large.bin")
+        self.assertEqual((status, body, fields[b"content-length"]), (200, LARGE + b"more", b"300004"))
+        self.write("large.bin", LARGE[::-1])
+        status, fields, body = self.answer(b"/large.bin", b"Range: bytes=0-9", b"If-Range: " + tag)
+        self.assertEqual((status, body), (200, LARGE[::-1]))
         with patch.object(File, "open", side_effect=OSError(24, "Too many open files")):
             self.assertEqual(self.answer(b"/large.bin")[0], 503)
+        self.assertEqual(self.notebook.requests[-1].reason, Reason.FILE_CHANGED)
+        self.assertEqual(self.answer(b"/large.bin")[2], LARGE[::-1])
         self.over()
 
     def test_client_that_leaves(self) -> None:

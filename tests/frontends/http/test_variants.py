@@ -66,6 +66,7 @@ class Given(CodingCase):
         for tag, told in ((b'W/"a"', b'w/"a"'), (b'"a"', b'"a"')):
             status, fields, nothing = self.told(self.ask(get(GZIP, b"If-None-Match: " + tag)))
             self.assertEqual((status, nothing, fields[b"etag"]), (304, b"", told))
+            self.assertEqual(fields[b"vary"], b"accept-encoding")
             self.assertNotIn(b"content-encoding", fields)
         self.assertEqual(self.told(self.ask(get(GZIP, b'If-None-Match: "b"')))[2], body)
         status, fields, part = self.told(self.ask(get(GZIP, b"Range: bytes=5-9")))
