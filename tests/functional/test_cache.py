@@ -235,7 +235,7 @@ class Cached(DaemonCase):
         for way in ways:
             self.assertTrue(await ask(*way), way)
         self.assertEqual(await gatherResults([ensureDeferred(ask(*way)) for way in ways * 2]), [True] * 8)
-        held = [each for each in descriptors(daemon.child.pid) if str(folder) in each]
+        held = [each for each in descriptors(daemon.child.pid) if f"{folder}/" in each]
         self.assertEqual(len(held), 2, held)
 
     async def test_restart(self) -> None:
