@@ -266,6 +266,8 @@ def led_back(
             start = _place_of_path(value, rewriter.both_ways, asked, server)
             path = rewriter.back(value[start:]) if start >= 0 else b""
             end = len(value)
+            if not start and path[1:2] in (b"/", b"\\"):
+                path = b"/." + path  # else its first part would be a host (RFC 3986, 4.2)
         elif name == b"set-cookie" and rewriter.both_ways:
             match = _COOKIE_PATH.search(value)
             if match is not None:

@@ -126,6 +126,7 @@ class Growing(Body):
         piece = self._file.part(place, min(PIECE, self.written - place))
         if not piece:
             self.finish(broken=True)  # somebody has made the file shorter
+            self._resume()  # who sends it may learn that
         return piece or None
 
     def beginning(self, place: int) -> int:
@@ -232,7 +233,11 @@ class Growing(Body):
         if not self.paused and waits > most:
             self.paused = True
             self._source.pause()
-        elif self.paused and waits <= most // 2:
+        elif waits <= most // 2:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self.paused:
             self.paused = False
             self._source.resume()
 

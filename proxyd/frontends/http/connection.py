@@ -252,8 +252,11 @@ class HttpConnection(Session):
         It is the same for those of whom the server is told the same.
         """
         if pool.spec.proxy_protocol is not None:
-            if self._sender is not None:
-                return self._came_from, self._sender.sni
+            sender = self._sender
+            if sender is not None:
+                own, before = self.client.transport.getHost(), sender.header
+                told = before and (before.destination, before.alpn, before.authority, before.ssl)
+                return self._came_from, own, sender.sni, sender.alpn, sender.tls, sender.client_cn, told
             owner = self.outer or self
             if owner._itself is None:
                 owner._itself = object()

@@ -148,7 +148,8 @@ class Fetch:
     def cancel(self) -> None:
         """It is not wanted any more."""
         if self._over:
-            self._spilled(None)
+            self._stop_spilling()
+            self.cache.ended(self)
         else:
             self.session.cut(Reason.CLIENT_GONE)
 
@@ -230,19 +231,25 @@ class Fetch:
 
     def _spilled(self, file: Optional[FileBody]) -> None:
         """All of it is on the disk, or will never be."""
-        cache, spill, made = self.cache, self._spill, self._made_of_it
-        assert spill is not None and made is not None
-        spill.stop()
+        cache, made = self.cache, self._made_of_it
         if not self._over:
             self._let_go()
             return
+        self._stop_spilling()
         cache.ended(self)
         if file is None:
             return
+        assert made is not None
         if self.outdated:
             cache.drop(made)
         else:
             self._keep(made.holding(file))
+
+    def _stop_spilling(self) -> None:
+        """Nothing more goes to the disk, and its file is open only for those who read it."""
+        spill, self._spill = self._spill, None
+        if spill is not None:
+            spill.stop()
 
     def _pass_on(self, answer: Answer) -> None:
         """It is for one alone."""
@@ -335,10 +342,10 @@ class Fetch:
     def _let_go(self) -> None:
         """It is not to be stored: no more of it is kept than its readers need."""
         cache = self.cache
-        if self._spill is not None:
-            self._spill.stop()
+        self._stop_spilling()
         cache.ended(self)
-        cache.let_pass(self.url, self.way)
+        if not self.outdated:  # who asks next gets another answer, which may well be stored
+            cache.let_pass(self.url, self.way)
         self.body.let_go()
         cache.variants.let_go(self)
 
@@ -358,8 +365,8 @@ class Fetch:
             self.body.finish(broken=not whole)
             if spill is not None and kept:
                 spill.go_on()  # until it is stored others may read it from here
-            elif spill is not None:
-                spill.stop()
+            else:
+                self._stop_spilling()
             self._empty_if_unread()
             return
         cache.ended(self)

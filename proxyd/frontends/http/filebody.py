@@ -67,8 +67,11 @@ class FileBody(Elsewhere):
             os.pread(self.fd, PIECE, place)
 
     def part(self, first: int, count: int) -> bytes:
-        """So many bytes of it; fewer if the file has become shorter."""
-        return os.pread(self.fd, count, self.offset + first)
+        """So many bytes of it; fewer if the file has become shorter, or cannot be read."""
+        try:
+            return os.pread(self.fd, count, self.offset + first)
+        except OSError:
+            return b""
 
 
 def beginning_of(file: BinaryIO) -> bytes:
@@ -88,7 +91,9 @@ def read(path: str) -> tuple[dict[str, Any], Union[bytes, FileBody]]:
         data = beginning_of(file)
         values, first = unpack_head(data), head_length(data)
         length = os.fstat(file.fileno()).st_size - first
-        if length < LARGE or length != values.get("length"):
+        if length != values.get("length"):
+            raise Malformed("the body of a stored answer is torn")  # be it longer than the memory
+        if length < LARGE:
             return unpack(data + file.read())
         return values, FileBody(os.dup(file.fileno()), first, length, values.get("body"))
 

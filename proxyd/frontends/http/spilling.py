@@ -87,7 +87,8 @@ class Spill:
                 self._over(stored if there else None)
 
     def _goes_on(self) -> bool:
-        return not self._stopped and self._disk.has_room(self._new, self._body.written)
+        body = self._body
+        return not (self._stopped or body.broken) and self._disk.has_room(self._new, body.written)
 
     def _failed(self, failure: Failure) -> None:
         self._disk.failed(failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 from proxyd.errors import Malformed
 from proxyd.frontends.http.diskfiles import (
@@ -74,6 +75,15 @@ class DiskFiles(Case):
             path = self.write(made(), name)
             self.assertEqual((heads([path]), os.path.exists(path)), ([], False), name)
         self.assertEqual(heads([path]), [])
+
+    def test_torn_and_long(self) -> None:
+        """One that is longer than it says is not read into memory for that."""
+        path = self.write(made())
+        os.truncate(path, 1 << 26)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertRaises(Malformed, read_file, path, 7.0, 0.0)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 24)
 
     def test_nothing_is_left(self) -> None:
         """What cannot be put in its place is not left beside it; and what is not there cannot be missed."""

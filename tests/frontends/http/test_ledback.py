@@ -27,6 +27,7 @@ class LedBack(RoutedCase):
             (b"Location: https://a/", b"https://a/", b"https://a/v2/"),
             (b"Location: http://b/x", b"http://b/x", b"http://b/x"),
             (b"Location: x", b"x", b"x"),
+            (b"Location: //b/x", b"//b/x", b"//b/x"),
             (b"Location: ", b"", b""),
             (b"Set-Cookie: a=b; Path=/; HttpOnly", b"a=b; Path=/; HttpOnly", b"a=b; Path=/v2; HttpOnly"),
             (b"Set-Cookie: a=/; path=/x", b"a=/; path=/x", b"a=/; path=/v2/x"),
@@ -38,4 +39,19 @@ class LedBack(RoutedCase):
                 self.say(self.server, OK.replace(b"Date", said + b"\r\nDate"))
                 line = said.partition(b":")[0] + b": " + led + b"\r\n"
                 self.assertIn(line, self.heard(client), (said, target))
+        self.over()
+
+    def test_no_host_is_made_of_a_path(self) -> None:
+        """What is left of a path when its beginning goes does not lead to another host."""
+        self.routes(route("app", "web", {}, rewrite=RewriteSpec("/", "/app/", both_ways=True)))
+        client = self.client()
+        for said, led in (
+            (b"/app/x", b"/x"),
+            (b"/app//b.example/", b"/.//b.example/"),
+            (b"/app/\\b.example/", b"/./\\b.example/"),
+            (b"http://example.com/app//b.example/", b"http://example.com//b.example/"),
+        ):
+            self.say(client, self.get(b"/x"))
+            self.say(self.server, OK.replace(b"Date", b"Location: " + said + b"\r\nDate"))
+            self.assertIn(b"Location: " + led + b"\r\n", self.heard(client))
         self.over()

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from proxyd.config.http import FORWARDED, HttpSpec
 from proxyd.config.limits import RateSpec
 from proxyd.config.lists import Clients
-from proxyd.config.proxyprotocol import ProxyOut
+from proxyd.config.proxyprotocol import ProxyIn, ProxyOut
 from proxyd.errors import Reason
 from tests.frontends.http.client2 import Http2Client
 from tests.frontends.http.front import GET, OK, HttpCase
@@ -100,6 +100,19 @@ class SpokenFor(HttpCase):
             (server,) = (peer for peer in self.datapath.peers if self.heard(peer))
             self.assertTrue(server.received.startswith(b"PROXY TCP4 %s " % host))
             self.say(server, OK)
+        self.assertEqual(len(self.datapath.peers), 2)
+        self.over()
+
+    def test_two_proxies(self) -> None:
+        """Nor is it for that client where it has come another way, of which the server is told, too."""
+        self.listen(http=TRUSTED, proxy_protocol=ProxyIn(NET), pool={"proxy_protocol": ProxyOut(1)})
+        for port, end in ((1, b"192.0.2.80"), (2, b"192.0.2.81"), (3, b"192.0.2.80")):
+            header = b"PROXY TCP4 10.9.9.8 %s %d 80\r\n" % (end, port)
+            proxy = self.client(header + of(b"192.0.2.1"))
+            (server,) = (peer for peer in self.datapath.peers if self.heard(peer))
+            self.assertTrue(server.received.startswith(b"PROXY TCP4 192.0.2.1 %s 0 80\r\n" % end))
+            self.say(server, OK)
+            proxy.close()
         self.assertEqual(len(self.datapath.peers), 2)
         self.over()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 from unittest.mock import patch
@@ -209,6 +210,80 @@ class Spilled(DiskCase):
         self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_CUT)])
         self.assertTrue(BODY.startswith(self.body_of(slow)))
         self.assertEqual((self.files(), len(self.cache.store)), ([], 0))
+        self.over()
+
+    def test_shortened_while_the_server_waits(self) -> None:
+        """The same while the disk is behind: the server does not wait for ever then."""
+        self.begin()
+        slow = self.client()
+        slow.stop_reading()
+        self.say(slow, get())
+        whole = answer(BODY, FRESH)
+        self.say(self.server, whole[:900_000])
+        self.come(9)
+        (path,) = [os.path.join(at, name) for at, _, names in os.walk(self.folder) for name in names]
+        os.truncate(path, 5000)
+        self.say(self.server, whole[900_000:])
+        self.moment()
+        self.assertGreater(self.server.queued, 0)
+        slow.read_again()
+        self.moment()
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_CUT)])
+        self.come()
+        self.assertEqual((self.files(), len(self.cache.disk or ()), self.factory.streams), ([], 0, set()))
+        self.over()
+
+    def test_cannot_be_read(self) -> None:
+        """Where the disk does not give back what it took, who is behind is cut at once."""
+        self.begin()
+        slow = self.client()
+        slow.stop_reading()
+        self.say(slow, get())
+        self.say(self.server, answer(BODY, FRESH))
+        self.come()
+        with patch("os.pread", side_effect=OSError(5, "Input/output error")):
+            slow.read_again()
+            self.come(3)
+        self.assertEqual(self.outcomes(), [(200, Reason.ANSWER_CUT)])
+        self.over()
+
+    def test_its_file_is_closed(self) -> None:
+        """What is purged takes no room of the disk any more when all have read it, without a collection."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for how in ("stored", "broken"):
+            self.begin()
+            before = len(os.listdir("/proc/self/fd"))
+            client = self.ask()
+            self.say(self.server, answer(BODY, FRESH)[: 900_000 if how == "broken" else None])
+            self.come()
+            if how == "broken":
+                self.server.close()
+            self.body_of(client)
+            self.cache.purge_url(b"http://example.com/x")
+            client.close()
+            self.come(3)
+            self.assertEqual(len(os.listdir("/proc/self/fd")), before, how)
+            self.over()
+            self.datapath.peers.clear()
+
+    def test_next_after_a_purge(self) -> None:
+        """Who asks after a purge is not told to go alone: the next answer may well be stored."""
+        self.begin()
+        first = self.ask()
+        self.say(self.server, answer(BODY, FRESH)[:-1])
+        self.come()
+        old = self.server
+        self.cache.purge_url(b"http://example.com/x")
+        self.say(old, BODY[-1:])
+        self.come()
+        clients = [self.ask(), self.ask()]
+        self.say(self.server, answer(b"new", FRESH))
+        self.come(3)
+        self.assertTrue(self.body_of(first) == BODY)
+        self.assertEqual([self.body_of(client) for client in clients], [b"new", b"new"])
+        self.assertEqual(sorted(self.words()), ["coalesced", "miss", "miss"])
         self.over()
 
     def test_many(self) -> None:
