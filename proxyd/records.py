@@ -21,7 +21,8 @@ class Record:
     Times are seconds: ``started`` since the epoch, the others durations.  ``connect_seconds`` is how
     long the dial that succeeded took, and ``queue_seconds`` how long the client has waited until a server
     had room, if it had to.  Bytes are counted as received: ``bytes_in`` from the client, ``bytes_out`` from
-    the server.  ``retries`` counts the dials after the first.
+    the server.  ``retries`` counts the dials after the first.  ``chosen`` is by what the client got
+    the server (`proxyd.policy.chosen`), "" without one.
 
     ``client`` is the client's own address, and ``via`` that of the proxy that has told it in a PROXY header.
     ``sni`` is the name in its ClientHello, if that was read, and ``route`` the one that was taken.
@@ -39,6 +40,7 @@ class Record:
         "alpn",
         "bytes_in",
         "bytes_out",
+        "chosen",
         "client",
         "client_cn",
         "client_tcp",
@@ -78,6 +80,7 @@ class Record:
         bytes_out: int = 0,
         retries: int = 0,
         detail: str = "",
+        chosen: str = "",
         via: str = "",
         sni: str = "",
         route: str = "",
@@ -104,6 +107,7 @@ class Record:
         self.bytes_out = bytes_out
         self.retries = retries
         self.detail = detail
+        self.chosen = chosen
         self.via = via
         self.sni = sni
         self.route = route
@@ -140,6 +144,7 @@ class RequestRecord:
         "bytes_in",
         "bytes_out",
         "cache",
+        "chosen",
         "client",
         "client_cn",
         "connect_seconds",
@@ -199,6 +204,7 @@ class RequestRecord:
         route: str = "",
         user: str = "",
         http2: bool = False,
+        chosen: str = "",
         tls: str = "",
         sni: str = "",
         alpn: str = "",
@@ -235,6 +241,7 @@ class RequestRecord:
         self.route = route
         self.user = user
         self.http2 = http2
+        self.chosen = chosen
         self.tls = tls
         self.sni = sni
         self.alpn = alpn

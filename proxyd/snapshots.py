@@ -48,6 +48,7 @@ class ConnectionSnapshot:
     bytes_out: int
     client_tcp: Optional[Mapping[str, float]] = None
     server_tcp: Optional[Mapping[str, float]] = None
+    chosen: str = ""
 
 
 @frozen
@@ -77,6 +78,7 @@ class RequestSnapshot:
     server_address: str = ""
     status: int = 0
     retries: int = 0
+    chosen: str = ""
 
 
 @frozen

@@ -33,6 +33,7 @@ _OF_BOTH = {
     "pool": "the pool",
     "server": "the server that was asked last",
     "address": "its address",
+    "chosen": "by what it was: balance, affinity, backup, panic, last_resort, retry or hedge",
     "route": "the route that was taken",
     "id": "what the server was told that the connection is called (PROXY protocol), or the client that its "
     "request is (error_page)",

@@ -1,8 +1,8 @@
 """
 Who connected, where did it lead, and how did it end?  One line for each connection.
 
-A text line is a time and then ``name=value``, always all of them and in this order (one line, folded
-here)::
+A text line is a time and then ``name=value``, all of them always but ``chosen``, and in this order (one
+line, folded here)::
 
     2026-11-22T10:00:00.123Z listener=web client=10.0.0.9:40312 pool=web server=a address=10.0.0.1:80
     via=- sni=- route=- id=- tls=- alpn=- cn=- queue=- connect=0.000312 total=1.204113 in=517 out=20480
@@ -12,6 +12,8 @@ here)::
 the time        when the connection was accepted (UTC); lines are written when it has ended
 ``client``      the client's address
 ``address``     the address of the server that was tried last
+``chosen``      by what the client got that server (`proxyd.policy.chosen`): only here if that was
+                not the balance: ``affinity``, ``backup``, ``panic``, ``last_resort`` or ``retry``
 ``via``         the proxy that has told the client's address in a PROXY header
 ``sni``         the name that the client asks for in TLS, if that was read or ends here
 ``route``       the route that was taken
@@ -57,7 +59,7 @@ from proxyd.interfaces import IObserver
 from proxyd.ops import requestlog
 from proxyd.ops.logfile import LogFile
 from proxyd.ops.logformat import line_of
-from proxyd.ops.words import LONGEST_VALUE, duration, kernel, moment, rounded, word
+from proxyd.ops.words import LONGEST_VALUE, by_what, duration, kernel, moment, rounded, word
 from proxyd.records import Record, RequestRecord
 
 log = Logger(__name__)
@@ -71,8 +73,8 @@ _name = lru_cache(maxsize=1024)(word)  # for the values that the configuration b
 
 
 @lru_cache(maxsize=1024)
-def _way(pool: str, server: str, address: str) -> str:
-    return f" pool={word(pool)} server={word(server)} address={word(address)}"
+def _way(pool: str, server: str, address: str, chosen: str) -> str:
+    return f" pool={word(pool)} server={word(server)} address={word(address)}{by_what(chosen)}"
 
 
 def text_line(record: Record) -> str:
@@ -80,7 +82,7 @@ def text_line(record: Record) -> str:
     server_tls = record.server_tls
     return (
         f"{moment(record.started) or '-'} listener={_name(record.listener)} client={word(record.client)}"
-        f"{_way(record.pool, record.server, record.server_address)}{_opening(record)}"
+        f"{_way(record.pool, record.server, record.server_address, record.chosen)}{_opening(record)}"
         f" queue={duration(record.queue_seconds)} connect={duration(record.connect_seconds)}"
         f" total={duration(record.total_seconds)}"
         f" in={record.bytes_in} out={record.bytes_out} retries={record.retries}"
@@ -119,6 +121,7 @@ def json_line(record: Record) -> str:
                 "pool": record.pool[:LONGEST_VALUE],
                 "server": record.server[:LONGEST_VALUE],
                 "server_address": record.server_address[:LONGEST_VALUE],
+                "chosen": record.chosen,
                 "via": record.via[:LONGEST_VALUE],
                 "sni": record.sni[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],

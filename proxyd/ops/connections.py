@@ -44,6 +44,7 @@ def _row(seen: ConnectionSnapshot, now: float) -> Answer:
         "pool": seen.pool,
         "server": seen.server,
         "server_address": seen.server_address,
+        "chosen": seen.chosen,
         "for_seconds": round(now - seen.started, 3),
         "bytes_in": seen.bytes_in,
         "bytes_out": seen.bytes_out,

@@ -63,6 +63,7 @@ OURS: Mapping[str, Of] = {
     "in": lambda record: str(record.bytes_in),
     "out": lambda record: str(record.bytes_out),
     "retries": lambda record: str(record.retries),
+    "chosen": lambda record: record.chosen or "-",
     "hedged": lambda record: "yes" if record.hedged else "-",
     "reason": attrgetter("reason.code"),
     "fault": attrgetter("reason.fault.value"),

@@ -12,6 +12,7 @@ A text line is like that of a connection (`proxyd.ops.accesslog`; one line, fold
 the time      when the head of the request was there (UTC); the lines are written when it is over
 ``method``    and ``host``, ``target``, ``version``: what was asked; ``-`` what could not be read
 ``status``    what the client was answered, 0 if it got no answer
+``chosen``    by what it got its server, as of a connection, or ``hedge``: only here if not the balance
 ``user``      who has asked, if a password has shown it
 ``id``        what the client was shown for ``{id}`` in a page of ours
 ``cache``     what it had of a cache: hit, stale, miss, revalidated, coalesced or bypass
@@ -37,7 +38,7 @@ from functools import lru_cache
 from typing import Callable, Sequence
 
 from proxyd.errors import Reason
-from proxyd.ops.words import LONGEST_VALUE, address_alone, clock, duration, moment, rounded, word
+from proxyd.ops.words import LONGEST_VALUE, address_alone, by_what, clock, duration, moment, rounded, word
 from proxyd.records import RequestRecord, version_of
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -53,12 +54,13 @@ _UNSAFE = re.compile(r'["\\]|[^\x20-\x7e]')
 
 def text_line(record: RequestRecord) -> str:
     """The record as a line of text, with its newline; ASCII."""
-    connect, pool = record.connect_seconds, record.pool
+    connect, pool, server = record.connect_seconds, record.pool, record.server
+    address, chosen = record.server_address, record.chosen
     # Of more than thirty pieces CPython makes a list that it joins, which takes twice as long.
     return (
         f"{moment(record.started) or '-'}{_client(record.listener, record.client)}"
         f"{_asked(record.method, record.host, record.target)}"
-        f"{_way(record.http2, record.minor, record.status, pool, record.server, record.server_address)}"
+        f"{_way(record.http2, record.minor, record.status, pool, server, address, chosen)}"
         f"{_whose(record.via, record.route, record.user)}"
         f"{_known(record) if record.tls or record.sni or record.unique_id else _NOT_KNOWN}"
         f" cache={record.cache or '-'} queue={duration(record.queue_seconds)}"
@@ -90,10 +92,11 @@ def _of(method: bytes, host: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _way(http2: bool, minor: int, status: int, pool: str, server: str, address: str) -> str:
+def _way(http2: bool, minor: int, status: int, pool: str, server: str, address: str, chosen: str) -> str:
     version = version_of(http2, minor)
     return (
         f" version={version} status={status} pool={word(pool)} server={word(server)} address={word(address)}"
+        f"{by_what(chosen)}"
     )
 
 
@@ -133,6 +136,7 @@ def json_line(record: RequestRecord) -> str:
                 "pool": record.pool[:LONGEST_VALUE],
                 "server": record.server[:LONGEST_VALUE],
                 "server_address": record.server_address[:LONGEST_VALUE],
+                "chosen": record.chosen,
                 "via": record.via[:LONGEST_VALUE],
                 "route": record.route[:LONGEST_VALUE],
                 "user": record.user[:LONGEST_VALUE],

@@ -44,6 +44,7 @@ def _row(seen: RequestSnapshot, now: float) -> Answer:
         "pool": seen.pool,
         "server": seen.server,
         "server_address": seen.server_address,
+        "chosen": seen.chosen,
         "retries": seen.retries,
         "bytes_in": seen.bytes_in,
         "bytes_out": seen.bytes_out,

@@ -9,6 +9,8 @@ from functools import lru_cache
 from math import floor, isfinite
 from typing import Mapping, Optional, Union
 
+from proxyd.policy.chosen import BALANCE
+
 LONGEST_VALUE = 500  # a detail is some other program's text
 
 _LAST = 253_402_300_799  # the last second of the year 9999
@@ -54,6 +56,11 @@ def address_alone(client: str) -> str:
     if client.startswith("unix:"):
         return client
     return client.rpartition(":")[0].strip("[]") or client
+
+
+def by_what(chosen: str) -> str:
+    """By what the server was chosen, with its name and a blank before it; nothing where that is the usual."""
+    return "" if not chosen or chosen == BALANCE else f" chosen={chosen}"
 
 
 def kernel(info: Optional[Mapping[str, Union[int, float]]]) -> str:

@@ -18,6 +18,7 @@ from proxyd.policy import ejection
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.affinity import Affinity, make_affinity
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.chosen import note_standing
 from proxyd.policy.queue import Queue
 from proxyd.policy.server import Server
 from proxyd.policy.state import State
@@ -29,7 +30,8 @@ class Choice:
     A pool's servers, of which each connection gets one.
 
     ``by_client`` says that `pick` needs an arrival, ``released`` is the balancer's method
-    (`proxyd.interfaces`), or None.  ``affinity`` is what the pool remembers of its clients, if it does.
+    (`proxyd.interfaces`), or None.  ``affinity`` is what the pool remembers of its clients, if it does, and
+    ``came_back`` says that the one whom `pick` has served last got the server that it had before.
     ``queue`` is where clients wait while the servers have their ``max_connections``, or None if there is no
     such bound.
     """
@@ -48,6 +50,7 @@ class Choice:
         self._serving = False
         self.released: Optional[Callable[[Server, int], None]] = None
         self.affinity: Optional[Affinity] = None
+        self.came_back = False
         self._take: Optional[Callable[[Server], bool]] = None
         if IKeyed.providedBy(balancer):
             self.by_client = True
@@ -105,6 +108,7 @@ class Choice:
         self, affinity: Affinity, tried: Collection[Server], arrival: Arrival, now: float
     ) -> Optional[Server]:
         """The server that the client had before, or else another."""
+        self.came_back = False
         key = affinity.key(arrival)
         if not key:
             return self._balance(tried, arrival)
@@ -119,6 +123,7 @@ class Choice:
             if server is not None and server not in tried:
                 if server not in self._full and (self._take is None or self._take(server)):
                     affinity.kept(key, server.name, now)
+                    self.came_back = True
                     return server
                 full = True
         server = self._balance(tried, arrival)
@@ -252,4 +257,5 @@ class Choice:
 
     def _fit(self) -> list[list[Server]]:
         self.panic, found = tiers(self.servers, self.spec.panic_threshold, self.spec.backup_below)
+        note_standing(self.servers, found, self.panic)
         return found

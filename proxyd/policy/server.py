@@ -36,7 +36,8 @@ class Server:
     and ``returned`` when it came back from the last one.  One on ``trial`` has to show that it is well.  One
     that is ``leaving`` drains because its name no longer leads there.  Where ``max_connections`` follow from
     what it is found to take, ``adaptive`` knows.  Of one that is spoken with in ``tls``, ``tls_failures`` are
-    the connections in which that did not come about.
+    the connections in which that did not come about.  ``standing`` is what is told of a client to whom the
+    balancer gives it (`proxyd.policy.chosen`).
     """
 
     name: str
@@ -70,6 +71,7 @@ class Server:
     adaptive: Optional[Adaptive] = None
     tls: Optional[ServerTlsSpec] = None
     tls_failures: int = 0
+    standing: str = ""
 
     def __attrs_post_init__(self) -> None:
         self.share = self.weight * FULL

@@ -32,6 +32,7 @@ def _look_at(session: Session, tcp: bool) -> ConnectionSnapshot:
         pool=pool.name if pool is not None else "",
         server=picked.name if picked is not None else "",
         server_address=str(session.server_address or ""),
+        chosen=session.chosen if picked is not None else "",
         started=session.started,
         bytes_in=session.client.received,
         bytes_out=session.server.received,

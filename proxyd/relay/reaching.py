@@ -20,6 +20,7 @@ from proxyd.config.tcp import KEEPALIVE
 from proxyd.errors import DialFailed, Reason, Refused
 from proxyd.policy.adaptive import Adaptive
 from proxyd.policy.arrival import Arrival
+from proxyd.policy.chosen import AFFINITY, RETRY
 from proxyd.policy.ejection import UNREACHED, came_to_nothing
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
@@ -48,6 +49,7 @@ class Reaching(Pair):
         "_first_byte",
         "_lesson",
         "address",
+        "chosen",
         "connect_seconds",
         "factory",
         "most_retries",
@@ -71,6 +73,7 @@ class Reaching(Pair):
         self.pool: Optional[Pool] = None  # until it is decided
         self.unique_id = ""
         self.picked: Optional[Server] = None
+        self.chosen = ""  # by what it was (`proxyd.policy.chosen`); of no meaning while there is none
         self.server_address: Optional[Address] = None  # the picked one's when it was dialed
         self.connect_seconds: Optional[float] = None
         self.queue_seconds: Optional[float] = None  # until a server had room, if it had to wait
@@ -202,9 +205,13 @@ class Reaching(Pair):
 
     def pick(self, pool: Pool, tried: Sequence[Server]) -> Optional[Server]:
         """The server that is to be dialed, if any has room and is up."""
-        if not pool.by_client:
-            return pool.pick(tried)
-        return pool.pick(tried, self.arrival(), self.factory.seconds())
+        if pool.by_client:
+            server = pool.pick(tried, self.arrival(), self.factory.seconds())
+        else:
+            server = pool.pick(tried)
+        if server is not None:
+            self.chosen = RETRY if tried else AFFINITY if pool.came_back else server.standing
+        return server
 
     def arrival(self) -> Arrival:
         """The client, for a pool that goes by it."""

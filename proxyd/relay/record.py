@@ -30,6 +30,7 @@ def record_of(session: Session, reason: Reason, detail: str) -> Record:
         session.server.received,
         session.retries,
         detail,
+        session.chosen if picked is not None else "",
     )
     record.unique_id = session.unique_id
     record.queue_seconds = session.queue_seconds

@@ -80,6 +80,12 @@ class TextLine(Case):
             line,
         )
 
+    def test_chosen(self) -> None:
+        """By what the client got the server is told where that is not the usual."""
+        self.assertIn(" address=10.0.0.1:80 chosen=backup via=- ", text_line(record(chosen="backup")))
+        self.assertEqual(text_line(record(chosen="balance")), text_line(record()))
+        self.assertEqual(json.loads(json_line(record(chosen="balance")))["chosen"], "balance")
+
     def test_what_the_opening_said(self) -> None:
         """Who told of the client, the name it asked for, its route, and what the server calls it."""
         told = record(via="10.1.1.1:9", sni="a b", route="api", unique_id="0f")
@@ -151,6 +157,7 @@ class JsonLine(Case):
                 "pool": "web",
                 "server": "a",
                 "server_address": "10.0.0.1:80",
+                "chosen": "",
                 "via": "",
                 "sni": "",
                 "route": "",

@@ -29,8 +29,9 @@ class ConnectionTests(Case):
         self.asked.append((listener, tcp))
         while True:
             self.looked_at += 1
+            known = KNOWN if tcp else None
             yield ConnectionSnapshot(
-                "front", "192.0.2.1:4000", "db", "a", "10.0.0.1:80", 990.0, 5, 7, KNOWN if tcp else None
+                "front", "192.0.2.1:4000", "db", "a", "10.0.0.1:80", 990.0, 5, 7, known, chosen="affinity"
             )
 
     def do(self, **given: Any) -> dict[str, Any]:
@@ -57,6 +58,7 @@ class ConnectionTests(Case):
                     "pool": "db",
                     "server": "a",
                     "server_address": "10.0.0.1:80",
+                    "chosen": "affinity",
                     "for_seconds": 10.0,
                     "bytes_in": 5,
                     "bytes_out": 7,

@@ -57,6 +57,12 @@ class Lines(Case):
         self.assertTrue(combined_line(request(client="[2001:db8::1]:5")).startswith("2001:db8::1 - - ["))
         self.assertIn('"-" "-"\n', combined_line(request(fields=())))
 
+    def test_chosen(self) -> None:
+        """By what it got its server is told where that is not the usual."""
+        self.assertIn(" address=10.0.0.1:80 chosen=hedge via=- ", text_line(request(chosen="hedge")))
+        self.assertEqual(text_line(request(chosen="balance")), text_line(request()))
+        self.assertEqual(json.loads(json_line(request(chosen="balance")))["chosen"], "balance")
+
     def test_user(self) -> None:
         """Who has asked is told in each format."""
         record = request(route="inside", user="alice")

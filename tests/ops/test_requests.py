@@ -18,7 +18,7 @@ AT = SetTime(lambda: 1000.0)
 
 WEB = ListenerSpec("web", BIND, "app", protocol="http")
 DB = ListenerSpec("db", BIND, "db")
-SEEN = RequestSnapshot("web", "192.0.2.1:4000", "wait", 990.0, 70, 0, "GET", "a.example", "/x", "1.1", "api", "app", "a", "10.0.0.1:80", 0, 1)  # fmt: skip # noqa: E501
+SEEN = RequestSnapshot("web", "192.0.2.1:4000", "wait", 990.0, 70, 0, "GET", "a.example", "/x", "1.1", "api", "app", "a", "10.0.0.1:80", 0, 1, "backup")  # fmt: skip # noqa: E501
 
 
 class RequestTests(Case):
@@ -64,6 +64,7 @@ class RequestTests(Case):
                         "pool": "app",
                         "server": "a",
                         "server_address": "10.0.0.1:80",
+                        "chosen": "backup",
                         "retries": 1,
                         "bytes_in": 70,
                         "bytes_out": 0,

@@ -134,6 +134,8 @@ class AffinityTests(AffinityCase):
         first = [self.served(factory, host) for host in hosts]
         self.assertEqual(first, [*"abca"])
         self.assertEqual([self.served(factory, host) for host in hosts], first)
+        chosen = [record.chosen for record in self.notebook.records]
+        self.assertEqual(chosen, ["balance"] * 4 + ["affinity"] * 4)
 
     def test_nothing_is_waited_for(self) -> None:
         """A pool that goes by addresses does not wait for its client to speak, and one by RDP does."""
@@ -147,6 +149,8 @@ class AffinityTests(AffinityCase):
         factory = self.factory("source", 2, 1, 1)
         self.assertEqual([self.served(factory) for _ in range(3)], [*"bbb"])
         self.assertEqual([record.retries for record in self.notebook.records], [1, 0, 0])
+        chosen = [record.chosen for record in self.notebook.records]
+        self.assertEqual(chosen, ["retry", "affinity", "affinity"])
         self.assertEqual(self.notebook.records[0].reason, Reason.CLIENT_FINISHED)
 
     def test_proxies(self) -> None:

@@ -22,7 +22,7 @@ class OpenConnections(SessionCase):
         self.network.flush()
         started = self.clock.seconds()
         snapshot = ConnectionSnapshot(
-            "front", "10.9.9.9:4711", "web", "s0", "10.0.0.1:1", started, 5, 2, None, None
+            "front", "10.9.9.9:4711", "web", "s0", "10.0.0.1:1", started, 5, 2, None, None, "balance"
         )
         self.assertEqual(self.seen(), [snapshot])
         self.assertEqual(self.seen("front", tcp=True), [snapshot])  # of a fake the kernel knows nothing

@@ -217,6 +217,7 @@ class SessionTests(SessionCase):
             connect_seconds=0.0,
             bytes_in=8,
             bytes_out=10,
+            chosen="balance",
         )
         for name in names(Record):
             self.assertEqual(getattr(record, name), getattr(expected, name), name)

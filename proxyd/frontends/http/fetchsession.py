@@ -155,6 +155,7 @@ class FetchSession(HttpSession):
             connect_seconds=self.connect_seconds,
             queue_seconds=self.queue_seconds,
             retries=self.retries,
+            chosen=self.chosen,
             hedged=self._hedge is not None and self._hedge.sent,
         )
 

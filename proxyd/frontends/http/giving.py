@@ -517,6 +517,7 @@ class GivingSession(HttpSession):
         origin = self.origin
         if origin is not None:
             record.server, record.server_address = origin.server, origin.server_address
+            record.chosen = origin.chosen
             record.connect_seconds, record.queue_seconds = origin.connect_seconds, origin.queue_seconds
             record.retries, record.hedged = origin.retries, origin.hedged
 

@@ -133,6 +133,7 @@ class HttpOutcome(HttpConnection):
             self.route,
             self.user,
             self.outer is not None,
+            self.chosen if picked is not None else "",
         )
         if self._hedge is not None:
             self._hedge.note(record)

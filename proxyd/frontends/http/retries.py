@@ -18,6 +18,7 @@ from proxyd.errors import Reason
 from proxyd.frontends.http.hedge import Hedge
 from proxyd.frontends.http.outcome import HttpOutcome
 from proxyd.frontends.http.sides import Upstream
+from proxyd.policy.chosen import HEDGE
 from proxyd.policy.pool import Pool
 from proxyd.policy.server import Server
 from proxyd.wire.http1 import IDEMPOTENT, Answer
@@ -115,7 +116,10 @@ class HttpRetries(HttpOutcome):
         if budget is not None and not budget.left(now):
             budget.take(now)  # which is refused, and counted
             return None
+        chosen = self.chosen
         server = self.pick(pool, tried)
+        if hedging:
+            self.chosen = chosen  # the first may answer yet
         if server is not None and budget is not None:
             budget.take(now)
         return server
@@ -151,6 +155,7 @@ class HttpRetries(HttpOutcome):
         upstream = self.server = hedge.give()
         upstream.pair = self
         self.picked, self.server_address, self.server_tls = hedge.server, hedge.address, upstream.handshake
+        self.chosen = HEDGE
         if self.paced is not None:
             upstream.pace(self.paced.of_server(upstream))
         self.connect_seconds = hedge.connect_seconds

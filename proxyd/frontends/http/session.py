@@ -237,7 +237,12 @@ class HttpSession(HttpRetries):
         if pool is not None and pool.budget is not None:
             pool.budget.asked(self._since)
         if pool is not None and (pool.queue is None or not pool.has_to_wait()):
-            server = pool.pick() if not pool.by_client else self.pick(pool, ())
+            if pool.by_client:
+                server = self.pick(pool, ())
+            else:
+                server = pool.pick()
+                if server is not None:
+                    self.chosen = server.standing
             if server is not None:
                 whom = self.whom(pool, server) if pool.tells else None
                 upstream = self.http.kept.take(server, self._since, whom)

@@ -71,6 +71,7 @@ def _look_at(session: HttpConnection, began: float) -> RequestSnapshot:
         pool=session.pool.name if session.pool is not None else "",
         server=picked.name if picked is not None else "",
         server_address=str(session.server_address) if picked is not None else "",
+        chosen=session.chosen if picked is not None else "",
         status=session._status,
         retries=session.retries,
     )

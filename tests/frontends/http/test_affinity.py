@@ -126,6 +126,8 @@ class OurCookie(CookieCase):
             name, heard = self.last()
             self.assertEqual((name, b"Cookie" in heard), ("a", False))
             self.assertEqual(self.given(other), b"")
+        chosen = [record.chosen for record in self.notebook.requests]
+        self.assertEqual(chosen, ["balance", "affinity", "balance", "affinity", "affinity"])
         self.over()
 
     def test_whole_answer(self) -> None:

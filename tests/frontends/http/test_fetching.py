@@ -199,6 +199,7 @@ class Together(CachingCase):
                 self.pass_time(5)
             self.assertEqual(self.told(client)[0], 200 if answers else 504)
         self.assertEqual([record.hedged for record in self.notebook.requests], [True, True])
+        self.assertEqual([record.chosen for record in self.notebook.requests], ["hedge", "balance"])
         self.assertEqual([server.open for server in self.pool.servers], [0, 0])
         self.over()
 

@@ -44,6 +44,7 @@ class Hedges(HttpCase):
     def answered_by(self, server: str, hedged: bool = True) -> None:
         record = self.the_request()
         self.assertEqual((record.status, record.server, record.hedged), (200, server, hedged))
+        self.assertEqual(record.chosen, "hedge" if server == "b" else "balance")
 
     def test_in_time(self) -> None:
         """A server that begins its answer in time is the only one that is asked."""

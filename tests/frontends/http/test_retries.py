@@ -184,6 +184,7 @@ class Budgets(RetriesCase):
         client = self.client(GET)
         self.say(self.server, OK)
         self.assertEqual(self.heard(client), ANSWERED)
+        self.assertEqual(self.the_request().chosen, "retry")
         self.over()
 
 

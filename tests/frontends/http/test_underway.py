@@ -36,7 +36,7 @@ class UnderWay(HttpCase):
         self.say(client, PUT[9:])
         asked = RequestSnapshot(
             "front", "10.9.9.9:4711", "body", self.clock.seconds(), len(PUT), 0,
-            "PUT", "a", "/up", "1.1", "", "web", "a", "10.0.0.1:1",
+            "PUT", "a", "/up", "1.1", "", "web", "a", "10.0.0.1:1", chosen="balance",
         )  # fmt: skip
         self.assertEqual((self.seen(), count_requests(self.factory)), ([asked], 1))
         self.pass_time(2)
