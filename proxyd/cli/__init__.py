@@ -9,23 +9,39 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from typing import Optional, Sequence
 
 from proxyd.cli import bans, cache, check, clear, explain, show, simulate, steer
 from proxyd.native import version
 
+INTERRUPTED = 130  # as a shell has it of a command that SIGINT has ended
+UNREAD = 141  # and that SIGPIPE has ended
+
 _OFFLINE = (*check.COMMANDS, *explain.COMMANDS, *simulate.COMMANDS)
 COMMANDS = (*_OFFLINE, *show.COMMANDS, *steer.COMMANDS, *clear.COMMANDS, *bans.COMMANDS, *cache.COMMANDS)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Do what the command line asks; the exit status.  Raises SystemExit(2) if that is not known."""
+    """
+    Do what the command line asks; the exit status.  Raises SystemExit(2) if that is not known.
+
+    Who interrupts it, or reads no further, as ``head`` does, is told nothing more.
+    """
     arguments = _parsed(argv)
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):  # a path may have letters that the terminal does not
             stream.reconfigure(errors="backslashreplace")
-    status: int = arguments.run(arguments)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still to be written is written to nobody, or the end of Python would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     return status
 
 

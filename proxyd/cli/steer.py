@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from math import ceil
-from time import sleep  # noqa: TID251 - a command has no reactor
+from time import monotonic, sleep
 from typing import Any
 
 from proxyd.cli.admin import REFUSED, ask, takes_socket
@@ -74,13 +73,16 @@ def _tell(arguments: Namespace, result: dict[str, Any]) -> None:
     row = result.get("server") or result["pool"]
     count = _count(row)
     if "server" in result:
-        state = "in maintenance" if row["state"] == "maintenance" else row["state"]
-        print(f"{row['pool']}/{row['name']} is {state}, weight {weight(row)}, with {count}")
+        print(f"{row['pool']}/{row['name']} is {_state(row)}, weight {weight(row)}, with {count}")
     else:
         what = "is in maintenance" if row["maintenance"] is not None else "serves its clients"
         print(f"pool {row['name']} {what}, with {count}")
     for note in result["notes"]:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "in maintenance" if row["state"] == "maintenance" else str(row["state"])
 
 
 def _count(row: dict[str, Any]) -> str:
@@ -90,13 +92,12 @@ def _count(row: dict[str, Any]) -> str:
 def _wait(arguments: Namespace, row: dict[str, Any]) -> int:
     """Wait until a server that is drained has no open connections, or is no more."""
     sys.stdout.flush()
-    for _ in range(ceil(arguments.wait / LOOK_SECONDS)):
-        if not row["open"] or row["state"] != "draining":
-            break
+    end = monotonic() + arguments.wait  # each look takes its time, too
+    while row["open"] and row["state"] == "draining" and monotonic() < end:
         sleep(LOOK_SECONDS)
         rows = ask(arguments, "show servers", pool=row["pool"])["servers"]
         row = next((one for one in rows if one["name"] == row["name"]), {**row, "open": 0})
-    trouble = "" if row["state"] == "draining" else f"is {row['state']} again"
+    trouble = "" if row["state"] == "draining" else f"is {_state(row)} now"
     if row["open"] or trouble:
         trouble = trouble or f"still has {_count(row)} after {show_duration(arguments.wait)}"
         print(f"proxyctl: {arguments.server} {trouble}", file=sys.stderr)

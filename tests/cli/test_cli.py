@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -50,6 +51,22 @@ class CliTests(ShellCase):
             check=True,
         )
         self.assertEqual(ran.stdout.split(), [])
+
+    def test_nobody_reads(self) -> None:
+        """Who reads no further, as head does, is not told that this is an error."""
+        unread, out = os.pipe()
+        os.close(unread)
+        self.addCleanup(os.close, out)
+        ran = subprocess.run(
+            [sys.executable, "-c", "import sys; from proxyd.cli import main; sys.exit(main())", "check"]
+            + [self.write(MINIMAL)],
+            env={"PYTHONPATH": PYTHONPATH},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((ran.returncode, ran.stderr), (141, ""))
 
     def test_letters_the_terminal_does_not_have(self) -> None:
         """On a terminal without them, letters are spelled out and nothing breaks."""

@@ -31,14 +31,20 @@ class SteerTests(AskingCase):
             self.assertEqual(self.run_it(command, "db/a"), said)
             self.assertEqual(self.asked, [{"command": command, "server": "db/a"}])
 
-    def drained(self, *rows: Any) -> tuple[int, str, str]:
-        """What `drain --wait` says when the daemon, each time it is asked, has this of the server."""
-        found = list(rows)
+    def drained(self, *rows: Any, look_seconds: float = 0.0) -> tuple[int, str, str]:
+        """
+        What `drain --wait 1s` says when the daemon, each time it is asked, has this of the server.
+
+        A look takes so many seconds, beside the pause before it.
+        """
+        found, self.now = list(rows), 1000.0
         self.answering({"server": found.pop(0), "notes": []})
 
         def sleep(seconds: float) -> None:
             self.answering({"servers": found.pop(0)})
+            self.now += seconds + look_seconds
 
+        self.patch(steer, "monotonic", lambda: self.now)
         self.patch(steer, "sleep", sleep)
         said = self.run_it("drain", "db/a", "--wait", "1s")
         self.assertEqual(found, [])
@@ -60,12 +66,25 @@ class SteerTests(AskingCase):
         drains = server(state="draining", open=2)
         late = "proxyctl: db/a still has 2 open connections after 1s\n"
         self.assertEqual(self.drained(drains, [drains], [drains])[::2], (1, late))
-        back = "proxyctl: db/a is up again\n"
-        for count in (2, 0):
-            self.assertEqual(self.drained(drains, [server(open=count)])[::2], (1, back))
+        self.assertEqual(self.drained(drains, [drains], look_seconds=0.5)[::2], (1, late))
+        for state, what in (("up", "up"), ("maintenance", "in maintenance")):
+            for count in (2, 0):
+                said = self.drained(drains, [server(state=state, open=count)])
+                self.assertEqual(said[::2], (1, f"proxyctl: db/a is {what} now\n"))
         for time in ("5", "0s", "soon"):
             status, out, err = self.run_it("drain", "db/a", "--wait", time)
             self.assertEqual((status, out, "argument --wait: " in err), (2, "", True))
+
+    def test_wait_interrupted(self) -> None:
+        """Who waits no longer is not shown where in the program that was."""
+        self.answering({"server": server(state="draining", open=2), "notes": []})
+
+        def interrupted(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(steer, "sleep", interrupted)
+        said = "db/a is draining, weight 1, with 2 open connections\n"
+        self.assertEqual(self.run_it("drain", "db/a", "--wait", "1s"), (130, said, ""))
 
     def test_pools(self) -> None:
         """A pool as a whole is disabled and enabled."""
