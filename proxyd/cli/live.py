@@ -35,7 +35,9 @@ def as_it_is(file: str, spec: PoolSpec, supposed: Supposed) -> tuple[PoolSpec, S
         maintenance=pool["maintenance"] is not None,
     )
     if not supposed.remembered:
-        supposed = evolve(supposed, remembered=_remembered(where, spec, supposed))
+        known = _remembered(where, spec, supposed)
+        if known:
+            supposed = evolve(supposed, remembered=known[0], first=known[-1])
     return spec, evolve(
         supposed,
         states={**{row["name"]: State(row["state"]) for row in rows}, **supposed.states},
@@ -62,15 +64,19 @@ def _address(text: str) -> Any:
     return ServerAddress(may_be_srv=True).parse([Word(text, "", 0)], lambda line, why: None)
 
 
-def _remembered(where: Namespace, spec: PoolSpec, supposed: Supposed) -> str:
-    """The server that the daemon remembers of the client, where that goes by what is supposed of it."""
+def _remembered(where: Namespace, spec: PoolSpec, supposed: Supposed) -> list[str]:
+    """
+    The servers that the daemon remembers of the client, where that goes by what is supposed of it.
+
+    They are the last one and, where clients are led back to it, the first one, as far as they are there.
+    """
     by = spec.affinity.key if spec.affinity is not None else ""
     key = {SOURCE: supposed.arrival.source, SNI: supposed.arrival.sni}.get(by, "")
     if not key:
-        return ""
+        return []
     try:
         [row] = ask_gently(where, "show table", table=f"affinity/{spec.name}", key=key)["rows"]
     except Refused:
-        return ""
-    server = str(row["server"])
-    return server if server in [one.name for one in spec.servers] else ""
+        return []
+    there = [one.name for one in spec.servers]
+    return [row[which] for which in ("server", "first") if row.get(which) in there]

@@ -66,14 +66,16 @@ def _affinity(pool: str, affinity: Affinity, now: float) -> Table:
         return affinities.key_called(affinity.spec, text)
 
     def shown(entry: affinities.Entry) -> Sequence[Any]:
-        return entry.key, entry.server, round(entry.left, 3), entry.uses
+        row = entry.key, entry.server, round(entry.left, 3), entry.uses
+        return (*row, entry.first) if affinity.failback else row
 
+    columns = ("client", "server", "left_seconds", "connections")
     return Table(
         name=f"affinity/{pool}",
         kind="affinity",
         entries=len(affinity.table),
         size=affinity.spec.size,
-        columns=("client", "server", "left_seconds", "connections"),
+        columns=(*columns, "first") if affinity.failback else columns,  # whom clients are led back to
         rows=lambda most: map(shown, affinity.entries(now, most)),
         row=lambda text: _if_there(shown, affinity.entry(key_called(text), now)),
         clear=lambda text: affinity.table.clear(key_called(text)),

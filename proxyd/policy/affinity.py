@@ -51,10 +51,14 @@ _DIGEST = 16  # bytes: what a learned cookie is remembered by, since who has the
 
 @frozen
 class Entry:
-    """One entry for people: the client, its server, the seconds that it still has, and its connections."""
+    """
+    One entry for people: the client, its server, the one that it had first, the seconds that it still has,
+    and its connections.
+    """
 
     key: str
     server: str
+    first: str
     left: float
     uses: int
 
@@ -152,8 +156,8 @@ class Affinity:
         return self._entry(row) if row is not None else None
 
     def _entry(self, row: Row) -> Entry:
-        key, server, _, left, uses = row
-        return Entry(shown(self.spec, key), server, left, uses)
+        key, server, first, left, uses = row
+        return Entry(shown(self.spec, key), server, first, left, uses)
 
     def snapshot(self, pool: str) -> AffinitySnapshot:
         """What has passed, and how many entries there are."""

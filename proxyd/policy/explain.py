@@ -47,8 +47,9 @@ class Supposed:
     """
     What is supposed of a client, and of the servers by their names; those that are not named are up.
 
-    ``remembered`` is the server that the client had before, for a pool with affinity.  ``request`` is what it
-    asks for, where requests are led, and ``secrets`` are what cookies in it are sealed with, by pools.
+    ``remembered`` is the server that the client had before, for a pool with affinity, and ``first`` the one
+    that it had first, if that was another.  ``request`` is what it asks for, where requests are led, and
+    ``secrets`` are what cookies in it are sealed with, by pools.
     """
 
     arrival: Arrival = Arrival()
@@ -58,6 +59,7 @@ class Supposed:
     weights: Mapping[str, int] = {}
     open: Mapping[str, int] = {}
     remembered: str = ""
+    first: str = ""
     request: SupposedRequest = SupposedRequest()
     secrets: Mapping[str, bytes] = {}
 
@@ -184,7 +186,7 @@ def _in_the_pool(
     steps = tuple(map(partial(_server_step, pool), pool.servers, spec.servers))
     walk = _walk(pool, supposed.arrival)
     none, keyed = not walk, IKeyed.providedBy(pool.balancer)
-    comes_back = bool(walk) and walk[0].name == supposed.remembered
+    comes_back = bool(walk) and walk[0].name in (supposed.remembered, supposed.first)
     balance, affinity = spec.balance, spec.affinity
     return evolve(
         start,
@@ -305,11 +307,13 @@ def _pool(spec: PoolSpec, supposed: Supposed, random: Chance) -> Pool:
 
 
 def _remembered(pool: Pool, supposed: Supposed) -> Arrival:
-    """The client, that had this server before."""
+    """The client, that had these servers before."""
     affinity = pool.affinity
     if affinity is None:
         raise NotSupposed(f"pool {pool.name} has no affinity, so it remembers nobody")
-    arrival = affinity.supposed(supposed.arrival, supposed.remembered)
+    arrival = affinity.supposed(supposed.arrival, supposed.first or supposed.remembered)
+    if arrival is not None and supposed.first:
+        arrival = affinity.supposed(arrival, supposed.remembered)
     if arrival is None:
         by = affinity.spec.key
         raise NotSupposed(f"pool {pool.name} remembers clients by {by}, and nothing of that was supposed")

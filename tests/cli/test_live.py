@@ -30,9 +30,11 @@ ROW = {
 
 
 class LiveTests(ShellCase):
+    config = CONFIG
+
     def explained(self, answers: dict[str, Any], *supposed: str) -> tuple[int, Any, str]:
         """What is explained when the daemon answers so, by commands; what it does not know it refuses."""
-        config = self.write(CONFIG)
+        config = self.write(self.config)
         path = os.path.join(os.path.dirname(config), "admin.sock")
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(path)
@@ -96,6 +98,20 @@ class LiveTests(ShellCase):
         self.assertEqual((found["chosen"], len(self.asked)), ("b", 2))
         answers["show pools"] = {"pools": [{"name": "db", "maintenance": "by uid 0"}]}
         self.assertEqual(self.explained(answers, "client=10.1.2.3")[1]["reason"], "maintenance")
+
+    def test_the_first_server(self) -> None:
+        """A client that is led back gets its first server, if that may be chosen, or else the last one."""
+        answers: dict[str, Any] = {
+            "show servers": {"servers": [ROW, {**ROW, "name": "b", "open": 9}, {**ROW, "name": "c"}]},
+            "show pools": {"pools": [{"name": "db", "maintenance": None}]},
+            "show table": {"rows": [{"client": "10.1.2.3", "server": "c", "first": "b"}]},
+        }
+        self.config = CONFIG + "affinity_failback = yes\n"
+        for supposed, chosen in (((), "b"), (("down=b",), "c"), (("down=b,c",), "a")):
+            found = self.explained(answers, "client=10.1.2.3", *supposed)[1]
+            self.assertEqual((found["chosen"], found["remembered"]), (chosen, "c"))
+        answers["show table"] = {"rows": [{"client": "10.1.2.3", "server": "gone", "first": "b"}]}
+        self.assertEqual(self.explained(answers, "client=10.1.2.3")[1]["chosen"], "b")
 
     def test_another_configuration(self) -> None:
         """A daemon that does not have the pool says so."""

@@ -82,6 +82,17 @@ class TableTests(IniCase):
             ],
         )
 
+    def test_first_server(self) -> None:
+        """Where clients are led back to the server that they had first, that one is told, too."""
+        affinity = self.pools["db"].affinity
+        assert affinity is not None
+        affinity.failback = True
+        self.come("192.0.2.1")
+        affinity.table.use(affinity.key(Arrival("192.0.2.1", 40000)), "b", self.now)
+        answer = self.do("show table", table="affinity/db")
+        self.assertEqual(answer["columns"], ["client", "server", "left_seconds", "connections", "first"])
+        self.assertEqual([(row["server"], row["first"]) for row in answer["rows"]], [("b", "a")])
+
     def test_counters(self) -> None:
         """Of each client there is what was counted; a client is an address, a network, or a unix socket's."""
         clients = self.counters[0]
