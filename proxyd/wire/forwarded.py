@@ -54,13 +54,15 @@ def _from_the_end(fields: Sequence[Field], name: bytes) -> list[str]:
 
 
 def _nodes(said: bytes) -> list[bytes]:
-    """What each element of Forwarded has as ``for``, b"" for nothing; none at all where it is malformed."""
+    """What each element of Forwarded has as ``for``, b"" for nothing; of none before a malformed one."""
     nodes = [b""]
     place = 0
     while place < len(said):
         match = _PAIR(said, place)
-        if match is None:
-            return []
+        if match is None:  # what a client has made up does not hide who has added to it
+            comma = said.find(b",", place)
+            nodes, place = [b""], comma + 1 if comma >= 0 else len(said)
+            continue
         name, quoted, plain, end = match.groups()
         if name is not None and name.lower() == b"for":
             nodes[-1] = quoted or plain or b""

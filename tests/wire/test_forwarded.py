@@ -66,7 +66,12 @@ class AskedBy(Case):
             (b"xfor=192.0.2.1", None),
             (b'for=192.0.2.1;host="a;for=198.51.100.7;", for=10.0.0.1', ("192.0.2.1", 0)),
             # A client that would have what is quoted read as if it were not, in a proxy's own element.
-            (b'x=", for="[2001:db8::1]";host="h,for=198.51.100.7"', None),
+            (b'x=", for="[2001:db8::1]";host="h,for=198.51.100.7"', ("2001:db8::1", 0)),
+            (b'x=", for=192.0.2.1;host=",for=198.51.100.7,z"', None),
+            (b'x=", for=192.0.2.1;host=",for=198.51.100.7;z="', None),
+            # Or would not be told of at all, and pass for the proxy itself.
+            (b'for=", for=192.0.2.1;proto=http', ("192.0.2.1", 0)),
+            (b"=, for=192.0.2.1, for=10.0.0.1", ("192.0.2.1", 0)),
             (b'for="192.0.2.1', None),
         ):
             self.assertEqual(self.asked_by(b"Forwarded: " + said, name=b"forwarded"), found, said)
