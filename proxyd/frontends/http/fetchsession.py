@@ -79,11 +79,12 @@ class Storing(Delivery):
 class FetchSession(HttpSession):
     """The session of a fetch, which no client has asked for by itself, and of which no record tells."""
 
-    __slots__ = ("_fetch", "_patience")
+    __slots__ = ("_fetch", "_introduction", "_patience")
 
     def __init__(self, factory: HttpFactory, address: Any) -> None:
         super().__init__(factory, address)
         self._fetch: Optional[Fetch] = None
+        self._introduction = b""
         self._patience = 0.0
 
     def compressor(self) -> Optional[Compressor]:
@@ -99,6 +100,7 @@ class FetchSession(HttpSession):
         self.client.connected = True
         self.opening, self.pool, self.route = asker.opening, pool, asker.route
         self.most_retries = asker.most_retries
+        self._introduction = asker.introduction()
         self._patience = asker.response_timeout(pool)
         self.brought = asker.brought
         self._request = asker.asked
@@ -159,6 +161,10 @@ class FetchSession(HttpSession):
             hedged=self._hedge is not None and self._hedge.sent,
         )
 
+    def introduction(self) -> bytes:
+        """A server is told of the client whose request it gets, which may have left meanwhile."""
+        return self._introduction
+
     def response_timeout(self, pool: Pool) -> float:
         return self._patience
 
@@ -218,6 +224,8 @@ class FetchSession(HttpSession):
         if self._request is not None:
             self.conclude(reason, detail)
         self.let_go(False)
+        if self._itself is not None:
+            self.http.kept.part_with(self._itself)
         self.http.streams.discard(self)
         self._fetch = self._delivery = None
 

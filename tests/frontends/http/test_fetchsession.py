@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from proxyd.config.proxyprotocol import ProxyOut
 from proxyd.errors import Reason
 from proxyd.frontends.http.fetchsession import HELD_UP
-from tests.frontends.http.caches import FRESH, CachingCase
+from tests.frontends.http.caches import FRESH, CachingCase, answer, get
 from tests.frontends.http.front import GET
 
 
@@ -70,4 +71,26 @@ class Patient(CachingCase):
         self.pass_time(1)
         for client in clients:
             self.assertTrue(client.received.endswith(b"x\r\n0\r\n\r\n"))
+        self.over()
+
+
+class Introduced(CachingCase):
+    """What is fetched of a pool whose servers are told of clients by a PROXY header."""
+
+    def test_proxy_protocol(self) -> None:
+        """It is the client whose request the server gets, be it there still; and for nobody else after it."""
+        self.store(pool={"proxy_protocol": ProxyOut(1)})
+        for number, (host, leaves) in enumerate((("192.0.2.1", False), ("192.0.2.2", True))):
+            request = get(target=b"/%d" % number)
+            client = self.client(request, host=host)
+            other = self.client(request)
+            if leaves:
+                client.reset()
+            header, _, asked = self.heard(self.server).partition(b"\r\n")
+            self.assertTrue(header.startswith(b"PROXY TCP4 %s " % host.encode()), header)
+            self.assertTrue(asked.startswith(b"GET /%d " % number))
+            self.say(self.server, answer(b"hello", FRESH))
+            for each in (other,) if leaves else (client, other):
+                self.assertEqual(self.told(each)[2], b"hello")
+            self.assertEqual((len(self.datapath.peers), len(self.factory.kept)), (number + 1, 0))
         self.over()
