@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from configparser import ConfigParser
 from importlib import import_module
@@ -39,6 +40,38 @@ class NativeTests(Case):
         """A compiled module beside its source would be imported instead of it, whatever one edits."""
         self.assertEqual([str(path) for path in (ROOT / "proxyd").rglob("*.so")], [])
 
+    def test_bases(self) -> None:
+        """Whose base is compiled is compiled too: mypyc makes no other classes, unless the base allows it."""
+        config = ConfigParser()
+        config.read(ROOT / "setup.cfg", encoding="utf-8")
+        paths = config["compiled"]["modules"].split()
+        closed = set()
+        for path in paths:
+            module = path[: -len(".py")].replace("/", ".")
+            closed |= {
+                (module, one.name)
+                for one in classes(ast.parse((ROOT / path).read_text()))
+                if not any("allow_interpreted_subclasses" in ast.dump(line) for line in one.decorator_list)
+            }
+        self.assertIn(("proxyd.relay.session", "Session"), closed)
+        for source in (ROOT / "proxyd").rglob("*.py"):
+            path = str(source.relative_to(ROOT))
+            tree = ast.parse(source.read_text())
+            known = {
+                (alias.asname or alias.name): (line.module, alias.name)
+                for line in ast.walk(tree)
+                if isinstance(line, ast.ImportFrom)
+                for alias in line.names
+            }
+            for one in classes(tree):
+                bases = {known.get(base.id) for base in one.bases if isinstance(base, ast.Name)} & closed
+                self.assertFalse(bases and path not in paths, f"{path}: {one.name} must be compiled, too")
+
     def test_what_only_mypyc_reads(self) -> None:
         """Of a class in Python the decorator makes nothing else."""
         self.assertIs(mypyc_attr(allow_interpreted_subclasses=True)(NativeTests), NativeTests)
+
+
+def classes(tree: ast.Module) -> list[ast.ClassDef]:
+    """The classes of a module."""
+    return [node for node in tree.body if isinstance(node, ast.ClassDef)]
