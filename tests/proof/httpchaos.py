@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 from collections import Counter
 from typing import Any, Sequence
@@ -215,6 +216,15 @@ def count_descriptors(daemon: Daemon) -> int:
     return len(links) - len(pipes) - len(files)
 
 
+def complain(log: str) -> None:
+    """Fail if there is a traceback in the daemon's log, and say which in one line."""
+    count = log.count("Traceback")
+    if count or "Unhandled" in log:
+        print(log)
+        errors = re.findall(r"^\s*([\w.]+(?:Error|Exception|Failure)\b.*)", log, re.MULTILINE)
+        raise AssertionError(f"{count} tracebacks in the daemon's log, of {sorted(set(errors))}")
+
+
 def summary(visitors: Sequence[Visitor]) -> tuple[Counter[str], Counter[str]]:
     """What those who look found, and what the rude ones did."""
     found: Counter[str] = Counter()
@@ -242,6 +252,7 @@ async def chaos(stage: Stage, datapath: str, seconds: float, seed: int) -> str:
     visitors = await deferToThread(crowd, fronts("warm"), seconds * WARM)
     before, others = await footprint(daemon), count_descriptors(daemon)
     visitors += await deferToThread(crowd, fronts("main"), seconds * (1 - WARM))
+    complain(daemon.log)
     samples = await at_rest(stage, daemon)
     left = count_descriptors(daemon)
     assert left == others, f"there were {others} other descriptors, and now {left}"
