@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from proxyd.config.auth import ForwardSpec
 from proxyd.errors import Reason, Refused
@@ -36,6 +38,23 @@ IDLE_SECONDS = 4.0  # that one is kept: less than what servers wait
 _PASSED_ON = (b"www-authenticate", b"location", b"set-cookie", b"cache-control", b"content-encoding")
 
 
+class _QuietPool(HTTPConnectionPool):
+    """Keeps connections, and says nothing in the log of each new one."""
+
+    def getConnection(self, key: Any, endpoint: IStreamClientEndpoint) -> Any:
+        return super().getConnection(key, _Quiet(endpoint))
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Any:
+        protocolFactory.noisy = False
+        return self._endpoint.connect(protocolFactory)
+
+
 class Forward:
     """A service that is asked."""
 
@@ -44,7 +63,7 @@ class Forward:
         self.reactor = reactor
         self.patience = spec.timeout + 5.0
         self.copied = frozenset(name.encode("ascii") for name in spec.copy)
-        self._pool = pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = pool = _QuietPool(reactor, persistent=True)
         pool.cachedConnectionTimeout = IDLE_SECONDS  # type: ignore[assignment]
         pool.maxPersistentPerHost = MOST_KEPT
         self._agent = Agent(reactor, pool=pool)

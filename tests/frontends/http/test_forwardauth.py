@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHostnameResolver
+from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
@@ -117,6 +118,14 @@ class ForwardTests(AsyncCase):
             (verdict.status, verdict.words.body, verdict.words.content_type), (302, b"go there", "text/plain")
         )
         self.assertEqual(verdict.words.fields, (b"location: https://login/", b"set-cookie: session=1"))
+
+    async def test_quiet(self) -> None:
+        """The log has no line of a connection."""
+        forward, _ = self.service(lambda request: b"")
+        with capturedLogs() as said:
+            await forward.judge(asked(), "")
+            await forward.close()
+        self.assertEqual([event for event in said if "HTTP11Client" in str(event.get("factory"))], [])
 
     async def test_cookies_stay(self) -> None:
         """What one answer sets is not sent along with the next question, which is another client's."""
