@@ -115,7 +115,7 @@ class Pool(Choice):
             return
         if server.state not in (State.UP, State.CHECKING):
             return
-        if server not in self.servers:
+        if server.gone:
             return  # it was removed, and its last connections end
         others = sum(other.state is State.UP and other.share > 0 for other in self.servers) - (
             server.state is State.UP
@@ -247,7 +247,9 @@ class Pool(Choice):
         for server in servers:
             if server not in self.servers:
                 raise ValueError(f"pool {self.name} has no such server as {server.name}")
-        self.servers = tuple(server for server in self.servers if server not in servers)
+        for server in servers:
+            server.gone = True
+        self.servers = tuple(server for server in self.servers if not server.gone)
         for server in servers:
             self._leave_timers(server)
             self._full.discard(server)

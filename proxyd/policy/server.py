@@ -34,7 +34,8 @@ class Server:
     ``failures`` are connections in a row that came to nothing, ``failing_since`` when the first of them did,
     ``window`` what part of all did lately, where that counts; ``ejections`` how often it was ejected lately,
     and ``returned`` when it came back from the last one.  One on ``trial`` has to show that it is well.  One
-    that is ``leaving`` drains because its name no longer leads there.  Where ``max_connections`` follow from
+    that is ``leaving`` drains because its name no longer leads there, and one that is ``gone`` is no more in
+    its pool, though it may have connections.  Where ``max_connections`` follow from
     what it is found to take, ``adaptive`` knows.  Of one that is spoken with in ``tls``, ``tls_failures`` are
     the connections in which that did not come about.  ``standing`` is what is told of a client to whom the
     balancer gives it (`proxyd.policy.chosen`).
@@ -67,6 +68,7 @@ class Server:
     ejections: int = 0
     returned: float = 0.0
     leaving: bool = False
+    gone: bool = False
     origin: Optional[TcpAddress] = None
     adaptive: Optional[Adaptive] = None
     tls: Optional[ServerTlsSpec] = None

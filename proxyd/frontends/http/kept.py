@@ -78,7 +78,7 @@ class Kept:
             idle = self._idle[server] = []
             self._pools[server] = pool
         most = pool.spec.max_idle_connections
-        if self.closed or server not in pool.servers or not most:
+        if self.closed or server.gone or not most:
             self.drop(upstream)
             return
         if len(idle) >= most:
@@ -119,8 +119,7 @@ class Kept:
         for server, idle in list(self._idle.items()):
             pool = self._pools[server]
             limit = pool.spec.idle_connection_timeout
-            gone = server not in pool.servers
-            for upstream in [each for each in idle if gone or now >= each.until]:
+            for upstream in [each for each in idle if server.gone or now >= each.until]:
                 idle.remove(upstream)
                 self.drop(upstream)
             if idle:
